@@ -1,0 +1,136 @@
+//! The person's settings, in `config.toml`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+/// Every setting, with its default.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[backup]`
+    pub backup: Backup,
+}
+
+/// Where, when and how many.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// The folder that holds the backups; `~/iPhone Backups` when absent.
+    pub root: Option<PathBuf>,
+    /// A backup is due this many hours after the last good one.
+    pub every_hours: Hours,
+    /// A cron expression with seconds, in local time; replaces `every_hours`.
+    pub schedule: Option<Schedule>,
+    /// Older snapshots that are kept beside the latest.
+    pub keep_last: u32,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { root: None, every_hours: Hours(20), schedule: None, keep_last: 7 }
+    }
+}
+
+/// A number of hours, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Hours(u32);
+
+impl Hours {
+    /// As a duration.
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.0 as u64 * 3600)
+    }
+}
+
+impl TryFrom<u32> for Hours {
+    type Error = String;
+
+    fn try_from(hours: u32) -> Result<Self, Self::Error> {
+        if (1..=8760).contains(&hours) { Ok(Self(hours)) } else { Err(format!("{hours} hours: expected 1 to 8760")) }
+    }
+}
+
+/// A cron expression.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Schedule(pub cron::Schedule);
+
+impl TryFrom<String> for Schedule {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        cron::Schedule::from_str(&text).map(Self).map_err(|error| format!("{text:?} is no cron expression: {error}"))
+    }
+}
+
+/// The config can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It can't be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It has a mistake; the text names line, column and key.
+    #[error("{}: {source}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// Reads the file; a missing file is the defaults.
+    ///
+    /// # Errors
+    /// When it can't be read or has a mistake; unknown keys are mistakes.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+        };
+        toml::from_str(&text)
+            .map_err(|source| ConfigError::Invalid { path: path.to_owned(), source: Box::new(source) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        toml::from_str(text).map_err(|error: toml::de::Error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(parse(""), Ok(Config::default()));
+        assert_eq!(Config::default().backup.every_hours.duration(), Duration::from_secs(72_000));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line() {
+        for (text, place, word) in [
+            ("[backup]\nevery_hors = 3", "line 2", "every_hors"),
+            ("[backup]\n\nevery_hours = 0", "line 3", "expected 1 to 8760"),
+            ("[backup]\nschedule = \"at noon\"", "line 2", "no cron expression"),
+            ("[bakcup]", "line 1", "bakcup"),
+        ] {
+            let message = parse(text).expect_err(text);
+            assert!(message.contains(place) && message.contains(word), "{text:?} gave {message}");
+        }
+    }
+}

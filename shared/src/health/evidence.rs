@@ -1,0 +1,181 @@
+//! A failure as it happened: the id and what was seen.
+
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::FailureId;
+
+/// What was seen when a failure was told apart; every field is optional since every failure shows other things.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// The code that the phone or the system gave: an MBErrorDomain code, an errno, a usbmuxd result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i64>,
+    /// The text that came with it, as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What Backstay was doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doing: Option<String>,
+    /// The file or folder in question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Bytes that would have been needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_needed: Option<u64>,
+    /// Bytes that were there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_free: Option<u64>,
+    /// Bytes received before it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_received: Option<u64>,
+    /// How many files are concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+}
+
+/// One failure with its evidence. This is the error type of everything that can end a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which failure of the catalogue.
+    pub id: FailureId,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+impl std::error::Error for Failure {}
+
+impl From<FailureId> for Failure {
+    fn from(id: FailureId) -> Self {
+        Self { id, evidence: Evidence::default() }
+    }
+}
+
+impl Failure {
+    /// Adds the text that came with the failure.
+    #[must_use]
+    pub fn text(mut self, text: impl fmt::Display) -> Self {
+        self.evidence.text = Some(text.to_string());
+        self
+    }
+
+    /// Adds what Backstay was doing.
+    #[must_use]
+    pub fn doing(mut self, doing: impl Into<String>) -> Self {
+        self.evidence.doing.get_or_insert(doing.into());
+        self
+    }
+
+    /// Adds the file or folder in question.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.evidence.path.get_or_insert(path.into());
+        self
+    }
+
+    /// Adds the code that was given.
+    #[must_use]
+    pub fn code(mut self, code: i64) -> Self {
+        self.evidence.code = Some(code);
+        self
+    }
+
+    /// What happened and why, with the values in it, for a person.
+    pub fn explanation(&self) -> String {
+        let mut text = self.id.entry().why.clone();
+        let seen = self.evidence.to_string();
+        if !seen.is_empty() {
+            text.push(' ');
+            text.push_str(&seen);
+        }
+        text
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.id, self.id.entry().title)?;
+        let seen = self.evidence.to_string();
+        if seen.is_empty() { Ok(()) } else { write!(formatter, " {seen}") }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(bytes) = self.bytes_needed {
+            parts.push(format!("needs {}", readable_bytes(bytes)));
+        }
+        if let Some(bytes) = self.bytes_free {
+            parts.push(format!("{} free", readable_bytes(bytes)));
+        }
+        if let Some(files) = self.files {
+            parts.push(format!("{files} file{}", if files == 1 { "" } else { "s" }));
+        }
+        if let Some(path) = &self.path {
+            parts.push(path.display().to_string());
+        }
+        if let Some(doing) = &self.doing {
+            parts.push(format!("while {doing}"));
+        }
+        if let Some(bytes) = self.bytes_received {
+            parts.push(format!("after {}", readable_bytes(bytes)));
+        }
+        match (self.code, &self.text) {
+            (Some(code), Some(text)) => parts.push(format!("{text} [{code}]")),
+            (Some(code), None) => parts.push(format!("code {code}")),
+            (None, Some(text)) => parts.push(text.clone()),
+            (None, None) => {}
+        }
+        if parts.is_empty() { Ok(()) } else { write!(formatter, "({})", parts.join(", ")) }
+    }
+}
+
+/// Bytes for people, in powers of 1000 as iOS counts them: `41.2 GB`.
+pub fn readable_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 99.95 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_values_stand_in_the_explanation() {
+        let mut failure = Failure::from(FailureId::HostDiskFull).doing("writing Manifest.db").code(28);
+        failure.evidence.bytes_needed = Some(41_200_000_000);
+        failure.evidence.bytes_free = Some(12_000_000_000);
+        assert!(
+            failure.explanation().ends_with("(needs 41.2 GB, 12.0 GB free, while writing Manifest.db, code 28)"),
+            "{}",
+            failure.explanation()
+        );
+    }
+
+    #[test]
+    fn bytes_for_people() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1000, "1.0 kB"),
+            (999_999, "1.0 MB"),
+            (256_000_000_000, "256 GB"),
+            (u64::MAX, "18446744 TB"),
+        ] {
+            assert_eq!(readable_bytes(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What front ends see. The daemon makes it, the tray and the command line show it, and hold no state of their own.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    health::{Evidence, Failure, FailureId, Severity},
+    ids::{RunId, Udid},
+};
+
+/// Everything there is to show, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overview {
+    /// Version of the daemon.
+    pub version: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// Where backups go.
+    pub root: String,
+    /// Every phone that is here or has a backup here, by name.
+    pub phones: Vec<PhoneOverview>,
+    /// What is wrong with the computer rather than with one phone.
+    pub problems: Vec<Problem>,
+}
+
+/// One phone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhoneOverview {
+    /// Its identifier.
+    pub udid: Udid,
+    /// Its name as its owner gave it; the UDID until it is known.
+    pub name: String,
+    /// Its model, for example `iPhone15,2`.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Its iOS version.
+    #[serde(default)]
+    pub ios: Option<String>,
+    /// What it is doing.
+    pub activity: Activity,
+    /// The last backup that was verified and synced.
+    #[serde(default)]
+    pub last_good: Option<LastGood>,
+    /// When the next backup is due; in the past when it waits for something.
+    #[serde(default)]
+    pub next_due: Option<DateTime<Utc>>,
+    /// How the last run ended.
+    #[serde(default)]
+    pub last_run: Option<EndedRun>,
+    /// What is wrong with it, worst first.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+/// What a phone is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Activity {
+    /// Not connected.
+    Away,
+    /// Here, and nothing to do.
+    Idle,
+    /// Here, and waiting for its turn on the disk.
+    Queued {
+        /// The run that waits.
+        run: RunId,
+    },
+    /// Being backed up.
+    Running {
+        /// The run.
+        run: RunId,
+        /// How far it is.
+        progress: Progress,
+    },
+    /// A run failed; the next try is at this time.
+    RetryAt {
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A run failed; the next try is when its cause is gone, or when a person asks.
+    Blocked,
+}
+
+/// The stages of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Connecting, reading facts, cloning the last backup.
+    Preparing,
+    /// The phone waits for its passcode.
+    WaitingForPasscode,
+    /// The phone looks for what changed; minutes of silence are normal.
+    Scanning,
+    /// Bytes arrive.
+    Transferring,
+    /// The result is checked against its manifest.
+    Verifying,
+    /// Sync, receipt, swap.
+    Committing,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The stage.
+    pub phase: Phase,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Files received.
+    pub files: u64,
+    /// The phone's own estimate of the whole, 0 to 1.
+    #[serde(default)]
+    pub fraction: Option<f64>,
+    /// Bytes a second of late.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+    /// Estimated seconds to the end.
+    #[serde(default)]
+    pub seconds_left: Option<u64>,
+}
+
+impl Progress {
+    /// The beginning.
+    pub const fn start() -> Self {
+        Self { phase: Phase::Preparing, bytes: 0, files: 0, fraction: None, bytes_per_second: None, seconds_left: None }
+    }
+}
+
+/// A backup that was verified and synced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastGood {
+    /// When it was verified.
+    pub at: DateTime<Utc>,
+    /// Files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndedRun {
+    /// Which run.
+    pub run: RunId,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// Files received in it.
+    pub files_received: u64,
+    /// Bytes received in it.
+    pub bytes_received: u64,
+    /// What made it fail; none for success.
+    #[serde(default)]
+    pub failure: Option<Problem>,
+}
+
+/// A failure, rendered for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Which failure of the catalogue.
+    pub id: FailureId,
+    /// What happened, in a few words.
+    pub title: String,
+    /// Why, with the values in it.
+    pub why: String,
+    /// What to do, cheapest first.
+    pub steps: Vec<String>,
+    /// What a click can do.
+    pub actions: Vec<String>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+impl Problem {
+    /// Renders a failure.
+    pub fn new(failure: &Failure, since: DateTime<Utc>) -> Self {
+        let entry = failure.id.entry();
+        Self {
+            id: failure.id,
+            title: entry.title.clone(),
+            why: failure.explanation(),
+            steps: entry.steps.clone(),
+            actions: entry.actions.clone(),
+            severity: entry.severity,
+            since,
+            evidence: failure.evidence.clone(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How a simulated phone misbehaves, on demand.
+
+use std::time::Duration;
+
+/// One way to go wrong. Byte counts are of the plain mobilebackup2 stream that the phone has sent since the fault was set.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The cable comes out after this many bytes. Happens once; the phone stays away until plugged in again.
+    UnplugAt { bytes: u64 },
+    /// Nothing more is sent after this many bytes, though the link stays up.
+    SilentAt { bytes: u64 },
+    /// The backup ends with this `ErrorCode` and `ErrorDescription`, after the files were sent.
+    FinalError { code: i64, text: String },
+    /// `DLMessageDisconnect` in place of the final status.
+    DisconnectWithoutStatus,
+    /// The link carries no more than this.
+    SlowLink { bytes_per_second: u64 },
+    /// The phone is locked: `PasswordProtected` is true and StartService without an escrow bag is refused with it;
+    /// with the escrow bag mobilebackup2 ends with 208.
+    Locked,
+    /// The passcode sheet comes up before the backup starts (notification_proxy presented / dismissed).
+    PasscodeSheet { answer: PasscodeAnswer },
+    /// The first upload names this device path / this file name instead of its own.
+    HostilePath { device: String, file: String },
+    /// A `DLMessageMoveItems` names these.
+    HostileMove { from: String, to: String },
+    /// A `DLMessageRemoveItems` names this.
+    HostileRemove { path: String },
+    /// A `DLMessageDownloadFiles` asks for this file of the host.
+    HostileDownload { path: String },
+    /// The first upload announces a block of this length.
+    BlockLength { bytes: u32 },
+    /// The first upload announces a name of this length.
+    NameLength { bytes: u32 },
+    /// A DeviceLink message announces this length.
+    MessageLength { bytes: u32 },
+    /// A DeviceLink message is no plist.
+    MessageBroken,
+    /// A message type nobody knows; ends in error 1 when the answer is not an error status.
+    UnknownMessage,
+    /// The file at this place of the data set can't be read: code 0x0b in its upload.
+    FileUnreadable { index: usize },
+    /// Success is claimed though the file at this place of the data set was never sent.
+    FileForgotten { index: usize },
+    /// The phone believes that it needs this much room and asks for `DLMessagePurgeDiskSpace`.
+    SpaceNeeded { bytes: u64 },
+    /// The phone stays silent for this long before its first message.
+    SilentStart { for_time: Duration },
+}
+
+/// What the person does with the passcode sheet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasscodeAnswer {
+    /// Types it; the backup goes on. The test decides when, by `Phone::enter_passcode`.
+    EnteredWhenTold,
+    /// Cancels: 208.
+    Cancelled,
+}

@@ -1,0 +1,24 @@
+//! A simulated iPhone on real sockets.
+//!
+//! [`usbmuxd::Usbmuxd`] is the socket other people's clients connect to, [`Phone`] is one phone behind it. A phone is
+//! plugged in and pulled out, locked, filled with a [`dataset`] that changes between backups, and told by a
+//! [`fault::Fault`] how to misbehave. It is honest only because foreign clients back up and restore against it.
+
+pub mod afc;
+pub mod backup;
+pub mod dataset;
+pub mod fault;
+pub mod lockdownd;
+pub mod services;
+pub mod spec;
+mod state;
+pub mod tls;
+pub mod usbmuxd;
+
+pub use fault::{Fault, PasscodeAnswer};
+pub use spec::PhoneSpec;
+pub use state::{Event, Phone};
+
+/// What a service of the phone talks over: the raw socket, or TLS on it.
+pub trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for T {}

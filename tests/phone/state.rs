@@ -1,0 +1,174 @@
+//! One phone and what is going on in it.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{broadcast, watch};
+
+use super::{
+    Fault, PasscodeAnswer, PhoneSpec,
+    dataset::{DataSet, Mutation},
+    lockdownd::Trust,
+};
+
+/// What a test can wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// StartService was answered.
+    ServiceStarted(String),
+    /// The passcode sheet came up.
+    PasscodeSheetPresented,
+    /// The passcode sheet went away.
+    PasscodeSheetDismissed,
+    /// A `Backup` request came in.
+    BackupRequested,
+    /// The final status of a backup was sent.
+    BackupEnded { code: i64 },
+    /// A restore ran to its end.
+    RestoreEnded { code: i64 },
+    /// The cable came out by script.
+    Unplugged,
+    /// Silence began by script.
+    WentSilent,
+}
+
+/// A handle on one simulated phone; clones are the same phone.
+#[derive(Clone)]
+pub struct Phone(Arc<Inner>);
+
+struct Inner {
+    spec: PhoneSpec,
+    /// 0 while unplugged, else a number that is new at every plugging in.
+    link: watch::Sender<u64>,
+    plugged_count: Mutex<u64>,
+    passcode_entered: watch::Sender<bool>,
+    fault: Mutex<Option<Fault>>,
+    bytes_sent: watch::Sender<u64>,
+    data: Mutex<Arc<DataSet>>,
+    trust: Mutex<Trust>,
+    name: Mutex<String>,
+    events: broadcast::Sender<Event>,
+    notifications: broadcast::Sender<String>,
+}
+
+impl Phone {
+    /// A phone that is not plugged in and trusts nobody.
+    pub fn new(spec: PhoneSpec) -> Self {
+        let data = DataSet::generate(&spec.data);
+        Self(Arc::new(Inner {
+            link: watch::Sender::new(0),
+            plugged_count: Mutex::new(0),
+            passcode_entered: watch::Sender::new(false),
+            fault: Mutex::new(None),
+            bytes_sent: watch::Sender::new(0),
+            data: Mutex::new(Arc::new(data)),
+            trust: Mutex::new(Trust::new()),
+            name: Mutex::new(spec.name.clone()),
+            events: broadcast::Sender::new(1024),
+            notifications: broadcast::Sender::new(64),
+            spec,
+        }))
+    }
+
+    /// The fixed facts.
+    pub fn spec(&self) -> &PhoneSpec {
+        &self.0.spec
+    }
+
+    /// The phone's UDID.
+    pub fn udid(&self) -> &str {
+        &self.0.spec.udid
+    }
+
+    /// Plugs the cable in; every time the phone is a new device to usbmuxd.
+    pub fn plug_in(&self) {
+        let mut count = self.0.plugged_count.lock().unwrap();
+        *count += 1;
+        self.0.link.send_replace(*count);
+    }
+
+    /// Pulls the cable: usbmuxd says Detached and drops every connection.
+    pub fn unplug(&self) {
+        self.0.link.send_replace(0);
+    }
+
+    /// 0 while unplugged, else a number that is new at every plugging in.
+    pub fn link(&self) -> watch::Receiver<u64> {
+        self.0.link.subscribe()
+    }
+
+    /// Sets or clears the fault; byte counts start at 0.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.0.bytes_sent.send_replace(0);
+        self.0.passcode_entered.send_replace(false);
+        *self.0.fault.lock().unwrap() = fault;
+    }
+
+    /// The fault in force.
+    pub fn fault(&self) -> Option<Fault> {
+        self.0.fault.lock().unwrap().clone()
+    }
+
+    /// Bytes of the plain mobilebackup2 stream since the fault was last set.
+    pub fn bytes_sent(&self) -> &watch::Sender<u64> {
+        &self.0.bytes_sent
+    }
+
+    /// The person types the passcode ([`PasscodeAnswer::EnteredWhenTold`]).
+    pub fn enter_passcode(&self) {
+        self.0.passcode_entered.send_replace(true);
+    }
+
+    /// True once the passcode was typed.
+    pub fn passcode_entered(&self) -> watch::Receiver<bool> {
+        self.0.passcode_entered.subscribe()
+    }
+
+    /// Waits for the person's answer to a sheet that is up.
+    pub async fn passcode_answer(&self, answer: PasscodeAnswer) -> bool {
+        match answer {
+            PasscodeAnswer::Cancelled => false,
+            PasscodeAnswer::EnteredWhenTold => self.passcode_entered().wait_for(|entered| *entered).await.is_ok(),
+        }
+    }
+
+    /// What is on the phone now.
+    pub fn data(&self) -> Arc<DataSet> {
+        self.0.data.lock().unwrap().clone()
+    }
+
+    /// Changes what is on the phone.
+    pub fn mutate(&self, mutation: Mutation) {
+        let mut data = self.0.data.lock().unwrap();
+        *data = Arc::new(data.mutated(mutation));
+    }
+
+    /// Keys, pairing and what the person answers to the trust dialog.
+    pub fn trust(&self) -> std::sync::MutexGuard<'_, Trust> {
+        self.0.trust.lock().unwrap()
+    }
+
+    /// `DeviceName`, which SetValue may change.
+    pub fn name(&self) -> String {
+        self.0.name.lock().unwrap().clone()
+    }
+
+    /// Renames the phone.
+    pub fn set_name(&self, name: &str) {
+        name.clone_into(&mut self.0.name.lock().unwrap());
+    }
+
+    /// Subscribes to what happens in the phone.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+
+    /// Says that something happened; nobody needs to listen.
+    pub fn tell(&self, event: Event) {
+        drop(self.0.events.send(event));
+    }
+
+    /// The phone's notification centre, which notification_proxy relays.
+    pub fn notifications(&self) -> &broadcast::Sender<String> {
+        &self.0.notifications
+    }
+}

@@ -1,0 +1,3 @@
+//! The simulated iPhone and what the end-to-end tests share.
+#[path = "../phone/mod.rs"]
+pub mod phone;
