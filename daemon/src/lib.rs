@@ -1,1 +1,16 @@
-//! placeholder
+//! The daemon and the command line of Backstay.
+//!
+//! The folders carry the names of the path of a backup: [`presence`] sees the phone, [`schedule`] says whether it is
+//! due, [`transfer`] brings the bytes, [`vault`] proves and keeps them, [`health`] says what is wrong, [`ipc`] tells
+//! the front ends. [`phone`] holds the actor that walks this path, [`host`] is the computer, [`cli`] the commands.
+
+pub mod cli;
+pub mod daemon;
+pub mod health;
+pub mod host;
+pub mod ipc;
+pub mod phone;
+pub mod presence;
+pub mod schedule;
+pub mod transfer;
+pub mod vault;

@@ -1,2 +1,7 @@
-//! daemon
-fn main(){}
+//! `backstay`: the daemon and its command line in one executable.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    backstay::cli::main()
+}

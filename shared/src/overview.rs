@@ -187,7 +187,7 @@ impl Problem {
             actions: entry.actions.clone(),
             severity: entry.severity,
             since,
-            evidence: failure.evidence.clone(),
+            evidence: Evidence::clone(&failure.evidence),
         }
     }
 }

@@ -43,8 +43,7 @@ impl Paths {
     pub fn socket(&self) -> PathBuf {
         if cfg!(windows) {
             // A pipe has no folder; the user's own runtime path keeps two users apart.
-            let user: String =
-                self.runtime_dir.to_string_lossy().chars().filter(char::is_ascii_alphanumeric).collect();
+            let user: String = self.runtime_dir.to_string_lossy().chars().filter(char::is_ascii_alphanumeric).collect();
             PathBuf::from(format!(r"\\.\pipe\backstay-{user}"))
         } else {
             self.runtime_dir.join("daemon.sock")

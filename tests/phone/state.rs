@@ -6,8 +6,10 @@ use tokio::sync::{broadcast, watch};
 
 use super::{
     Fault, PasscodeAnswer, PhoneSpec,
+    backup::Restored,
     dataset::{DataSet, Mutation},
     lockdownd::Trust,
+    services::Services,
 };
 
 /// What a test can wait for.
@@ -29,6 +31,14 @@ pub enum Event {
     Unplugged,
     /// Silence began by script.
     WentSilent,
+    /// The host answered a message that names a place it must not touch ([`Fault::HostilePath`] and its like), and gave
+    /// away so many bytes of a file.
+    HostileAnswered {
+        /// The DeviceLink status code.
+        status: i64,
+        /// Bytes of the file, for a download.
+        bytes: u64,
+    },
 }
 
 /// A handle on one simulated phone; clones are the same phone.
@@ -44,7 +54,9 @@ struct Inner {
     fault: Mutex<Option<Fault>>,
     bytes_sent: watch::Sender<u64>,
     data: Mutex<Arc<DataSet>>,
+    restored: Mutex<Option<Arc<Restored>>>,
     trust: Mutex<Trust>,
+    services: Services,
     name: Mutex<String>,
     events: broadcast::Sender<Event>,
     notifications: broadcast::Sender<String>,
@@ -61,7 +73,9 @@ impl Phone {
             fault: Mutex::new(None),
             bytes_sent: watch::Sender::new(0),
             data: Mutex::new(Arc::new(data)),
+            restored: Mutex::new(None),
             trust: Mutex::new(Trust::new()),
+            services: Services::default(),
             name: Mutex::new(spec.name.clone()),
             events: broadcast::Sender::new(1024),
             notifications: broadcast::Sender::new(64),
@@ -108,6 +122,11 @@ impl Phone {
         self.0.fault.lock().unwrap().clone()
     }
 
+    /// Clears a fault that happens once; the count of bytes stands.
+    pub fn fault_happened(&self) {
+        *self.0.fault.lock().unwrap() = None;
+    }
+
     /// Bytes of the plain mobilebackup2 stream since the fault was last set.
     pub fn bytes_sent(&self) -> &watch::Sender<u64> {
         &self.0.bytes_sent
@@ -127,7 +146,12 @@ impl Phone {
     pub async fn passcode_answer(&self, answer: PasscodeAnswer) -> bool {
         match answer {
             PasscodeAnswer::Cancelled => false,
-            PasscodeAnswer::EnteredWhenTold => self.passcode_entered().wait_for(|entered| *entered).await.is_ok(),
+            PasscodeAnswer::EnteredWhenTold => {
+                let entered = self.passcode_entered().wait_for(|entered| *entered).await.is_ok();
+                // The next sheet wants its own answer.
+                self.0.passcode_entered.send_replace(false);
+                entered
+            }
         }
     }
 
@@ -142,9 +166,24 @@ impl Phone {
         *data = Arc::new(data.mutated(mutation));
     }
 
+    /// What the last restore brought, also one that failed.
+    pub fn restored(&self) -> Option<Arc<Restored>> {
+        self.0.restored.lock().unwrap().clone()
+    }
+
+    /// Keeps what a restore brought.
+    pub fn set_restored(&self, restored: Restored) {
+        *self.0.restored.lock().unwrap() = Some(Arc::new(restored));
+    }
+
     /// Keys, pairing and what the person answers to the trust dialog.
     pub fn trust(&self) -> std::sync::MutexGuard<'_, Trust> {
         self.0.trust.lock().unwrap()
+    }
+
+    /// What the services keep between connections.
+    pub(crate) fn services(&self) -> &Services {
+        &self.0.services
     }
 
     /// `DeviceName`, which SetValue may change.

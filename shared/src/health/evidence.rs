@@ -41,15 +41,15 @@ pub struct Evidence {
 pub struct Failure {
     /// Which failure of the catalogue.
     pub id: FailureId,
-    /// What was seen.
-    pub evidence: Evidence,
+    /// What was seen; boxed, since errors travel through every result.
+    pub evidence: Box<Evidence>,
 }
 
 impl std::error::Error for Failure {}
 
 impl From<FailureId> for Failure {
     fn from(id: FailureId) -> Self {
-        Self { id, evidence: Evidence::default() }
+        Self { id, evidence: Box::default() }
     }
 }
 

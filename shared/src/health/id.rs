@@ -52,6 +52,8 @@ failure_ids! {
     BackupKeyMissing = "backup-key-missing",
     DeviceInternalError = "device-internal-error",
     DeviceAgentDied = "device-agent-died",
+    DeviceDataRefused = "device-data-refused",
+    CancelledByUser = "cancelled-by-user",
     CancelledOnDevice = "cancelled-on-device",
     FilesChangedDuringBackup = "files-changed-during-backup",
     ProtocolVersionMismatch = "protocol-version-mismatch",

@@ -1,0 +1,187 @@
+//! `backstay backup`: ask the daemon and follow, or with `--once` do it here.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use backstay_shared::{
+    client::Client,
+    health::{Failure, FailureId, readable_bytes},
+    ids::RunId,
+    overview::{Activity, EndedRun, Overview, PhoneOverview, Progress},
+    protocol::{Reply, Request},
+};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, Context, output, phones, progress::Display};
+use crate::{
+    phone::{
+        link::Attached,
+        run::{self, Job},
+    },
+    vault::receipt::Receipt,
+};
+
+/// Arguments of `backstay backup`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A name, a UDID or a unique part of either; may be left out when there is one phone
+    phone: Option<String>,
+    /// Everything anew rather than what changed
+    #[arg(long)]
+    full: bool,
+    /// Do it here, with no daemon
+    #[arg(long)]
+    once: bool,
+    /// One event a line, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// When there is no new backup at the end.
+pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    if arguments.once { once(context, arguments).await } else { by_daemon(context, arguments).await }
+}
+
+async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    let muxer = context.muxer()?;
+    let attached = choose(phones::found(&muxer).await?, arguments.phone.as_deref())?;
+    let (progress, mut watched) = watch::channel(Progress::start());
+    let cancel = CancellationToken::new();
+    let display = Display::new(arguments.json, attached.udid.as_str());
+    let mut ended = run::start(Job {
+        run: new_run_id(),
+        muxer,
+        attached,
+        root: context.root.clone(),
+        keep_last: context.config.backup.keep_last,
+        full: arguments.full,
+        progress,
+        cancel: cancel.clone(),
+    });
+    let mut following = true;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut ended => break ended,
+            changed = watched.changed(), if following => {
+                following = changed.is_ok();
+                let now = watched.borrow_and_update().clone();
+                // A closed pipe ends the listening, not the backup.
+                drop(display.show(&now));
+            }
+            signal = tokio::signal::ctrl_c() => {
+                if signal.is_ok() {
+                    cancel.cancel();
+                }
+            }
+        }
+    };
+    display.finish();
+    let ended = ended.map_err(|_| Failure::from(FailureId::HostIoError).text("the backup thread ended early"))?;
+    told(&ended.result?, arguments.json)
+}
+
+/// Numbers that no other run has, also after a restart.
+pub fn new_run_id() -> RunId {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    RunId(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        return output::json_line(&json!({ "event": "done", "receipt": receipt }));
+    }
+    output::line(&format!(
+        "{}: backed up and verified, {} files ({}), {} of them new ({})",
+        receipt.phone_name,
+        receipt.files,
+        readable_bytes(receipt.bytes),
+        receipt.files_received,
+        readable_bytes(receipt.bytes_received),
+    ))
+}
+
+fn choose(found: Vec<phones::Found>, wanted: Option<&str>) -> Result<Attached, CliError> {
+    let describe = |phone: &phones::Found| format!("{} ({})", phone.name, phone.attached.udid);
+    let Some(wanted) = wanted else {
+        let mut found = found;
+        return match (found.pop(), found.len()) {
+            (Some(only), 0) => Ok(only.attached),
+            (None, _) => Err(Failure::from(FailureId::DeviceNotFound).into()),
+            (Some(last), _) => {
+                let names: Vec<String> = found.iter().chain([&last]).map(describe).collect();
+                Err(CliError::Usage(format!("several phones are here, name one: {}", names.join(", "))))
+            }
+        };
+    };
+    let names: Vec<(String, String)> =
+        found.iter().map(|phone| (phone.name.clone(), phone.attached.udid.to_string())).collect();
+    let index = crate::ipc::names::choose(&names, wanted)?;
+    Ok(found.into_iter().nth(index).ok_or(FailureId::DeviceNotFound).map_err(Failure::from)?.attached)
+}
+
+async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    let mut client = Client::connect(&context.paths.socket()).await?;
+    let request = Request::BackUp { phone: arguments.phone.clone(), full: arguments.full };
+    let run = match client.request(request).await? {
+        Reply::Started { run } => run,
+        Reply::Refused(refusal) => return Err(refusal.into()),
+        reply => return Err(CliError::Usage(format!("the daemon answered {reply:?}"))),
+    };
+    client.send(Request::Subscribe).await?;
+    let mut display = None;
+    loop {
+        let overview = client.overview().await?;
+        let Some(phone) = phone_of(&overview, run) else { continue };
+        let display = display.get_or_insert_with(|| Display::new(arguments.json, &phone.name));
+        if let Activity::Running { progress, .. } = &phone.activity {
+            display.show(progress)?;
+        }
+        if let Some(ended) = phone.last_run.as_ref().filter(|ended| ended.run == run) {
+            display.finish();
+            return finished(phone, ended, arguments.json);
+        }
+    }
+}
+
+fn phone_of(overview: &Overview, run: RunId) -> Option<&PhoneOverview> {
+    overview.phones.iter().find(|phone| {
+        let active = match phone.activity {
+            Activity::Queued { run: active } | Activity::Running { run: active, .. } => active == run,
+            _ => false,
+        };
+        active || phone.last_run.as_ref().is_some_and(|ended| ended.run == run)
+    })
+}
+
+fn finished(phone: &PhoneOverview, ended: &EndedRun, as_json: bool) -> Result<(), CliError> {
+    if let Some(problem) = &ended.failure {
+        return Err(Failure { id: problem.id, evidence: Box::new(problem.evidence.clone()) }.into());
+    }
+    let (files, bytes) = phone.last_good.as_ref().map_or((0, 0), |good| (good.files, good.bytes));
+    if as_json {
+        return output::json_line(&json!({
+            "event": "done",
+            "receipt": {
+                "run": ended.run,
+                "verified_at": ended.at,
+                "phone_name": phone.name,
+                "files": files,
+                "bytes": bytes,
+                "files_received": ended.files_received,
+                "bytes_received": ended.bytes_received,
+            },
+        }));
+    }
+    output::line(&format!(
+        "{}: backed up and verified, {files} files ({}), {} of them new ({})",
+        phone.name,
+        readable_bytes(bytes),
+        ended.files_received,
+        readable_bytes(ended.bytes_received),
+    ))
+}

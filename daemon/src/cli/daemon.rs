@@ -1,0 +1,19 @@
+//! `backstay daemon`
+
+use super::{CliError, Context};
+use crate::daemon::{self, DaemonError};
+
+impl From<DaemonError> for CliError {
+    fn from(error: DaemonError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// When it can't begin.
+pub async fn run(context: Context) -> Result<(), CliError> {
+    let muxer = context.muxer()?;
+    Ok(daemon::run(&context.paths, context.config, &context.root, muxer).await?)
+}

@@ -1,0 +1,49 @@
+//! Where the log goes: `BACKSTAY_LOG` says how much (`debug`, `backstay=trace`, ...).
+
+use std::path::Path;
+
+use tracing_appender::{
+    non_blocking::WorkerGuard,
+    rolling::{Builder, Rotation},
+};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+use super::CliError;
+
+const VARIABLE: &str = "BACKSTAY_LOG";
+
+/// Days of log that are kept.
+const FILES_KEPT: usize = 14;
+
+fn filter(default: &str) -> EnvFilter {
+    EnvFilter::builder().with_env_var(VARIABLE).try_from_env().unwrap_or_else(|_| EnvFilter::new(default))
+}
+
+/// For commands: nothing, unless it is asked for.
+pub fn to_stderr() {
+    tracing_subscriber::fmt().with_env_filter(filter("off")).with_writer(std::io::stderr).init();
+}
+
+/// For the daemon: a new file every day, and standard error for the service manager.
+///
+/// # Errors
+/// When the folder can't be made.
+pub fn to_file_and_stderr(folder: &Path) -> Result<WorkerGuard, CliError> {
+    let unusable = |error: String| CliError::Usage(format!("the log folder {}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
+    let files = Builder::new()
+        .rotation(Rotation::DAILY)
+        .filename_prefix("backstay")
+        .filename_suffix("log")
+        .max_log_files(FILES_KEPT)
+        .build(folder)
+        .map_err(|error| unusable(error.to_string()))?;
+    let (writer, guard) = tracing_appender::non_blocking(files);
+    let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let to_stderr = tracing_subscriber::fmt::layer().without_time().with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(to_file.with_filter(filter("backstay=info,warn")))
+        .with(to_stderr.with_filter(filter("backstay=info,warn")))
+        .init();
+    Ok(guard)
+}

@@ -1,0 +1,161 @@
+//! The commands, one file each. Exit codes: 0 done, 1 failed, 2 usage, 3 the daemon is not running.
+
+pub mod backup;
+pub mod daemon;
+pub mod logs;
+pub mod output;
+pub mod pair;
+pub mod phones;
+pub mod progress;
+pub mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use backstay_shared::{
+    client::ClientError,
+    config::{Config, ConfigError},
+    health::Failure,
+    paths::{NoHome, Paths},
+    protocol::Refusal,
+};
+use clap::{Parser, Subcommand};
+
+use crate::phone::link::Muxer;
+
+/// Quiet, verified iPhone backups.
+#[derive(Debug, Parser)]
+#[command(name = "backstay", version, about, arg_required_else_help = true)]
+struct Arguments {
+    /// The folder that holds the backups
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The settings
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run in the foreground; login starts this
+    Daemon,
+    /// Show phones, last good backups, what runs and what is wrong
+    Status(status::Arguments),
+    /// Back up now
+    Backup(backup::Arguments),
+    /// List the phones that are connected
+    Phones(phones::Arguments),
+    /// Let a phone trust this computer
+    Pair(pair::Arguments),
+}
+
+/// What every command may use.
+#[derive(Debug)]
+pub struct Context {
+    /// Where things are.
+    pub paths: Paths,
+    /// The settings.
+    pub config: Config,
+    /// The folder that holds the backups.
+    pub root: PathBuf,
+}
+
+impl Context {
+    fn new(root: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, CliError> {
+        let mut paths = Paths::of_this_user()?;
+        if let Some(file) = config {
+            paths.config_file = file;
+        }
+        let config = Config::read(&paths.config_file)?;
+        let root = root.or_else(|| config.backup.root.clone()).unwrap_or_else(|| paths.default_root.clone());
+        Ok(Self { root: std::path::absolute(&root).unwrap_or(root), paths, config })
+    }
+
+    /// The way to the phones.
+    ///
+    /// # Errors
+    /// When the environment names none.
+    pub fn muxer(&self) -> Result<Muxer, Failure> {
+        Muxer::from_environment()
+    }
+}
+
+/// Why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A failure of the catalogue.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// The command line or the config is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// Nobody answers on the daemon's socket.
+    #[error(transparent)]
+    Daemon(#[from] ClientError),
+    /// Standard output is closed: who reads has seen enough.
+    #[error("standard output is closed")]
+    OutputClosed,
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<NoHome> for CliError {
+    fn from(error: NoHome) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Failure(failure) => Self::Failure(failure),
+            refusal => Self::Usage(refusal.to_string()),
+        }
+    }
+}
+
+/// Parses the command line and carries it out.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = match &arguments.command {
+        Command::Status(arguments) => arguments.json,
+        Command::Backup(arguments) => arguments.json,
+        Command::Phones(arguments) => arguments.json,
+        Command::Daemon | Command::Pair(_) => false,
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::report(&error, json),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), CliError> {
+    let context = Context::new(arguments.root, arguments.config)?;
+    // Kept to the end: dropping it flushes the log file.
+    let _log = match arguments.command {
+        Command::Daemon => Some(logs::to_file_and_stderr(&context.paths.log_dir)?),
+        _ => {
+            logs::to_stderr();
+            None
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Usage(format!("no threads: {error}")))?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Daemon => daemon::run(context).await,
+            Command::Status(arguments) => status::run(&context, &arguments).await,
+            Command::Backup(arguments) => backup::run(&context, &arguments).await,
+            Command::Phones(arguments) => phones::run(&context, &arguments).await,
+            Command::Pair(arguments) => pair::run(&context, &arguments).await,
+        }
+    })
+}

@@ -1,0 +1,94 @@
+//! How results and failures are printed.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use backstay_shared::{client::ClientError, health::Failure, overview::Problem};
+use chrono::{DateTime, Local, Utc};
+use serde_json::json;
+
+use super::CliError;
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// When it is closed.
+pub fn line(text: &str) -> Result<(), CliError> {
+    writeln!(io::stdout().lock(), "{text}").map_err(|_| CliError::OutputClosed)
+}
+
+/// Writes an object as one line to standard output.
+///
+/// # Errors
+/// When it is closed.
+pub fn json_line(value: &serde_json::Value) -> Result<(), CliError> {
+    line(&value.to_string())
+}
+
+/// A failure as an object, for scripts.
+pub fn failure_object(problem: &Problem) -> serde_json::Value {
+    json!({
+        "event": "failed",
+        "failure": { "id": problem.id, "title": problem.title, "why": problem.why, "severity": problem.severity },
+        "evidence": problem.evidence,
+        "steps": problem.steps,
+        "actions": problem.actions,
+    })
+}
+
+/// A failure for a person.
+pub fn failure_text(problem: &Problem) -> String {
+    let mut text = format!("{}\n{}\n", problem.title, problem.why);
+    for (number, step) in problem.steps.iter().enumerate() {
+        text.push_str(&format!("  {}. {step}\n", number + 1));
+    }
+    text
+}
+
+/// Tells why a command failed and returns its exit code.
+pub fn report(error: &CliError, as_json: bool) -> ExitCode {
+    // Nothing can be told to a closed terminal; the exit code remains.
+    match error {
+        CliError::Failure(failure) => {
+            let problem = Problem::new(failure, Utc::now());
+            if as_json {
+                drop(json_line(&failure_object(&problem)));
+            } else {
+                drop(write!(io::stderr(), "{}", failure_text(&problem)));
+            }
+            ExitCode::from(1)
+        }
+        CliError::Usage(text) => {
+            drop(writeln!(io::stderr(), "backstay: {text}"));
+            ExitCode::from(2)
+        }
+        CliError::Daemon(error @ (ClientError::NotRunning(_) | ClientError::Lost(_))) => {
+            drop(writeln!(io::stderr(), "backstay: {error}. Start it with: backstay daemon"));
+            ExitCode::from(3)
+        }
+        CliError::Daemon(error) => {
+            drop(writeln!(io::stderr(), "backstay: {error}"));
+            ExitCode::from(3)
+        }
+        CliError::OutputClosed => ExitCode::SUCCESS,
+    }
+}
+
+/// A failure of the catalogue, as it ended a run.
+pub fn problem_of(failure: &Failure) -> Problem {
+    Problem::new(failure, Utc::now())
+}
+
+/// A moment for people: `today 02:14`, `yesterday 02:14`, `2026-11-02 02:14`.
+pub fn moment(at: DateTime<Utc>) -> String {
+    let (at, now) = (at.with_timezone(&Local), Local::now());
+    let days = now.date_naive().signed_duration_since(at.date_naive()).num_days();
+    match days {
+        0 => at.format("today %H:%M").to_string(),
+        1 => at.format("yesterday %H:%M").to_string(),
+        -1 => at.format("tomorrow %H:%M").to_string(),
+        _ => at.format("%Y-%m-%d %H:%M").to_string(),
+    }
+}

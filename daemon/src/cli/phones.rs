@@ -1,0 +1,78 @@
+//! `backstay phones`: who is connected, asked of usbmuxd directly, so it works without the daemon.
+
+use backstay_shared::health::Failure;
+use serde_json::json;
+
+use super::{CliError, Context, output};
+use crate::phone::{
+    facts,
+    link::{Attached, Muxer},
+    pairing,
+};
+
+/// Arguments of `backstay phones`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// One object, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A phone that is connected.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Which.
+    pub attached: Attached,
+    /// Its name; its UDID when it does not tell.
+    pub name: String,
+    /// Its iOS version.
+    pub ios: Option<String>,
+    /// True when this computer has a pair record of it.
+    pub trusted: bool,
+}
+
+/// Asks usbmuxd who is here and each phone for its name, which needs no trust.
+///
+/// # Errors
+/// When usbmuxd can't be asked.
+pub async fn found(muxer: &Muxer) -> Result<Vec<Found>, Failure> {
+    let mut phones = Vec::new();
+    for attached in muxer.devices().await? {
+        let introduction = facts::introduce(muxer, &attached).await.unwrap_or_else(|failure| {
+            tracing::warn!(udid = %attached.udid, %failure, "a phone does not tell its name");
+            facts::Introduction::default()
+        });
+        let trusted = pairing::is_trusted(muxer, &attached.udid).await?;
+        let name = introduction.name.unwrap_or_else(|| attached.udid.to_string());
+        phones.push(Found { attached, name, ios: introduction.ios, trusted });
+    }
+    Ok(phones)
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// When usbmuxd can't be asked.
+pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    let phones = found(&context.muxer()?).await?;
+    if arguments.json {
+        let list: Vec<_> = phones
+            .iter()
+            .map(|phone| {
+                let link = if phone.attached.usb { "usb" } else { "network" };
+                let (udid, name) = (&phone.attached.udid, &phone.name);
+                json!({ "udid": udid, "name": name, "ios": phone.ios, "link": link, "trusted": phone.trusted })
+            })
+            .collect();
+        return output::json_line(&json!({ "phones": list }));
+    }
+    if phones.is_empty() {
+        return output::line("No iPhone is connected.");
+    }
+    for phone in phones {
+        let trust = if phone.trusted { "trusted" } else { "not trusted yet, run: backstay pair" };
+        let ios = phone.ios.map(|ios| format!(", iOS {ios}")).unwrap_or_default();
+        output::line(&format!("{}  {}{ios}, {trust}", phone.attached.udid, phone.name))?;
+    }
+    Ok(())
+}

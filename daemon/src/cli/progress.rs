@@ -1,0 +1,95 @@
+//! A running backup, as a bar for people or as one object a line for scripts.
+
+use std::time::Duration;
+
+use backstay_shared::{
+    health::readable_bytes,
+    overview::{Phase, Progress},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{CliError, output};
+
+const STEPS: u64 = 1000;
+
+/// Shows progress until it is dropped.
+#[derive(Debug)]
+pub enum Display {
+    /// On the terminal.
+    Bar(ProgressBar),
+    /// On standard output.
+    Json,
+}
+
+impl Display {
+    /// A bar, or lines.
+    pub fn new(as_json: bool, phone: &str) -> Self {
+        if as_json {
+            return Self::Json;
+        }
+        let bar = ProgressBar::new(STEPS);
+        let style = ProgressStyle::with_template("{prefix}  {bar:30} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        bar.set_prefix(phone.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self::Bar(bar)
+    }
+
+    /// Shows how far it is now.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn show(&self, progress: &Progress) -> Result<(), CliError> {
+        match self {
+            Self::Json => {
+                let mut object = serde_json::to_value(progress).unwrap_or_default();
+                if let Some(fields) = object.as_object_mut() {
+                    fields.insert("event".into(), json!("progress"));
+                }
+                output::json_line(&object)
+            }
+            Self::Bar(bar) => {
+                bar.set_position((progress.fraction.unwrap_or(0.0) * STEPS as f64) as u64);
+                bar.set_message(describe(progress));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `4.1 GB, 12034 files, 38.2 MB/s, 3 min left`
+pub fn describe(progress: &Progress) -> String {
+    match progress.phase {
+        Phase::Preparing => "preparing".into(),
+        Phase::WaitingForPasscode => "enter your passcode on the iPhone".into(),
+        Phase::Scanning => "the iPhone looks for what changed".into(),
+        Phase::Transferring => {
+            let mut text = format!("{}, {} files", readable_bytes(progress.bytes), progress.files);
+            if let Some(rate) = progress.bytes_per_second {
+                text.push_str(&format!(", {}/s", readable_bytes(rate)));
+            }
+            if let Some(seconds) = progress.seconds_left {
+                text.push_str(&format!(", {} left", duration(seconds)));
+            }
+            text
+        }
+        Phase::Verifying => "checking every file".into(),
+        Phase::Committing => "putting the new backup in place".into(),
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}

@@ -1,0 +1,106 @@
+//! `backstay status`: what the daemon knows.
+
+use std::io::{self, IsTerminal, Write};
+
+use backstay_shared::health::readable_bytes;
+use backstay_shared::{
+    client::Client,
+    overview::{Activity, Overview, PhoneOverview, Problem},
+    protocol::{Reply, Request},
+};
+
+use super::{CliError, Context, output, progress};
+
+/// Arguments of `backstay status`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// One object (with --watch one a change), for scripts
+    #[arg(long)]
+    pub json: bool,
+    /// Stay, and show every change
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// When the daemon is not running.
+pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    let mut client = Client::connect(&context.paths.socket()).await?;
+    if !arguments.watch {
+        return match client.request(Request::Overview).await? {
+            Reply::Overview { overview, .. } => show(&overview, arguments.json, false),
+            reply => Err(CliError::Usage(format!("the daemon answered {reply:?}"))),
+        };
+    }
+    client.send(Request::Subscribe).await?;
+    loop {
+        show(&client.overview().await?, arguments.json, io::stdout().is_terminal())?;
+    }
+}
+
+fn show(overview: &Overview, as_json: bool, in_place: bool) -> Result<(), CliError> {
+    if as_json {
+        return output::json_line(&serde_json::to_value(overview).unwrap_or_default());
+    }
+    if in_place {
+        // Clear the screen and go home.
+        write!(io::stdout(), "\x1b[2J\x1b[H").map_err(|_| CliError::OutputClosed)?;
+    }
+    output::line(&text(overview))
+}
+
+fn text(overview: &Overview) -> String {
+    let mut lines = Vec::new();
+    for problem in &overview.problems {
+        push_problem(&mut lines, problem, "");
+    }
+    if overview.phones.is_empty() {
+        lines.push("No iPhone was seen yet.".into());
+    }
+    for phone in &overview.phones {
+        push_phone(&mut lines, phone);
+    }
+    lines.push(format!("Backups are kept in {}", overview.root));
+    lines.join("\n")
+}
+
+fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
+    let ios = phone.ios.as_ref().map(|ios| format!(", iOS {ios}")).unwrap_or_default();
+    lines.push(format!("{} ({}{ios})", phone.name, phone.udid));
+    let doing = match &phone.activity {
+        Activity::Away => "not connected".into(),
+        Activity::Idle => "connected".into(),
+        Activity::Queued { .. } => "waits for its turn".into(),
+        Activity::Running { progress, .. } => {
+            let percent = progress.fraction.map(|part| format!(" {:.0} %", part * 100.0)).unwrap_or_default();
+            format!("backing up{percent}: {}", progress::describe(progress))
+        }
+        Activity::RetryAt { at } => format!("tries again {}", output::moment(*at)),
+        Activity::Blocked => "waits for the cause below to go".into(),
+    };
+    lines.push(format!("  now        {doing}"));
+    let good = phone.last_good.as_ref().map_or_else(
+        || "none yet".into(),
+        |good| {
+            let size = readable_bytes(good.bytes);
+            format!("{}, verified, {} files, {size}", output::moment(good.at), good.files)
+        },
+    );
+    lines.push(format!("  last good  {good}"));
+    if let Some(due) = phone.next_due {
+        lines.push(format!("  next due   {}", output::moment(due)));
+    }
+    for problem in &phone.problems {
+        push_problem(lines, problem, "  ");
+    }
+}
+
+fn push_problem(lines: &mut Vec<String>, problem: &Problem, indent: &str) {
+    lines.push(format!("{indent}! {} (since {})", problem.title, output::moment(problem.since)));
+    lines.push(format!("{indent}  {}", problem.why));
+    for (number, step) in problem.steps.iter().enumerate() {
+        lines.push(format!("{indent}  {}. {step}", number + 1));
+    }
+}

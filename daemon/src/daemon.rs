@@ -1,0 +1,177 @@
+//! The daemon put together: who is here, one actor a phone, the socket, and an orderly end.
+
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
+
+use backstay_shared::{
+    config::Config,
+    health::FailureId,
+    ids::Udid,
+    overview::{Overview, Problem},
+    paths::Paths,
+};
+use chrono::Utc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    host::lock::{LockError, LockFile},
+    ipc::{
+        board::Board,
+        server::{self, Server},
+    },
+    phone::{
+        actor::{Phones, Surroundings},
+        link::Muxer,
+    },
+    presence::{
+        roster::Roster,
+        usbmuxd::{self, Sighting},
+    },
+    vault::layout::OWN_FOLDER,
+};
+
+/// usbmuxd may be a little late at login; longer than this is told.
+const SERVICE_GRACE: Duration = Duration::from_secs(1);
+
+/// A run that commits is waited for this long at the end.
+const SHUTDOWN_SECONDS_MAX: Duration = Duration::from_secs(20);
+
+/// Why there is no daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// There is one already.
+    #[error("the Backstay daemon is already running, as process {holder}")]
+    AlreadyRunning {
+        /// Its process id.
+        holder: String,
+    },
+    /// Its socket can't be made.
+    #[error("{}: {source}", path.display())]
+    Socket {
+        /// The socket or its folder.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Runs until it is told to end.
+///
+/// # Errors
+/// When it can't begin.
+pub async fn run(paths: &Paths, config: Config, root: &Path, muxer: Muxer) -> Result<(), DaemonError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DaemonError::Socket { path, source }
+    };
+    make_private(&paths.runtime_dir).map_err(failed(&paths.runtime_dir))?;
+    let _lock = match LockFile::take(&paths.lock_file()) {
+        Ok(lock) => lock,
+        Err(LockError::Held { holder }) => return Err(DaemonError::AlreadyRunning { holder }),
+        Err(LockError::Io(error)) => return Err(failed(&paths.lock_file())(error)),
+    };
+    let listener = server::bind(&paths.socket()).map_err(failed(&paths.socket()))?;
+
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let board = Board::new(Overview {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        root: root.display().to_string(),
+        ..Overview::default()
+    });
+    let phones = Phones::new(Surroundings {
+        muxer: muxer.clone(),
+        config: Arc::new(config),
+        root: root.to_owned(),
+        board: board.clone(),
+        turn: Arc::new(Semaphore::new(1)),
+        shutdown: shutdown.clone(),
+        tasks: tasks.clone(),
+    });
+    for udid in known_phones(root) {
+        phones.remember(&udid);
+    }
+    let server = Server { board: board.clone(), phones: phones.clone(), shutdown: shutdown.clone() };
+    tasks.spawn(server.serve(listener));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), root = %root.display(), "the daemon runs");
+
+    tokio::select! {
+        () = wait_for_the_end() => {}
+        () = follow_presence(muxer, phones, board) => {}
+    }
+    tracing::info!("the daemon ends");
+    shutdown.cancel();
+    tasks.close();
+    if tokio::time::timeout(SHUTDOWN_SECONDS_MAX, tasks.wait()).await.is_err() {
+        tracing::warn!("something did not end in time; the next start tidies up");
+    }
+    Ok(())
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Phones that have a backup here.
+fn known_phones(root: &Path) -> BTreeSet<Udid> {
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    };
+    names(&root.join(OWN_FOLDER)).iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
+    let (sender, mut sightings) = mpsc::channel(64);
+    let watching = usbmuxd::watch(muxer, sender);
+    tokio::pin!(watching);
+    let mut roster = Roster::default();
+    let mut down_since = None;
+    loop {
+        let sighting = tokio::select! {
+            () = &mut watching => return,
+            sighting = sightings.recv() => sighting,
+        };
+        let Some(sighting) = sighting else { return };
+        match &sighting {
+            Sighting::ServiceUp => {
+                down_since = None;
+                board.clear(FailureId::UsbmuxdNotRunning);
+                board.clear(FailureId::UsbmuxdPermissionDenied);
+            }
+            Sighting::ServiceDown(failure) => {
+                let since = *down_since.get_or_insert_with(Utc::now);
+                // A restart of usbmuxd is over before anybody needs to know.
+                if (Utc::now() - since).to_std().unwrap_or_default() >= SERVICE_GRACE {
+                    board.raise(Problem::new(failure, since));
+                }
+            }
+            Sighting::Attached(_) | Sighting::Detached(_) => {}
+        }
+        for change in roster.apply(&sighting) {
+            phones.presence(&change.udid, change.attached).await;
+        }
+    }
+}
+
+async fn wait_for_the_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    // Without signals there is nothing to wait for but the end of the process.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

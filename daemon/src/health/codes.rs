@@ -1,0 +1,160 @@
+//! The code tables: lockdownd's errors, the phone's backup errors (MBErrorDomain) and this computer's errno.
+
+use std::io;
+
+use backstay_shared::health::FailureId::{self, *};
+
+/// lockdownd's error names. Source: `lockdown.h` of libimobiledevice, AppleMobileDevice constants.
+pub fn lockdown_error(name: &str) -> FailureId {
+    match name {
+        "InvalidResponse" | "MissingKey" | "MissingValue" | "GetProhibited" | "SetProhibited" | "RemoveProhibited"
+        | "ImmutableValue" => LockdownRequestRefused,
+        "PasswordProtected" | "DeviceLocked" => DeviceLocked,
+        "UserDeniedPairing" => TrustDenied,
+        "PairingDialogResponsePending" => TrustPending,
+        "MissingHostID" | "InvalidHostID" | "MissingPairRecord" | "InvalidPairRecord" | "InvalidConnection" => {
+            PairingLost
+        }
+        "SessionActive" | "SessionInactive" | "MissingSessionID" | "InvalidSessionID" => SessionLost,
+        "MissingService"
+        | "InvalidService"
+        | "ServiceLimit"
+        | "ServiceProhibited"
+        | "CheckinTimeout"
+        | "InvalidCheckin"
+        | "CheckinSetupFailed"
+        | "CheckinConnectionFailed"
+        | "CheckinReceiveFailed"
+        | "CheckinResponseFailed"
+        | "CheckinSendFailed"
+        | "CheckinOutOfMemory" => BackupServiceUnavailable,
+        "SavePairRecordFailed" => PairRecordSaveFailed,
+        "InvalidActivationRecord" | "MissingActivationRecord" | "WrongDroid" => DeviceNotActivated,
+        "EscrowLocked" => DeviceNotUnlockedSinceRestart,
+        "PairingProhibitedOverThisConnection" => PairingNeedsCable,
+        "FMiPProtected" => FindMyBlocksRestore,
+        "MCProtected" | "MCChallengeRequired" | "NotAValidChaperoneHost" => MdmDisallowsPairing,
+        _ => UnknownError,
+    }
+}
+
+/// MBErrorDomain codes that come as `ErrorCode`, with those that mean several things told apart by their text.
+pub fn backup_error(code: i64, text: &str) -> FailureId {
+    let says = |words: &[&str]| {
+        let text = text.to_lowercase();
+        words.iter().any(|word| text.contains(word))
+    };
+    match code {
+        1 if says(&["keychain"]) => DeviceKeychainError,
+        1 if says(&["protocol version"]) => ProtocolVersionMismatch,
+        1 => DeviceInternalError,
+        // The cause is nested in the text: `(MBErrorDomain/105)`.
+        104 if says(&["/105)"]) => HostDiskFull,
+        104 => DeviceIoError,
+        // Old systems use it for a full phone on restore; a backup fills the computer.
+        105 => HostDiskFull,
+        205 if says(&["status"]) => BackupStatusUnreadable,
+        205 => ManifestCorrupt,
+        207 if says(&["required by", "device management", "mdm"]) => EncryptionRequired,
+        207 if says(&["changed"]) => BackupPasswordChanged,
+        207 => BackupPasswordWrong,
+        208 if says(&["protection class", "keychain"]) => DeviceLocked,
+        208 => PasscodeNotEntered,
+        2 | 10 | 15 | 16 | 18 | 19 | 20 | 21 | 24 | 26 => DeviceInternalError,
+        3 | 14 => DeviceSnapshotStuck,
+        4 | 204 => BackupMissing,
+        5 | 6 | 11 | 12 => ManifestCorrupt,
+        7 => HostIoError,
+        8 | 100 | 101 | 102 => DeviceIoError,
+        9 => FilesChangedDuringBackup,
+        13 => DeviceNotUnlockedSinceRestart,
+        17 | 301 | 302 | 304 | 306 | 309 | 310 => IcloudServerError,
+        22 | 555 => BackupBlockedByOrganisation,
+        25 => DeviceRestoringIcloud,
+        103 => BackupStatusUnreadable,
+        106 => DeviceStorageFull,
+        107 | 213 => RestoreFileRefused,
+        202 | 217 | 218 | 219 | 220 | 221 | 222 | 223 | 224 => CancelledOnDevice,
+        203 => BackupFormatUnsupported,
+        209 => BackupKeyMissing,
+        210 => IcloudSignedOut,
+        211 => FindMyBlocksRestore,
+        212 => DeviceSetupUnfinished,
+        300 | 308 => IcloudNetworkTrouble,
+        303 => IcloudStorageFull,
+        305 | 307 => IcloudSignInNeeded,
+        _ => UnknownError,
+    }
+}
+
+/// What an errno of the backup disk means to the person.
+pub fn host_error(error: &io::Error) -> FailureId {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull => HostDiskFull,
+        ErrorKind::QuotaExceeded => HostQuotaExceeded,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => HostWriteDenied,
+        ErrorKind::NotFound
+        | ErrorKind::StaleNetworkFileHandle
+        | ErrorKind::NotConnected
+        | ErrorKind::HostUnreachable => BackupDriveMissing,
+        ErrorKind::FileTooLarge | ErrorKind::InvalidFilename => HostFileLimit,
+        _ => match error.raw_os_error() {
+            // ENXIO, ENODEV, EHOSTDOWN
+            Some(6 | 19 | 112) if cfg!(target_os = "linux") => BackupDriveMissing,
+            // EMFILE, ENFILE
+            Some(23 | 24) if cfg!(unix) => HostFileLimit,
+            // ELOOP, EIO and everything else that a disk can say.
+            _ => HostIoError,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_with_several_meanings_are_told_apart_by_their_text() {
+        for (code, text, id) in [
+            (1, "Error copying keychain data", DeviceKeychainError),
+            (1, "No common supported protocol version", ProtocolVersionMismatch),
+            (1, "", DeviceInternalError),
+            (104, "Multiple errors uploading files (MBErrorDomain/105)", HostDiskFull),
+            (104, "Multiple errors uploading files", DeviceIoError),
+            (205, "Error reading status", BackupStatusUnreadable),
+            (205, "Error reading backup properties", ManifestCorrupt),
+            (207, "Encryption is required by device management", EncryptionRequired),
+            (207, "Invalid password", BackupPasswordWrong),
+            (208, "Device locked (MBErrorDomain/208)", PasscodeNotEntered),
+            (208, "open error setting protection class, device locked?", DeviceLocked),
+            (9999, "", UnknownError),
+        ] {
+            assert_eq!(backup_error(code, text), id, "{code} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_says_no_is_named() {
+        #[cfg(target_os = "linux")]
+        for (code, id) in [
+            (28, HostDiskFull),
+            (122, HostQuotaExceeded),
+            (13, HostWriteDenied),
+            (1, HostWriteDenied),
+            (30, HostWriteDenied),
+            (5, HostIoError),
+            (19, BackupDriveMissing),
+            (6, BackupDriveMissing),
+            (116, BackupDriveMissing),
+            (112, BackupDriveMissing),
+            (2, BackupDriveMissing),
+            (27, HostFileLimit),
+            (36, HostFileLimit),
+            (24, HostFileLimit),
+            (23, HostFileLimit),
+        ] {
+            assert_eq!(host_error(&io::Error::from_raw_os_error(code)), id, "errno {code}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Which failure of the catalogue an error is.
+//!
+//! Match order: what this computer knows for itself (phase, errno) first, then the protocol's code, then its text.
+
+use std::io;
+
+use backstay_shared::health::{Failure, FailureId};
+use idevice::{IdeviceError, usbmuxd::errors::UsbmuxdError};
+
+use super::codes;
+use crate::{
+    transfer::{DiskError, TransferError, upload::Received},
+    vault::{transaction::VaultError, verify::VerifyError},
+};
+
+/// usbmuxd can't be reached.
+pub fn muxer(error: &IdeviceError) -> Failure {
+    let id = match error {
+        IdeviceError::Socket(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            FailureId::UsbmuxdPermissionDenied
+        }
+        _ => FailureId::UsbmuxdNotRunning,
+    };
+    with_chain(id, error)
+}
+
+/// usbmuxd or lockdownd refused something, or the way to the phone broke.
+pub fn device(error: &IdeviceError) -> Failure {
+    let id = match error {
+        IdeviceError::Socket(error) if error.kind() == io::ErrorKind::InvalidData => tls_or_refused(error),
+        IdeviceError::Socket(_) | IdeviceError::NoEstablishedConnection => FailureId::SessionLost,
+        IdeviceError::Rustls(_) | IdeviceError::TlsBuilderFailed(_) => FailureId::SecureConnectionFailed,
+        // A pair record whose keys can't be read is no trust.
+        IdeviceError::PemParseFailed(_) | IdeviceError::InvalidHostID => FailureId::PairingLost,
+        IdeviceError::PasswordProtected | IdeviceError::DeviceLocked => FailureId::DeviceLocked,
+        IdeviceError::PairingDialogResponsePending => FailureId::TrustPending,
+        IdeviceError::UserDeniedPairing => FailureId::TrustDenied,
+        IdeviceError::GetProhibited => FailureId::LockdownRequestRefused,
+        IdeviceError::SessionInactive => FailureId::SessionLost,
+        IdeviceError::ServiceNotFound => FailureId::BackupServiceUnavailable,
+        IdeviceError::DeviceNotFound | IdeviceError::Usbmuxd(UsbmuxdError::BadDevice) => FailureId::DeviceNotFound,
+        IdeviceError::Usbmuxd(_) => FailureId::UsbmuxdRefused,
+        IdeviceError::UnknownErrorType(name) => codes::lockdown_error(name.split(' ').next().unwrap_or_default()),
+        IdeviceError::Plist(_) | IdeviceError::Utf8(_) | IdeviceError::UnexpectedResponse(_) => {
+            FailureId::DeviceDataRefused
+        }
+        _ => FailureId::UnknownError,
+    };
+    with_chain(id, error)
+}
+
+/// rustls reports its errors through the socket.
+fn tls_or_refused(error: &io::Error) -> FailureId {
+    let tls = error.get_ref().is_some_and(|inner| inner.to_string().contains("announced"));
+    if tls { FailureId::DeviceDataRefused } else { FailureId::SecureConnectionFailed }
+}
+
+fn with_chain(id: FailureId, error: &dyn std::error::Error) -> Failure {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    Failure::from(id).text(text)
+}
+
+/// A disk error on this computer.
+pub fn disk(error: &DiskError) -> Failure {
+    let mut failure = with_chain(codes::host_error(&error.source), &error.source);
+    failure.evidence.code = error.source.raw_os_error().map(i64::from);
+    let failure = failure.path(&error.path);
+    if error.operation.is_empty() { failure } else { failure.doing(error.operation) }
+}
+
+/// The vault could not begin or commit.
+pub fn vault(error: &VaultError) -> Failure {
+    match error {
+        VaultError::Busy { .. } => Failure::from(FailureId::BackupInProgressElsewhere).text(error),
+        VaultError::Disk(error) => disk(error),
+    }
+}
+
+/// The finished tree is no backup.
+pub fn verification(error: &VerifyError) -> Failure {
+    match error {
+        VerifyError::Unfinished { .. } => Failure::from(FailureId::BackupVerifyFailed).text(error),
+        VerifyError::Unreadable { path, .. } => Failure::from(FailureId::BackupVerifyFailed).path(path).text(error),
+        VerifyError::Manifest(_) => with_chain(FailureId::BackupVerifyFailed, error),
+        VerifyError::Damaged { count, first } => {
+            let mut failure = Failure::from(FailureId::BackupVerifyFailed);
+            failure.evidence.files = Some(*count);
+            match first.first() {
+                Some(damage) => failure
+                    .path(&damage.path)
+                    .text(format!("{}: {} {}", damage.domain, damage.relative_path, damage.what)),
+                None => failure,
+            }
+        }
+        VerifyError::Disk { path, source } => {
+            let mut failure = with_chain(codes::host_error(source), source).path(path);
+            failure.evidence.code = source.raw_os_error().map(i64::from);
+            failure
+        }
+    }
+}
+
+/// What this computer saw while the phone ended the backup.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// What came.
+    pub received: &'a Received,
+    /// The first disk error.
+    pub disk_error: Option<&'a DiskError>,
+    /// Bytes that the phone reckoned to be missing.
+    pub bytes_missing: Option<u64>,
+    /// Bytes free on the backup disk.
+    pub bytes_free: Option<u64>,
+}
+
+/// A transfer ended without success. A broken link is told apart by who is still there, so the caller passes what
+/// [`crate::phone::presence_after_loss`] found.
+pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> Failure {
+    // The phone's own code for it says less than the errno.
+    if let (Some(error), TransferError::Device { .. } | TransferError::NoResult) = (seen.disk_error, error) {
+        let mut failure = disk(error);
+        if failure.id == FailureId::HostDiskFull {
+            failure.evidence.bytes_free = seen.bytes_free;
+            failure.evidence.bytes_needed = seen.bytes_missing;
+        }
+        return failure;
+    }
+    let mut failure = match error {
+        TransferError::LinkLost(_) => with_chain(link_lost, error),
+        TransferError::Refused(refused) => Failure::from(FailureId::DeviceDataRefused).text(refused),
+        TransferError::Device { code, text } => {
+            let mut failure = Failure::from(codes::backup_error(*code, text)).code(*code).text(text);
+            if failure.id == FailureId::HostDiskFull {
+                failure.evidence.bytes_needed = seen.bytes_missing;
+                failure.evidence.bytes_free = seen.bytes_free;
+            }
+            failure
+        }
+        TransferError::NoResult => Failure::from(FailureId::DeviceAgentDied).text(error),
+        TransferError::Stalled { .. } => Failure::from(FailureId::BackupStalled).text(error),
+        TransferError::Cancelled => Failure::from(FailureId::CancelledByUser),
+    };
+    if seen.received.bytes > 0 {
+        failure.evidence.bytes_received = Some(seen.received.bytes);
+    }
+    failure
+}
+
+/// The phone said "success" but could not read some of its own files.
+pub fn unreadable_files(received: &Received) -> Option<Failure> {
+    let first = received.unreadable.first()?;
+    let mut failure = Failure::from(FailureId::DeviceIoError).path(&first.device_path).text(&first.reason);
+    failure.evidence.files = Some(received.unreadable_count);
+    Some(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(received: &Received) -> Seen<'_> {
+        Seen { received, disk_error: None, bytes_missing: None, bytes_free: None }
+    }
+
+    #[test]
+    fn the_errno_says_more_than_the_phone() {
+        let full = DiskError {
+            operation: "writing",
+            path: "/backup/ab/ab01".into(),
+            source: io::Error::from(io::ErrorKind::StorageFull),
+        };
+        let told = TransferError::Device { code: 104, text: "Multiple errors uploading files".into() };
+        let received = Received::default();
+        let failure = transfer(
+            &told,
+            &Seen { disk_error: Some(&full), bytes_free: Some(0), ..seen(&received) },
+            FailureId::SessionLost,
+        );
+        assert_eq!(failure.id, FailureId::HostDiskFull);
+        assert_eq!(failure.evidence.path.as_deref(), Some("/backup/ab/ab01".as_ref()));
+        assert_eq!(transfer(&told, &seen(&received), FailureId::SessionLost).id, FailureId::DeviceIoError);
+    }
+
+    #[test]
+    fn a_broken_link_is_what_the_caller_found() {
+        let lost = TransferError::LinkLost(io::ErrorKind::UnexpectedEof.into());
+        let received = Received { bytes: 5, ..Received::default() };
+        let failure = transfer(&lost, &seen(&received), FailureId::UsbDisconnected);
+        assert_eq!((failure.id, failure.evidence.bytes_received), (FailureId::UsbDisconnected, Some(5)));
+    }
+}

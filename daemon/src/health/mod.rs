@@ -1,0 +1,4 @@
+//! From what was seen to what is told.
+
+pub mod codes;
+pub mod diagnose;

@@ -1,0 +1,195 @@
+//! The daemon's socket: one JSON object a line, only for this user.
+
+use std::{io, path::Path, time::Duration};
+
+use backstay_shared::{
+    overview::Overview,
+    protocol::{ClientMessage, LINE_BYTES_MAX, PROTOCOL, Refusal, Reply, Request, ServerMessage},
+};
+use futures_util::{SinkExt, StreamExt};
+use interprocess::local_socket::{
+    GenericFilePath, ListenerOptions, ToFsName,
+    tokio::{Listener, Stream, prelude::*},
+};
+use tokio::sync::watch;
+use tokio_util::{
+    codec::{Framed, LinesCodec, LinesCodecError},
+    sync::CancellationToken,
+    task::TaskTracker,
+};
+
+use super::{
+    board::{Board, Shown},
+    names,
+};
+use crate::phone::actor::Phones;
+
+/// Longer requests are none.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// A front end that takes no bytes for this long is cut off; it will come back and subscribe anew.
+const SEND_SECONDS_MAX: Duration = Duration::from_secs(5);
+
+/// What the server answers from.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The overview.
+    pub board: Board,
+    /// Where requests go.
+    pub phones: Phones,
+    /// Ends it.
+    pub shutdown: CancellationToken,
+}
+
+/// Takes the socket. The caller holds the daemon's lock, so one that is there is left over from a crash.
+///
+/// # Errors
+/// When it can't be taken.
+pub fn bind(socket: &Path) -> io::Result<Listener> {
+    if cfg!(unix) {
+        match std::fs::remove_file(socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    ListenerOptions::new().name(socket.to_fs_name::<GenericFilePath>()?).create_tokio()
+}
+
+impl Server {
+    /// Serves until the shutdown; then every front end is told.
+    pub async fn serve(self, listener: Listener) {
+        let connections = TaskTracker::new();
+        loop {
+            let stream = tokio::select! {
+                stream = listener.accept() => stream,
+                () = self.shutdown.cancelled() => break,
+            };
+            match stream {
+                Ok(stream) if is_this_user(&stream) => {
+                    let server = self.clone();
+                    connections.spawn(async move {
+                        if let Err(error) = server.converse(stream).await {
+                            tracing::debug!(%error, "a front end's connection ended");
+                        }
+                    });
+                }
+                Ok(_) => tracing::warn!("another user tried to reach the daemon"),
+                Err(error) => {
+                    tracing::warn!(%error, "a front end could not connect");
+                    // Out of file descriptors, most likely: do not spin.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        connections.close();
+        connections.wait().await;
+    }
+
+    async fn converse(self, stream: Stream) -> Result<(), LinesCodecError> {
+        let mut lines = Framed::new(stream, LinesCodec::new_with_max_length(REQUEST_BYTES_MAX));
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        send(&mut lines, &ServerMessage::Hello { protocol: PROTOCOL, version, pid: std::process::id() }).await?;
+        let mut subscription: Option<watch::Receiver<Shown>> = None;
+        loop {
+            let changed = async {
+                match &mut subscription {
+                    Some(shown) => shown.changed().await.map(|()| shown.borrow_and_update().clone()),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                line = lines.next() => {
+                    let Some(line) = line.transpose()? else { return Ok(()) };
+                    let Ok(ClientMessage { id, request }) = serde_json::from_str(&line) else {
+                        // What is no message has no id to answer to.
+                        return Ok(());
+                    };
+                    if request == Request::Subscribe {
+                        let mut shown = self.board.subscribe();
+                        let reply = overview_reply(&shown.borrow_and_update());
+                        subscription = Some(shown);
+                        send(&mut lines, &ServerMessage::Reply { id, reply }).await?;
+                    } else {
+                        let reply = self.answer(request).await.unwrap_or_else(Reply::Refused);
+                        send(&mut lines, &ServerMessage::Reply { id, reply }).await?;
+                    }
+                }
+                shown = changed => {
+                    let Ok(Shown { sequence, overview }) = shown else { return Ok(()) };
+                    let overview = Overview::clone(&overview);
+                    send(&mut lines, &ServerMessage::Overview { sequence, overview }).await?;
+                }
+                () = self.shutdown.cancelled() => return send(&mut lines, &ServerMessage::Goodbye).await,
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request) -> Result<Reply, Refusal> {
+        match request {
+            Request::Overview | Request::Subscribe => Ok(overview_reply(&self.board.shown())),
+            Request::BackUp { phone, full } => {
+                let udid = self.choose(phone.as_deref())?;
+                Ok(Reply::Started { run: self.phones.back_up(&udid, full).await? })
+            }
+            Request::Cancel { phone } => {
+                let udid = self.choose(phone.as_deref())?;
+                self.phones.cancel(&udid).await?;
+                Ok(Reply::Done)
+            }
+            Request::Unknown => Err(Refusal::UnknownRequest),
+        }
+    }
+
+    /// Named, or else the only one, or the only one that is connected.
+    fn choose(&self, wanted: Option<&str>) -> Result<backstay_shared::ids::Udid, Refusal> {
+        use backstay_shared::{health::FailureId, overview::Activity};
+        let phones = &self.board.shown().overview.phones;
+        let known = |phones: &[&backstay_shared::overview::PhoneOverview]| -> Vec<(String, String)> {
+            phones.iter().map(|phone| (phone.name.clone(), phone.udid.to_string())).collect()
+        };
+        let all: Vec<_> = phones.iter().collect();
+        if let Some(wanted) = wanted {
+            return names::choose(&known(&all), wanted).map(|index| all[index].udid.clone());
+        }
+        let here: Vec<_> = phones.iter().filter(|phone| phone.activity != Activity::Away).collect();
+        match (&all[..], &here[..]) {
+            ([only], _) | (_, [only]) => Ok(only.udid.clone()),
+            ([], _) | (_, []) => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
+            _ => {
+                let known = known(&here).into_iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
+                Err(Refusal::Ambiguous { name: String::new(), known })
+            }
+        }
+    }
+}
+
+fn overview_reply(shown: &Shown) -> Reply {
+    Reply::Overview { sequence: shown.sequence, overview: Box::new(Overview::clone(&shown.overview)) }
+}
+
+async fn send(lines: &mut Framed<Stream, LinesCodec>, message: &ServerMessage) -> Result<(), LinesCodecError> {
+    let line = serde_json::to_string(message).map_err(io::Error::other)?;
+    debug_assert!(line.len() < LINE_BYTES_MAX, "a front end would refuse this line");
+    match tokio::time::timeout(SEND_SECONDS_MAX, lines.send(line)).await {
+        Ok(sent) => sent,
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// The folder is closed to others already; this holds where somebody opened it.
+fn is_this_user(stream: &Stream) -> bool {
+    #[cfg(unix)]
+    {
+        use interprocess::local_socket::traits::StreamCommon;
+        match stream.peer_creds().map(|credentials| credentials.euid()) {
+            Ok(Some(user)) => user == rustix::process::geteuid().as_raw(),
+            _ => false,
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        // The pipe's own access list keeps others out.
+        let _named: &Stream = stream;
+        true
+    }
+}

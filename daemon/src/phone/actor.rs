@@ -1,0 +1,459 @@
+//! One actor owns one phone: it takes in what happens, asks [`step`] what follows, and does it.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use backstay_shared::{
+    config::Config,
+    health::{Failure, FailureId},
+    ids::{RunId, Udid},
+    overview::{Activity, EndedRun, Phase, PhoneOverview, Problem, Progress},
+    protocol::Refusal,
+};
+use chrono::{DateTime, Local, Utc};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    facts::{self, Introduction},
+    link::{Attached, Muxer},
+    pairing,
+    run::{self, Ended, Job},
+    state::{Doing, Effect, Facts, Input, PhoneState},
+    step::step,
+};
+use crate::{
+    cli::backup::new_run_id,
+    ipc::board::Board,
+    schedule::{
+        due::{Rule, next_due},
+        retry,
+    },
+    vault::{journal, layout::Layout, receipt, receipt::Receipt, transaction},
+};
+
+/// Messages that wait for an actor; more than this means it hangs.
+const QUEUE_LENGTH: usize = 64;
+
+/// The wall clock is looked at this often while a phone is here, since it may be set or the computer may sleep.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
+/// What all actors share.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The way to the phones.
+    pub muxer: Muxer,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Where backups go.
+    pub root: PathBuf,
+    /// Where their state is shown.
+    pub board: Board,
+    /// One backup at a time: they share a disk.
+    pub turn: Arc<Semaphore>,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+    /// Lets the end wait for everything.
+    pub tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+enum Message {
+    Presence(Option<Attached>),
+    BackUp { full: bool, reply: oneshot::Sender<Result<RunId, Refusal>> },
+    Cancel { reply: oneshot::Sender<Result<(), Refusal>> },
+    Introduced(Introduction),
+    Trust(Result<(), Failure>),
+}
+
+/// The actors, by phone. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Phones {
+    surroundings: Surroundings,
+    actors: Arc<Mutex<BTreeMap<Udid, mpsc::Sender<Message>>>>,
+}
+
+impl Phones {
+    /// None yet.
+    pub fn new(surroundings: Surroundings) -> Self {
+        Self { surroundings, actors: Arc::default() }
+    }
+
+    /// The actor of this phone; started when it is the first one heard of it.
+    fn actor(&self, udid: &Udid) -> mpsc::Sender<Message> {
+        let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || {
+            let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+            let actor = Actor::new(udid.clone(), self.surroundings.clone(), sender.clone());
+            self.surroundings.tasks.spawn(actor.run(receiver));
+            sender
+        };
+        actors.entry(udid.clone()).or_insert_with(start).clone()
+    }
+
+    /// A phone that has backups here, though it may be away.
+    pub fn remember(&self, udid: &Udid) {
+        self.actor(udid);
+    }
+
+    /// A phone came, changed its link, or went.
+    pub async fn presence(&self, udid: &Udid, attached: Option<Attached>) {
+        if self.actor(udid).send(Message::Presence(attached)).await.is_err() {
+            tracing::error!(%udid, "a phone's actor ended");
+        }
+    }
+
+    /// A person wants a backup now.
+    ///
+    /// # Errors
+    /// When the phone is not connected.
+    pub async fn back_up(&self, udid: &Udid, full: bool) -> Result<RunId, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(udid, Message::BackUp { full, reply }, answer).await
+    }
+
+    /// A person wants the running backup to end.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn cancel(&self, udid: &Udid) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(udid, Message::Cancel { reply }, answer).await
+    }
+
+    async fn ask<T>(
+        &self,
+        udid: &Udid,
+        message: Message,
+        answer: oneshot::Receiver<Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        // An actor ends only with the daemon.
+        let gone = || Refusal::Failure(Failure::from(FailureId::UnknownError).text("the daemon is ending"));
+        self.actor(udid).send(message).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+struct Active {
+    run: RunId,
+    progress: watch::Receiver<Progress>,
+    ended: oneshot::Receiver<Ended>,
+    cancel: CancellationToken,
+    turn_came: watch::Receiver<bool>,
+}
+
+struct Actor {
+    udid: Udid,
+    around: Surroundings,
+    own: mpsc::Sender<Message>,
+    state: PhoneState,
+    attached: Option<Attached>,
+    introduction: Introduction,
+    receipt: Option<Receipt>,
+    last_run: Option<EndedRun>,
+    problems: BTreeMap<FailureId, Problem>,
+    active: Option<Active>,
+    wake_at: Option<DateTime<Utc>>,
+    trust: Option<CancellationToken>,
+}
+
+impl Actor {
+    fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
+        let layout = Layout::new(&around.root, &udid);
+        if let Err(error) = transaction::recover_if_idle(&layout) {
+            tracing::warn!(%udid, %error, "what an earlier run left could not be tidied up");
+        }
+        let receipt = receipt::latest(&layout).unwrap_or_else(|error| {
+            tracing::warn!(%udid, %error, "the receipts can't be read");
+            None
+        });
+        let last_run = journal::read(&layout);
+        let problem = last_run.as_ref().and_then(|ended| ended.failure.clone());
+        let introduction = receipt.as_ref().map(Introduction::from).unwrap_or_default();
+        Self {
+            problems: problem.into_iter().map(|problem| (problem.id, problem)).collect(),
+            udid,
+            around,
+            own,
+            state: PhoneState::default(),
+            attached: None,
+            introduction,
+            receipt,
+            last_run,
+            active: None,
+            wake_at: None,
+            trust: None,
+        }
+    }
+
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        self.publish();
+        loop {
+            let wake = self.next_wake();
+            let active = &mut self.active;
+            let happened = tokio::select! {
+                message = messages.recv() => Happened::Message(message),
+                happened = Active::next(active) => happened,
+                () = sleep_until(wake) => Happened::Wake,
+                () = self.around.shutdown.cancelled() => Happened::Message(None),
+            };
+            match happened {
+                Happened::Message(Some(message)) => self.take(message),
+                Happened::Message(None) => return self.shut_down().await,
+                Happened::Progress => {}
+                Happened::Ended(ended) => self.ended(*ended),
+                Happened::Wake => self.act(Input::Tick),
+            }
+            self.publish();
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Presence(attached) => self.presence(attached),
+            Message::BackUp { full, reply } => {
+                if self.state.present {
+                    self.act(Input::Requested { full });
+                }
+                let started = match self.state.doing {
+                    Doing::Run(run) if self.state.present => Ok(run),
+                    _ => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
+                };
+                // Who asked may have gone; the backup runs all the same.
+                drop(reply.send(started));
+            }
+            Message::Cancel { reply } => {
+                let running = matches!(self.state.doing, Doing::Run(_));
+                self.act(Input::CancelRequested);
+                drop(reply.send(if running { Ok(()) } else { Err(Refusal::NothingRunning) }));
+            }
+            Message::Introduced(introduction) => self.introduction = introduction,
+            Message::Trust(Ok(())) => {
+                self.problems.remove(&FailureId::TrustPending);
+                self.act(Input::TrustGained);
+            }
+            Message::Trust(Err(failure)) => {
+                if failure.id != FailureId::TrustPending {
+                    self.problems.remove(&FailureId::TrustPending);
+                }
+                self.raise(&failure);
+            }
+        }
+    }
+
+    fn presence(&mut self, attached: Option<Attached>) {
+        if let Some(trust) = self.trust.take() {
+            trust.cancel();
+        }
+        self.problems.remove(&FailureId::TrustPending);
+        let (was, is) = (self.attached.is_some(), attached.is_some());
+        self.attached = attached;
+        if let Some(attached) = &self.attached {
+            tracing::info!(udid = %self.udid, usb = attached.usb, "connected");
+            let cancel = self.around.shutdown.child_token();
+            self.trust = Some(cancel.clone());
+            let greeting = greet(self.around.muxer.clone(), attached.clone(), self.own.clone());
+            self.around.tasks.spawn(async move { cancel.run_until_cancelled(greeting).await });
+        } else {
+            tracing::info!(udid = %self.udid, "gone");
+        }
+        // Trust comes first: the greeting says when a phone that is due may begin.
+        match (was, is) {
+            (_, true) => self.act(Input::Attached),
+            (true, false) => self.act(Input::Detached),
+            (false, false) => {}
+        }
+    }
+
+    fn raise(&mut self, failure: &Failure) {
+        let known = self.problems.get(&failure.id);
+        let since = known.map_or_else(Utc::now, |problem| problem.since);
+        self.problems.insert(failure.id, Problem::new(failure, since));
+    }
+
+    fn due(&self) -> DateTime<Utc> {
+        let last_good = self.receipt.as_ref().map(|receipt| receipt.verified_at);
+        next_due(&Rule::from(&self.around.config.backup), last_good, Utc::now(), &Local)
+    }
+
+    fn act(&mut self, input: Input) {
+        let facts = Facts { now: Utc::now(), due: self.due(), fresh_run: new_run_id() };
+        let before = std::mem::take(&mut self.state);
+        let (state, effects) = step(before.clone(), input.clone(), &facts);
+        if state != before {
+            tracing::debug!(udid = %self.udid, ?input, ?before, after = ?state, "step");
+        }
+        self.state = state;
+        for effect in effects {
+            match effect {
+                Effect::Start { run, full } => self.start(run, full),
+                Effect::Cancel(run) => {
+                    if let Some(active) = self.active.as_ref().filter(|active| active.run == run) {
+                        active.cancel.cancel();
+                    }
+                }
+                Effect::WakeAt(at) => self.wake_at = Some(at),
+            }
+        }
+    }
+
+    fn start(&mut self, run: RunId, full: bool) {
+        let Some(attached) = self.attached.clone() else { return };
+        tracing::info!(udid = %self.udid, %run, full, "a backup begins");
+        self.problems.retain(|id, _| *id == FailureId::TrustPending);
+        let (progress, watched) = watch::channel(Progress::start());
+        let (turn, turn_came) = watch::channel(false);
+        let (sender, ended) = oneshot::channel();
+        let cancel = self.around.shutdown.child_token();
+        let job = Job {
+            run,
+            muxer: self.around.muxer.clone(),
+            attached,
+            root: self.around.root.clone(),
+            keep_last: self.around.config.backup.keep_last,
+            full,
+            progress,
+            cancel: cancel.clone(),
+        };
+        let semaphore = self.around.turn.clone();
+        self.around.tasks.spawn(async move {
+            let cancelled = |run| Ended { result: Err(FailureId::CancelledByUser.into()), ..Ended::nothing(run) };
+            let permit = tokio::select! {
+                permit = semaphore.acquire_owned() => permit,
+                () = job.cancel.cancelled() => return drop(sender.send(cancelled(run))),
+            };
+            turn.send_replace(true);
+            let ended = run::start(job).await.unwrap_or_else(|_| Ended::nothing(run));
+            drop(permit);
+            // An actor that is gone has ended with the daemon; the receipt is on disk.
+            drop(sender.send(ended));
+        });
+        self.active = Some(Active { run, progress: watched, ended, cancel, turn_came });
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        self.active = None;
+        if let Some(facts) = &ended.facts {
+            self.introduction = Introduction::from(facts);
+        }
+        let failure = ended.result.as_ref().err().cloned();
+        match &ended.result {
+            Ok(receipt) => {
+                tracing::info!(udid = %self.udid, run = %ended.run, files = ended.files_received, "backed up and verified");
+                self.receipt = Some(receipt.clone());
+            }
+            Err(failure) => {
+                tracing::warn!(udid = %self.udid, run = %ended.run, %failure, "a backup failed");
+                self.raise(failure);
+            }
+        }
+        self.last_run = Some(ended.told());
+        let next = failure.map(|failure| retry::next(failure.id, self.state.failures_in_a_row + 1, jitter()));
+        self.act(Input::Ended { run: ended.run, next });
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        // Time does nothing for a phone that is away.
+        if !self.state.present {
+            return None;
+        }
+        let until = self.wake_at.map_or(CLOCK_CHECK, |at| (at - Utc::now()).to_std().unwrap_or_default());
+        Some(Instant::now() + until.min(CLOCK_CHECK).max(Duration::from_millis(20)))
+    }
+
+    fn publish(&self) {
+        let activity = match (&self.active, &self.state.doing) {
+            (Some(active), _) if *active.turn_came.borrow() => {
+                Activity::Running { run: active.run, progress: active.progress.borrow().clone() }
+            }
+            (Some(active), _) => Activity::Queued { run: active.run },
+            _ if !self.state.present => Activity::Away,
+            (None, Doing::RetryAt(at)) => Activity::RetryAt { at: *at },
+            (None, Doing::WaitFor(_)) => Activity::Blocked,
+            (None, Doing::Nothing | Doing::Run(_)) => Activity::Idle,
+        };
+        let mut problems: Vec<Problem> = self.problems.values().cloned().collect();
+        if let Activity::Running { run, progress } = &activity
+            && progress.phase == Phase::WaitingForPasscode
+        {
+            let failure = Failure::from(FailureId::PasscodeNeeded);
+            let since = DateTime::from_timestamp_millis(run.0.cast_signed()).unwrap_or_default();
+            problems.push(Problem::new(&failure, since));
+        }
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+        let introduction = &self.introduction;
+        self.around.board.put_phone(PhoneOverview {
+            name: introduction.name.clone().unwrap_or_else(|| self.udid.to_string()),
+            udid: self.udid.clone(),
+            model: introduction.model.clone(),
+            ios: introduction.ios.clone(),
+            activity,
+            last_good: self.receipt.as_ref().map(Receipt::last_good),
+            next_due: Some(self.due()),
+            last_run: self.last_run.clone(),
+            problems,
+        });
+    }
+
+    async fn shut_down(mut self) {
+        if let Some(active) = self.active.take() {
+            active.cancel.cancel();
+            // A run that is past its receipt commits; any other leaves the last good backup as it is.
+            drop(active.ended.await);
+        }
+    }
+}
+
+enum Happened {
+    Message(Option<Message>),
+    Progress,
+    Ended(Box<Ended>),
+    Wake,
+}
+
+impl Active {
+    async fn next(active: &mut Option<Self>) -> Happened {
+        let Some(active) = active else { return std::future::pending().await };
+        let run = active.run;
+        tokio::select! {
+            biased;
+            ended = &mut active.ended => Happened::Ended(Box::new(ended.unwrap_or_else(|_| Ended::nothing(run)))),
+            Ok(()) = active.turn_came.changed() => Happened::Progress,
+            Ok(()) = active.progress.changed() => Happened::Progress,
+        }
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// 0 to 1, different on every computer and at every time.
+fn jitter() -> f64 {
+    f64::from(Utc::now().timestamp_subsec_micros() % 1000) / 1000.0
+}
+
+/// Learns the phone's name and sees to it that it trusts this computer.
+async fn greet(muxer: Muxer, attached: Attached, actor: mpsc::Sender<Message>) {
+    let tell = async |message| drop(actor.send(message).await);
+    match facts::introduce(&muxer, &attached).await {
+        Ok(introduction) => tell(Message::Introduced(introduction)).await,
+        Err(failure) => tracing::warn!(udid = %attached.udid, %failure, "a phone does not tell its name"),
+    }
+    match pairing::is_trusted(&muxer, &attached.udid).await {
+        Ok(true) | Err(_) => return,
+        Ok(false) => tell(Message::Trust(Err(FailureId::TrustPending.into()))).await,
+    }
+    let paired = pairing::pair(&muxer, &attached, |failure| tracing::info!(%failure, "waiting for trust")).await;
+    tell(Message::Trust(paired)).await;
+}

@@ -1,0 +1,73 @@
+//! Files of the phone's media folder over AFC.
+//!
+//! Sits on `idevice`'s single operations: its file handle must be closed with an await, which a pulled cable does not
+//! allow, and otherwise prints to standard output.
+
+use idevice::{
+    IdeviceError,
+    afc::{
+        AfcClient,
+        opcode::{AfcFopenMode, AfcLockOp, AfcOpcode},
+    },
+};
+
+/// Bytes asked for at a time.
+const READ_BYTES: u64 = 1024 * 1024;
+
+/// A file that is open on the phone; the phone closes it when the connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handle(u64);
+
+/// Opens a file.
+///
+/// # Errors
+/// The phone's.
+pub async fn open(client: &mut AfcClient, path: &str, mode: AfcFopenMode) -> Result<Handle, IdeviceError> {
+    let mut arguments = (mode as u64).to_le_bytes().to_vec();
+    arguments.extend_from_slice(path.as_bytes());
+    arguments.push(0);
+    let answer = client.send_op(AfcOpcode::FileOpen, arguments, Vec::new()).await?;
+    let handle = answer.header_payload.first_chunk::<8>();
+    handle.map(|bytes| Handle(u64::from_le_bytes(*bytes))).ok_or_else(|| too_short("FileOpen"))
+}
+
+/// Locks or unlocks it, as flock(2) does, without waiting.
+///
+/// # Errors
+/// `OpWouldBlock` when somebody else has the lock; or the phone's.
+pub async fn lock(client: &mut AfcClient, file: Handle, operation: AfcLockOp) -> Result<(), IdeviceError> {
+    let arguments = [file.0.to_le_bytes(), (operation as u64).to_le_bytes()].concat();
+    client.send_op(AfcOpcode::FileLock, arguments, Vec::new()).await.map(|_| ())
+}
+
+/// Reads a small file to its end; at most `bytes_max` are kept.
+///
+/// # Errors
+/// The phone's.
+pub async fn read_small(client: &mut AfcClient, path: &str, bytes_max: usize) -> Result<Vec<u8>, IdeviceError> {
+    let file = open(client, path, AfcFopenMode::RdOnly).await?;
+    let mut content = Vec::new();
+    while content.len() < bytes_max {
+        let arguments = [file.0.to_le_bytes(), READ_BYTES.to_le_bytes()].concat();
+        let piece = client.send_op(AfcOpcode::Read, arguments, Vec::new()).await?.payload;
+        if piece.is_empty() {
+            break;
+        }
+        content.extend_from_slice(&piece);
+    }
+    content.truncate(bytes_max);
+    close(client, file).await?;
+    Ok(content)
+}
+
+/// Closes it.
+///
+/// # Errors
+/// The phone's.
+pub async fn close(client: &mut AfcClient, file: Handle) -> Result<(), IdeviceError> {
+    client.send_op(AfcOpcode::FileClose, file.0.to_le_bytes().to_vec(), Vec::new()).await.map(|_| ())
+}
+
+fn too_short(answer: &str) -> IdeviceError {
+    IdeviceError::UnexpectedResponse(format!("the answer to {answer} is too short"))
+}

@@ -1,0 +1,90 @@
+//! What a phone tells about itself.
+
+use backstay_shared::{health::Failure, ids::Udid};
+use idevice::lockdown::LockdownClient;
+use plist::{Dictionary, Value};
+
+use super::link::{Attached, Muxer, Session, within};
+use crate::vault::receipt::Receipt;
+
+/// lockdownd's values, read once at the beginning of a run.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The phone.
+    pub udid: Udid,
+    /// `DeviceName`
+    pub name: String,
+    /// `ProductType`, for example `iPhone15,2`.
+    pub model: String,
+    /// `ProductVersion`
+    pub ios: String,
+    values: Dictionary,
+}
+
+/// Longest text that is taken from the phone for showing.
+const TEXT_LENGTH_MAX: usize = 200;
+
+impl Facts {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When the phone does not answer.
+    pub async fn read(session: &mut Session, udid: &Udid) -> Result<Self, Failure> {
+        let values = session.value(None, None).await?.and_then(Value::into_dictionary).unwrap_or_default();
+        let text = |key: &str| showable(values.get(key).and_then(Value::as_string).unwrap_or_default());
+        let name = Some(text("DeviceName")).filter(|name| !name.is_empty()).unwrap_or_else(|| udid.to_string());
+        Ok(Self { udid: udid.clone(), name, model: text("ProductType"), ios: text("ProductVersion"), values })
+    }
+
+    /// One of lockdownd's values.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.values.get(key)
+    }
+}
+
+/// A text of the phone, fit for a terminal and a menu.
+fn showable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(TEXT_LENGTH_MAX).collect()
+}
+
+/// What a phone is called, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Introduction {
+    /// `DeviceName`
+    pub name: Option<String>,
+    /// `ProductType`
+    pub model: Option<String>,
+    /// `ProductVersion`
+    pub ios: Option<String>,
+}
+
+impl From<&Facts> for Introduction {
+    fn from(facts: &Facts) -> Self {
+        Self { name: Some(facts.name.clone()), model: Some(facts.model.clone()), ios: Some(facts.ios.clone()) }
+    }
+}
+
+impl From<&Receipt> for Introduction {
+    fn from(receipt: &Receipt) -> Self {
+        let (name, model, ios) = (&receipt.phone_name, &receipt.model, &receipt.ios);
+        Self { name: Some(name.clone()), model: Some(model.clone()), ios: Some(ios.clone()) }
+    }
+}
+
+/// Asks a phone what it is called; this needs no trust.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn introduce(muxer: &Muxer, attached: &Attached) -> Result<Introduction, Failure> {
+    let socket = muxer.port(attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
+    let mut lockdown = LockdownClient::new(socket);
+    let mut ask = async |key| {
+        let value = within("asking for the phone's name", lockdown.get_value(Some(key), None)).await?;
+        Ok::<_, Failure>(value.as_string().map(showable))
+    };
+    Ok(Introduction {
+        name: ask("DeviceName").await?,
+        model: ask("ProductType").await?,
+        ios: ask("ProductVersion").await?,
+    })
+}

@@ -1,0 +1,286 @@
+//! The way to one phone: through usbmuxd to lockdownd, and from there to its services.
+
+use std::{path::PathBuf, time::Duration};
+
+use backstay_shared::{
+    health::{Failure, FailureId},
+    ids::Udid,
+};
+use idevice::{
+    Idevice, IdeviceError,
+    lockdown::LockdownClient,
+    pairing_file::PairingFile,
+    usbmuxd::{Connection, UsbmuxdAddr, UsbmuxdConnection, UsbmuxdDevice},
+};
+use tokio::io::BufReader;
+
+use super::guard::{Framing, Guarded};
+use crate::health::diagnose;
+
+/// How we call ourselves to usbmuxd and lockdownd.
+const LABEL: &str = "backstay";
+
+/// A phone that is awake answers a request in milliseconds.
+pub const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(15);
+
+/// Read-ahead below TLS: one system call then fetches some sixteen records.
+const SOCKET_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Runs a step with the deadline of an answer; a failure says what was being done.
+///
+/// # Errors
+/// The step's own, told apart; or that no answer came.
+pub async fn within<T>(doing: &str, step: impl Future<Output = Result<T, IdeviceError>>) -> Result<T, Failure> {
+    match tokio::time::timeout(ANSWER_SECONDS_MAX, step).await {
+        Ok(answer) => answer.map_err(|error| diagnose::device(&error).doing(doing)),
+        Err(_) => {
+            let seconds = ANSWER_SECONDS_MAX.as_secs();
+            Err(Failure::from(FailureId::SessionLost).doing(doing).text(format!("no answer for {seconds} s")))
+        }
+    }
+}
+
+/// The usbmuxd that phones are reached through.
+#[derive(Debug, Clone)]
+pub struct Muxer {
+    address: UsbmuxdAddr,
+}
+
+/// A phone that usbmuxd knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// usbmuxd's number for it; new at every plugging in.
+    pub device_id: u32,
+    /// The phone.
+    pub udid: Udid,
+    /// True over USB.
+    pub usb: bool,
+}
+
+impl Attached {
+    /// Leaves out what is no phone of ours: a device whose identifier could not name a folder.
+    pub fn from_muxer(device: &UsbmuxdDevice) -> Option<Self> {
+        let usb = device.connection_type == Connection::Usb;
+        match device.udid.parse() {
+            Ok(udid) => Some(Self { device_id: device.device_id, udid, usb }),
+            Err(error) => {
+                tracing::warn!(%error, "a device is ignored");
+                None
+            }
+        }
+    }
+}
+
+impl Muxer {
+    /// Reads `USBMUXD_SOCKET_ADDRESS` in each form that other clients read (`UNIX:/path`, `/path`, `host:port`),
+    /// else the platform's own place.
+    ///
+    /// # Errors
+    /// When the variable holds something else.
+    pub fn from_environment() -> Result<Self, Failure> {
+        let Some(text) = std::env::var_os("USBMUXD_SOCKET_ADDRESS").filter(|text| !text.is_empty()) else {
+            return Ok(Self { address: UsbmuxdAddr::default() });
+        };
+        let text = text.to_string_lossy().into_owned();
+        Self::at(&text).ok_or_else(|| {
+            Failure::from(FailureId::UsbmuxdNotRunning)
+                .text(format!("USBMUXD_SOCKET_ADDRESS is {text:?}: expected UNIX:/path, /path or host:port"))
+        })
+    }
+
+    fn at(text: &str) -> Option<Self> {
+        let path = text.strip_prefix("UNIX:").unwrap_or(text);
+        #[cfg(unix)]
+        if path.starts_with('/') {
+            return Some(Self { address: UsbmuxdAddr::UnixSocket(path.to_owned()) });
+        }
+        let mut found = std::net::ToSocketAddrs::to_socket_addrs(path).ok()?;
+        Some(Self { address: UsbmuxdAddr::TcpSocket(found.next()?) })
+    }
+
+    /// Where it listens, for messages.
+    pub fn place(&self) -> PathBuf {
+        match &self.address {
+            #[cfg(unix)]
+            UsbmuxdAddr::UnixSocket(path) => PathBuf::from(path),
+            UsbmuxdAddr::TcpSocket(address) => PathBuf::from(address.to_string()),
+        }
+    }
+
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// `usbmuxd-not-running` or `usbmuxd-permission-denied`.
+    pub async fn connect(&self) -> Result<UsbmuxdConnection, Failure> {
+        self.connect_framed(Framing::Usbmuxd).await
+    }
+
+    async fn connect_framed(&self, framing: Framing) -> Result<UsbmuxdConnection, Failure> {
+        let connect = async {
+            let socket = self.address.to_socket().await?;
+            let guarded = Guarded::new(BufReader::with_capacity(SOCKET_BUFFER_BYTES, socket), framing);
+            Ok(UsbmuxdConnection::new(Box::new(guarded), 1))
+        };
+        match tokio::time::timeout(ANSWER_SECONDS_MAX, connect).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(diagnose::muxer(&error).path(self.place())),
+            Err(_) => Err(Failure::from(FailureId::UsbmuxdNotRunning).path(self.place()).text("no answer")),
+        }
+    }
+
+    /// The phones that are here.
+    ///
+    /// # Errors
+    /// When usbmuxd can't be asked.
+    pub async fn devices(&self) -> Result<Vec<Attached>, Failure> {
+        let mut connection = self.connect().await?;
+        let devices = within("listing phones", connection.get_devices()).await?;
+        Ok(devices.iter().filter_map(Attached::from_muxer).collect())
+    }
+
+    /// The computer's identity towards phones.
+    ///
+    /// # Errors
+    /// When usbmuxd can't be asked.
+    pub async fn system_buid(&self) -> Result<String, Failure> {
+        let mut connection = self.connect().await?;
+        within("asking usbmuxd for its identity", connection.get_buid()).await
+    }
+
+    /// The pair record of a phone; none when this computer was never trusted.
+    ///
+    /// # Errors
+    /// When usbmuxd can't be asked.
+    pub async fn pair_record(&self, udid: &Udid) -> Result<Option<PairingFile>, Failure> {
+        let mut connection = self.connect().await?;
+        match tokio::time::timeout(ANSWER_SECONDS_MAX, connection.get_pair_record(udid.as_str())).await {
+            Ok(Ok(record)) => Ok(Some(record)),
+            // usbmuxd answers a result number in place of a record it does not have.
+            Ok(Err(IdeviceError::UnexpectedResponse(_))) => Ok(None),
+            Ok(Err(error)) => Err(diagnose::device(&error).doing("reading the pair record")),
+            Err(_) => Err(Failure::from(FailureId::UsbmuxdRefused).doing("reading the pair record")),
+        }
+    }
+
+    /// Lets usbmuxd keep a new pair record.
+    ///
+    /// # Errors
+    /// `pair-record-save-failed`.
+    pub async fn save_pair_record(&self, udid: &Udid, record: Vec<u8>) -> Result<(), Failure> {
+        let mut connection = self.connect().await?;
+        within("saving the pair record", connection.save_pair_record(udid.as_str(), record))
+            .await
+            .map_err(|failure| Failure { id: FailureId::PairRecordSaveFailed, ..failure })
+    }
+
+    /// A connection to a port of a phone.
+    ///
+    /// # Errors
+    /// When the phone is gone or the port is closed.
+    pub async fn port(&self, device_id: u32, port: u16) -> Result<Idevice, Failure> {
+        let lockdownd = port == LockdownClient::LOCKDOWND_PORT;
+        let framing = if lockdownd { Framing::UsbmuxdThenLockdownd } else { Framing::UsbmuxdThenService };
+        let connection = self.connect_framed(framing).await?;
+        within("connecting to the phone", connection.connect_to_device(device_id, port, LABEL)).await
+    }
+}
+
+/// An authenticated conversation with lockdownd, from which services are started.
+#[derive(Debug)]
+pub struct Session {
+    muxer: Muxer,
+    device_id: u32,
+    record: PairingFile,
+    lockdown: LockdownClient,
+    legacy: bool,
+}
+
+impl Session {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// When the phone is gone, does not trust this computer (any more), or does not answer.
+    pub async fn open(muxer: &Muxer, attached: &Attached) -> Result<Self, Failure> {
+        let record = muxer.pair_record(&attached.udid).await?;
+        let record = record.ok_or_else(|| Failure::from(FailureId::TrustPending).doing("looking for a pair record"))?;
+        let socket = muxer.port(attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
+        let mut lockdown = LockdownClient::new(socket);
+        let legacy = within("starting a session", lockdown.start_session(&record)).await?;
+        lockdown.idevice = guard(lockdown.idevice, Framing::PropertyLists)?;
+        Ok(Self { muxer: muxer.clone(), device_id: attached.device_id, record, lockdown, legacy })
+    }
+
+    /// A value of lockdownd; none when the phone does not have it.
+    ///
+    /// # Errors
+    /// When the phone does not answer.
+    pub async fn value(&mut self, domain: Option<&str>, key: Option<&str>) -> Result<Option<plist::Value>, Failure> {
+        match tokio::time::timeout(ANSWER_SECONDS_MAX, self.lockdown.get_value(key, domain)).await {
+            Ok(Ok(value)) => Ok(Some(value)),
+            Ok(Err(error @ IdeviceError::Socket(_))) => {
+                Err(diagnose::device(&error).doing("reading the phone's facts"))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(?domain, ?key, %error, "the phone does not tell a value");
+                Ok(None)
+            }
+            Err(_) => Err(Failure::from(FailureId::SessionLost).doing("reading the phone's facts")),
+        }
+    }
+
+    /// Starts a service and connects to it. With the escrow bag the phone serves also while it is locked, once it was
+    /// unlocked since its restart.
+    ///
+    /// # Errors
+    /// When the phone refuses or does not answer.
+    pub async fn service(&mut self, name: &str) -> Result<Idevice, Failure> {
+        let escrow_bag = self.record.escrow_bag.clone();
+        let starting = self.lockdown.start_service_with_escrow(name, escrow_bag);
+        let (port, tls) = within(&format!("starting {name}"), starting).await?;
+        let mut socket = self.muxer.port(self.device_id, port).await?;
+        if tls {
+            within(&format!("securing {name}"), socket.start_session(&self.record, self.legacy)).await?;
+        }
+        Ok(socket)
+    }
+
+    /// Ends it; the phone would notice by itself, later.
+    pub async fn close(mut self) {
+        if let Err(failure) = within("ending the session", self.lockdown.stop_session()).await {
+            tracing::debug!(%failure, "the session did not end cleanly");
+        }
+    }
+}
+
+/// Puts a bound on what a service may announce, above TLS.
+///
+/// # Errors
+/// Never in practice: a socket that was just connected is there.
+pub fn guard(mut socket: Idevice, framing: Framing) -> Result<Idevice, Failure> {
+    let udid = socket.udid().map(str::to_owned);
+    let raw = socket.get_socket().ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))?;
+    socket = Idevice::new(Box::new(Guarded::new(raw, framing)), LABEL);
+    if let Some(udid) = udid {
+        socket.set_udid(udid);
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn every_form_of_the_address_is_read() {
+        for (text, place) in [
+            ("UNIX:/run/usbmuxd", Some("/run/usbmuxd")),
+            ("/run/a:b", Some("/run/a:b")),
+            ("127.0.0.1:27015", Some("127.0.0.1:27015")),
+            ("UNIX:", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(Muxer::at(text).map(|muxer| muxer.place()), place.map(PathBuf::from), "{text}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! One phone: the way to it, what it tells, and the actor that decides when it is backed up.
+
+pub mod actor;
+pub mod afc;
+pub mod facts;
+pub mod guard;
+pub mod link;
+pub mod pairing;
+pub mod run;
+pub mod state;
+pub mod step;

@@ -1,0 +1,241 @@
+//! Trust: the certificates by which a phone and this computer know each other.
+//!
+//! A pair record as usbmuxd and Apple's software make it holds a root certificate and, signed by it, one certificate
+//! for the computer and one for the phone. (`idevice` presents the root itself as the computer's certificate, which
+//! strict peers refuse.) Source: `common/userpref.c` of libimobiledevice.
+
+use std::{io, time::Duration};
+
+use backstay_shared::{
+    health::{Failure, FailureId},
+    ids::Udid,
+};
+use idevice::{IdeviceError, lockdown::LockdownClient};
+use plist::{Dictionary, Value};
+use rsa::{
+    RsaPrivateKey, RsaPublicKey,
+    pkcs1::DecodeRsaPublicKey,
+    pkcs1v15::SigningKey,
+    pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding},
+    rand_core::OsRng,
+};
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uuid::Uuid;
+use x509_cert::{
+    builder::{Builder, CertificateBuilder, Profile},
+    der::{Decode, EncodePem},
+    name::Name,
+    serial_number::SerialNumber,
+    spki::SubjectPublicKeyInfoOwned,
+    time::Validity,
+};
+
+use super::link::{Attached, Muxer, within};
+use crate::health::{codes, diagnose};
+
+const KEY_BITS: usize = 2048;
+const VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// A larger answer to `Pair` is none.
+const ANSWER_BYTES_MAX: u32 = 1024 * 1024;
+
+/// A record in the making: what goes to the phone, and the keys that stay here.
+#[derive(Debug)]
+pub struct Candidate {
+    record: Dictionary,
+    host_key: Vec<u8>,
+    root_key: Vec<u8>,
+}
+
+fn broken(what: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::from(FailureId::SecureConnectionFailed).doing("making a pair record").text(format!("{what}: {error}"))
+}
+
+impl Candidate {
+    /// Makes keys and certificates for this phone. Takes a second or two of computing.
+    ///
+    /// # Errors
+    /// When the phone's public key is none.
+    fn new(device_public_key: &[u8], wifi_mac: Option<Value>, system_buid: &str) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(device_public_key).map_err(|error| broken("the phone's key", error))?;
+        let device_key = RsaPublicKey::from_pkcs1_pem(text).map_err(|error| broken("the phone's key", error))?;
+        let generate = || RsaPrivateKey::new(&mut OsRng, KEY_BITS).map_err(|error| broken("a key", error));
+        let (root_key, host_key) = (generate()?, generate()?);
+        let certificate = |key: &RsaPublicKey, profile| sign(&root_key, key, profile);
+        let leaf =
+            || Profile::Leaf { issuer: Name::default(), enable_key_agreement: false, enable_key_encipherment: true };
+        let root_certificate = certificate(&root_key.to_public_key(), Profile::Root)?;
+        let host_certificate = certificate(&host_key.to_public_key(), leaf())?;
+        let device_certificate = certificate(&device_key, leaf())?;
+        let pem = |key: &RsaPrivateKey| {
+            let text = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| broken("a key", error))?;
+            Ok::<_, Failure>(text.as_bytes().to_vec())
+        };
+        let mut record = Dictionary::new();
+        record.insert("DeviceCertificate".into(), Value::Data(device_certificate));
+        record.insert("HostCertificate".into(), Value::Data(host_certificate));
+        record.insert("RootCertificate".into(), Value::Data(root_certificate));
+        record.insert("HostID".into(), Uuid::new_v4().to_string().to_uppercase().into());
+        record.insert("SystemBUID".into(), system_buid.into());
+        if let Some(mac) = wifi_mac {
+            record.insert("WiFiMACAddress".into(), mac);
+        }
+        Ok(Self { record, host_key: pem(&host_key)?, root_key: pem(&root_key)? })
+    }
+
+    /// The record as it is kept, once the phone has agreed.
+    fn into_record(self, escrow_bag: Option<Value>) -> Result<Vec<u8>, Failure> {
+        let mut record = self.record;
+        record.insert("HostPrivateKey".into(), Value::Data(self.host_key));
+        record.insert("RootPrivateKey".into(), Value::Data(self.root_key));
+        if let Some(bag) = escrow_bag {
+            record.insert("EscrowBag".into(), bag);
+        }
+        let mut bytes = Vec::new();
+        plist::to_writer_xml(&mut bytes, &record).map_err(|error| broken("the record", error))?;
+        Ok(bytes)
+    }
+}
+
+fn sign(root_key: &RsaPrivateKey, subject: &RsaPublicKey, profile: Profile) -> Result<Vec<u8>, Failure> {
+    let signer = SigningKey::<Sha256>::new(root_key.clone());
+    let subject_key = subject.to_public_key_der().map_err(|error| broken("a certificate", error))?;
+    let subject_key =
+        SubjectPublicKeyInfoOwned::from_der(subject_key.as_bytes()).map_err(|error| broken("a certificate", error))?;
+    let certificate = CertificateBuilder::new(
+        profile,
+        SerialNumber::from(0_u8),
+        Validity::from_now(VALIDITY).map_err(|error| broken("a certificate", error))?,
+        Name::default(),
+        subject_key,
+        &signer,
+    )
+    .and_then(Builder::build::<rsa::pkcs1v15::Signature>)
+    .map_err(|error| broken("a certificate", error))?;
+    Ok(certificate.to_pem(LineEnding::LF).map_err(|error| broken("a certificate", error))?.into_bytes())
+}
+
+/// A pairing under way: the phone shows its Trust dialog until a person answers.
+#[derive(Debug)]
+pub struct Pairing {
+    muxer: Muxer,
+    attached: Attached,
+    candidate: Candidate,
+}
+
+impl Pairing {
+    /// Prepares the record. Nothing is shown on the phone yet.
+    ///
+    /// # Errors
+    /// When the phone can't be reached.
+    pub async fn prepare(muxer: &Muxer, attached: &Attached) -> Result<Self, Failure> {
+        let system_buid = muxer.system_buid().await?;
+        let socket = muxer.port(attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
+        let mut lockdown = LockdownClient::new(socket);
+        let key = within("reading the phone's key", lockdown.get_value(Some("DevicePublicKey"), None)).await?;
+        let key = key.into_data().ok_or_else(|| broken("the phone's key", "is none"))?;
+        let mac = lockdown.get_value(Some("WiFiAddress"), None).await.ok();
+        let made = tokio::task::spawn_blocking(move || Candidate::new(&key, mac, &system_buid)).await;
+        let candidate = made.map_err(|error| broken("the record", error))??;
+        Ok(Self { muxer: muxer.clone(), attached: attached.clone(), candidate })
+    }
+
+    /// Asks the phone once; the first time it shows the Trust dialog.
+    ///
+    /// # Errors
+    /// `trust-pending` until a person has answered; then `trust-denied`, or the pairing was saved.
+    pub async fn ask(self) -> Result<(), (Failure, Option<Self>)> {
+        match self.request().await {
+            Ok(escrow_bag) => {
+                let Self { muxer, attached, candidate } = self;
+                let save = async {
+                    let record = candidate.into_record(escrow_bag)?;
+                    muxer.save_pair_record(&attached.udid, record).await
+                };
+                save.await.map_err(|failure| (failure, None))
+            }
+            Err(failure) if matches!(failure.id, FailureId::TrustPending | FailureId::DeviceLocked) => {
+                Err((failure, Some(self)))
+            }
+            Err(failure) => Err((failure, None)),
+        }
+    }
+
+    /// Sends `Pair`; `idevice` has no way to send a record of ours.
+    async fn request(&self) -> Result<Option<Value>, Failure> {
+        let mut options = Dictionary::new();
+        options.insert("ExtendedPairingErrors".into(), true.into());
+        let mut request = Dictionary::new();
+        request.insert("Label".into(), "backstay".into());
+        request.insert("Request".into(), "Pair".into());
+        request.insert("ProtocolVersion".into(), "2".into());
+        request.insert("PairRecord".into(), self.candidate.record.clone().into());
+        request.insert("PairingOptions".into(), options.into());
+        let socket = self.muxer.port(self.attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
+        let answer = within("asking for trust", exchange(socket, &request)).await?;
+        match answer.get("Error").and_then(Value::as_string) {
+            None => Ok(answer.get("EscrowBag").cloned()),
+            Some(error) => {
+                let failure = Failure::from(codes::lockdown_error(error)).text(error).doing("asking for trust");
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// One request and one answer of lockdownd.
+async fn exchange(socket: idevice::Idevice, request: &Dictionary) -> Result<Dictionary, IdeviceError> {
+    let mut socket = socket.get_socket().ok_or(IdeviceError::NoEstablishedConnection)?;
+    let mut body = Vec::new();
+    plist::to_writer_xml(&mut body, request)?;
+    let length = u32::try_from(body.len()).map_err(|_| IdeviceError::IntegerOverflow)?;
+    socket.write_all(&length.to_be_bytes()).await?;
+    socket.write_all(&body).await?;
+    socket.flush().await?;
+    let length = socket.read_u32().await?;
+    if length > ANSWER_BYTES_MAX {
+        return Err(
+            io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes was announced")).into()
+        );
+    }
+    let mut body = vec![0; length as usize];
+    socket.read_exact(&mut body).await?;
+    Ok(plist::from_bytes(&body)?)
+}
+
+/// True when this computer has a pair record that the phone accepts.
+///
+/// # Errors
+/// When the phone can't be reached.
+pub async fn is_trusted(muxer: &Muxer, udid: &Udid) -> Result<bool, Failure> {
+    Ok(muxer.pair_record(udid).await?.is_some())
+}
+
+/// Asks for trust until a person has answered on the phone. `pending` is called once, when the dialog is up.
+///
+/// # Errors
+/// When the person refused, the phone went away, or the record could not be kept.
+pub async fn pair(muxer: &Muxer, attached: &Attached, pending: impl FnOnce(&Failure)) -> Result<(), Failure> {
+    let mut pairing = Pairing::prepare(muxer, attached).await?;
+    let mut pending = Some(pending);
+    loop {
+        match pairing.ask().await {
+            Ok(()) => return Ok(()),
+            Err((failure, Some(again))) => {
+                if let Some(tell) = pending.take() {
+                    tell(&failure);
+                }
+                pairing = again;
+                // lockdownd has no event for the answer; other clients ask once a second as well.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err((failure, None)) => return Err(failure),
+        }
+    }
+}
+
+/// Turns an [`IdeviceError`] of a lost phone into what it means while pairing.
+pub fn lost(error: &IdeviceError) -> Failure {
+    diagnose::device(error).doing("pairing")
+}

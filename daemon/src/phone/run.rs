@@ -1,0 +1,360 @@
+//! One backup from the first connection to the committed receipt.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use backstay_shared::{
+    health::{Failure, FailureId},
+    ids::RunId,
+    overview::{EndedRun, Phase, Problem, Progress},
+};
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use idevice::usbmuxd::UsbmuxdListenEvent;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    facts::Facts,
+    link::{Attached, Muxer, Session},
+};
+use crate::{
+    health::diagnose::{self, Seen},
+    host::disk,
+    transfer::{
+        DiskError,
+        conversation::{Conversation, Plan},
+        info_plist,
+        meter::Meter,
+        passcode,
+        sync_lock::SyncLock,
+        upload::Received,
+    },
+    vault::{
+        journal,
+        layout::{Layout, OWN_FOLDER},
+        receipt::{self, Receipt},
+        transaction::Transaction,
+        verify,
+    },
+};
+
+/// After a connection broke, usbmuxd says within this time whether the phone went too.
+const DETACH_NOTICE_MAX: Duration = Duration::from_secs(1);
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its number.
+    pub run: RunId,
+    /// The way to the phone.
+    pub muxer: Muxer,
+    /// The phone.
+    pub attached: Attached,
+    /// Where backups go.
+    pub root: PathBuf,
+    /// Older snapshots to keep.
+    pub keep_last: u32,
+    /// Everything anew.
+    pub full: bool,
+    /// Where to tell how far it is.
+    pub progress: watch::Sender<Progress>,
+    /// Ends it.
+    pub cancel: CancellationToken,
+}
+
+/// How a run ended, and what it received.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Which run.
+    pub run: RunId,
+    /// What came.
+    pub files_received: u64,
+    /// What came.
+    pub bytes_received: u64,
+    /// What the phone told about itself, as far as it came to that.
+    pub facts: Option<Facts>,
+    /// The proof, or why there is none.
+    pub result: Result<Receipt, Failure>,
+}
+
+impl Ended {
+    /// The thread died before it could say more.
+    pub fn nothing(run: RunId) -> Self {
+        let failure = Failure::from(FailureId::HostIoError).text("the backup thread ended early");
+        Self { run, files_received: 0, bytes_received: 0, facts: None, result: Err(failure) }
+    }
+
+    /// For front ends and the journal.
+    pub fn told(&self) -> EndedRun {
+        let at = Utc::now();
+        EndedRun {
+            run: self.run,
+            at,
+            files_received: self.files_received,
+            bytes_received: self.bytes_received,
+            failure: self.result.as_ref().err().map(|failure| Problem::new(failure, at)),
+        }
+    }
+}
+
+/// Runs a job on a thread of its own: reading and the short disk operations block it and nothing else, and its
+/// sockets are polled without crossing threads.
+pub fn start(job: Job) -> oneshot::Receiver<Ended> {
+    let (sender, receiver) = oneshot::channel();
+    let body = move || {
+        let run = job.run;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let ended = match runtime {
+            Ok(runtime) => runtime.block_on(Run::new(job).carry_out()),
+            Err(error) => {
+                let failure = Failure::from(FailureId::HostIoError).doing("starting a thread").text(error);
+                Ended { result: Err(failure), ..Ended::nothing(run) }
+            }
+        };
+        // Who asked may have gone; the receipt is on disk all the same.
+        drop(sender.send(ended));
+    };
+    if let Err(error) = thread::Builder::new().name("backup".into()).spawn(body) {
+        // The receiver sees the closed channel.
+        tracing::error!(%error, "a backup could not be started");
+    }
+    receiver
+}
+
+struct Run {
+    job: Job,
+    started_at: DateTime<Utc>,
+    received: Received,
+    facts: Option<Facts>,
+}
+
+impl Run {
+    fn new(job: Job) -> Self {
+        Self { job, started_at: Utc::now(), received: Received::default(), facts: None }
+    }
+
+    async fn carry_out(mut self) -> Ended {
+        let result = match self.back_up().await {
+            Err(failure) => Err(self.told_apart(failure).await),
+            done => done,
+        };
+        let ended = Ended { facts: self.facts.take(), result, ..self.so_far() };
+        // Another Backstay's run is its own to note.
+        if !matches!(&ended.result, Err(failure) if failure.id == FailureId::BackupInProgressElsewhere) {
+            self.note(&ended);
+        }
+        ended
+    }
+
+    fn so_far(&self) -> Ended {
+        Ended {
+            files_received: self.received.files,
+            bytes_received: self.received.bytes,
+            result: Err(FailureId::BackupIncomplete.into()),
+            ..Ended::nothing(self.job.run)
+        }
+    }
+
+    fn note(&self, ended: &Ended) {
+        let layout = Layout::new(&self.job.root, &self.job.attached.udid);
+        if let Err(error) = journal::write(&layout, &ended.told()) {
+            tracing::warn!(%error, "how the run stands can't be noted");
+        }
+    }
+
+    async fn back_up(&mut self) -> Result<Receipt, Failure> {
+        prepare_root(&self.job.root)?;
+        let layout = Layout::new(&self.job.root, &self.job.attached.udid);
+        let transaction = Transaction::begin(layout).map_err(|error| diagnose::vault(&error))?;
+        self.note(&self.so_far());
+        match self.fill(&transaction).await {
+            Ok(receipt) => {
+                transaction.commit(&receipt, self.job.keep_last).map_err(|error| diagnose::vault(&error))?;
+                Ok(receipt)
+            }
+            Err(failure) => {
+                // What came is of use only to a first backup whose link broke: there the phone may go on.
+                if (transaction.has_base() || !worth_keeping(failure.id))
+                    && let Err(error) = transaction.discard()
+                {
+                    tracing::warn!(%error, "what is left of the failed run can't be removed");
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Everything up to the verified tree.
+    async fn fill(&mut self, transaction: &Transaction) -> Result<Receipt, Failure> {
+        let cancel = self.job.cancel.clone();
+        tokio::select! {
+            received = self.receive(transaction) => received?,
+            () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
+        }
+        let facts = self.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
+        if let Some(failure) = diagnose::unreadable_files(&self.received) {
+            return Err(failure);
+        }
+        self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
+        let tree = transaction.layout().next_tree();
+        let verified = verify::verify(&tree).map_err(|error| diagnose::verification(&error))?;
+        let identity = receipt::tree_identity(&tree).map_err(|source| {
+            diagnose::disk(&DiskError { operation: "reading", path: tree.join("Info.plist"), source })
+        })?;
+        self.job.progress.send_modify(|progress| progress.phase = Phase::Committing);
+        Ok(Receipt {
+            run: self.job.run,
+            started_at: self.started_at,
+            verified_at: Utc::now(),
+            phone_name: facts.name.clone(),
+            model: facts.model.clone(),
+            ios: facts.ios.clone(),
+            files: verified.files,
+            bytes: verified.bytes,
+            files_received: self.received.files,
+            bytes_received: self.received.bytes,
+            full: verified.full,
+            tree: identity.unwrap_or_default(),
+            made_by: env!("CARGO_PKG_VERSION").into(),
+        })
+    }
+
+    async fn receive(&mut self, transaction: &Transaction) -> Result<(), Failure> {
+        let mut session = Session::open(&self.job.muxer, &self.job.attached).await?;
+        let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
+        self.facts = Some(facts.clone());
+        let sync_lock = SyncLock::take(&mut session).await?;
+        let received = self.receive_locked(transaction, &mut session, &facts).await;
+        if received.is_ok() {
+            sync_lock.release().await;
+            session.close().await;
+        }
+        received
+    }
+
+    async fn receive_locked(
+        &mut self,
+        transaction: &Transaction,
+        session: &mut Session,
+        facts: &Facts,
+    ) -> Result<(), Failure> {
+        let layout = transaction.layout();
+        let info = info_plist::gather(session, facts).await?;
+        info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
+        let passcode_sheet = passcode::watch_sheet(session).await?;
+        let socket = session.service("com.apple.mobilebackup2").await?.get_socket();
+        let socket = socket.ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))?;
+        let plan = Plan {
+            base: layout.next(),
+            udid: self.job.attached.udid.clone(),
+            full: self.job.full,
+            passcode_sheet,
+            cancel: self.job.cancel.clone(),
+        };
+        let meter = Meter::new(self.job.progress.clone());
+        let mut conversation = Conversation::new(socket, plan, meter)
+            .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: layout.next(), source }))?;
+        let outcome = conversation.back_up().await;
+        self.received = std::mem::take(&mut conversation.received);
+        let Err(error) = outcome else { return Ok(()) };
+        tracing::warn!(%error, "the transfer ended without success");
+        let seen = Seen {
+            received: &self.received,
+            disk_error: conversation.disk_error.as_ref(),
+            bytes_missing: conversation.bytes_missing,
+            bytes_free: disk::free_bytes(layout.root()).ok(),
+        };
+        Err(diagnose::transfer(&error, &seen, FailureId::SessionLost).doing("receiving the backup"))
+    }
+
+    /// A broken connection says nothing by itself; who is still there does.
+    async fn told_apart(&self, failure: Failure) -> Failure {
+        use FailureId::{DeviceNotFound, SecureConnectionFailed, SessionLost, UsbmuxdRefused};
+        if !matches!(failure.id, SessionLost | DeviceNotFound | UsbmuxdRefused | SecureConnectionFailed) {
+            return failure;
+        }
+        let connected_long_enough = failure.id == SessionLost;
+        match presence_after_loss(&self.job.muxer, &self.job.attached).await {
+            Presence::Gone(id) => Failure { id, ..failure },
+            Presence::StillHere if connected_long_enough && self.received.files > 0 => {
+                Failure { id: FailureId::DeviceAgentDied, ..failure }
+            }
+            Presence::StillHere => failure,
+        }
+    }
+}
+
+enum Presence {
+    StillHere,
+    Gone(FailureId),
+}
+
+/// What usbmuxd knows of a phone whose connection has just broken.
+async fn presence_after_loss(muxer: &Muxer, attached: &Attached) -> Presence {
+    let gone = if attached.usb { FailureId::UsbDisconnected } else { FailureId::WifiLost };
+    let mut connection = match muxer.connect().await {
+        Ok(connection) => connection,
+        Err(failure) => return Presence::Gone(failure.id),
+    };
+    match muxer.devices().await {
+        Ok(devices) if devices.contains(attached) => {}
+        Ok(_) => return Presence::Gone(gone),
+        Err(failure) => return Presence::Gone(failure.id),
+    }
+    let detached = async {
+        let Ok(mut events) = connection.listen().await else { return true };
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(UsbmuxdListenEvent::Disconnected(id)) if id == attached.device_id => return true,
+                Ok(_) => {}
+                Err(_) => return true,
+            }
+        }
+        true
+    };
+    match tokio::time::timeout(DETACH_NOTICE_MAX, detached).await {
+        Ok(true) => Presence::Gone(gone),
+        _ => Presence::StillHere,
+    }
+}
+
+/// Failures after which the phone can go on with what has come.
+const fn worth_keeping(id: FailureId) -> bool {
+    use FailureId::{
+        BackupStalled, CancelledByUser, DeviceAgentDied, DeviceLocked, HostAsleep, HostDiskFull, PasscodeNotEntered,
+        SessionLost, UsbDisconnected, UsbmuxdNotRunning, WifiLost,
+    };
+    matches!(
+        id,
+        UsbDisconnected
+            | WifiLost
+            | SessionLost
+            | UsbmuxdNotRunning
+            | DeviceAgentDied
+            | DeviceLocked
+            | PasscodeNotEntered
+            | HostAsleep
+            | HostDiskFull
+            | BackupStalled
+            | CancelledByUser
+    )
+}
+
+/// The folder must be there, or its parent: a missing drive is noticed, never written to as an empty mount point.
+fn prepare_root(root: &Path) -> Result<(), Failure> {
+    let failed = |operation, path: &Path| {
+        let path = path.to_owned();
+        move |source| diagnose::disk(&DiskError { operation, path, source })
+    };
+    match fs::create_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => created.map_err(failed("creating", root))?,
+    }
+    let own = root.join(OWN_FOLDER);
+    fs::create_dir_all(&own).map_err(failed("creating", &own))
+}

@@ -1,0 +1,4 @@
+//! Who is here.
+
+pub mod roster;
+pub mod usbmuxd;

@@ -1,0 +1,71 @@
+//! Phones that usbmuxd sees. The service may be missing, come late, vanish and come back.
+
+use std::time::Duration;
+
+use backstay_shared::health::Failure;
+use futures_util::StreamExt;
+use idevice::usbmuxd::UsbmuxdListenEvent;
+use tokio::sync::mpsc;
+
+use crate::{
+    health::diagnose,
+    phone::link::{Attached, Muxer, within},
+};
+
+/// What was seen.
+#[derive(Debug)]
+pub enum Sighting {
+    /// usbmuxd answers; the phones that are here follow.
+    ServiceUp,
+    /// usbmuxd does not answer: nobody is known to be here.
+    ServiceDown(Failure),
+    /// A phone came.
+    Attached(Attached),
+    /// A phone went; told by usbmuxd's number for it.
+    Detached(u32),
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Watches for ever, until nobody listens any more.
+pub async fn watch(muxer: Muxer, sightings: mpsc::Sender<Sighting>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut was_up = false;
+        let Err(failure) = listen(&muxer, &sightings, &mut was_up).await else { return };
+        if was_up {
+            pause = FIRST_PAUSE;
+        }
+        tracing::debug!(%failure, "usbmuxd is not there");
+        if sightings.send(Sighting::ServiceDown(failure)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Ok when nobody listens any more.
+async fn listen(muxer: &Muxer, sightings: &mpsc::Sender<Sighting>, was_up: &mut bool) -> Result<(), Failure> {
+    let mut connection = muxer.connect().await?;
+    let mut events = within("asking usbmuxd for news", connection.listen()).await?;
+    *was_up = true;
+    let mut sighting = Sighting::ServiceUp;
+    loop {
+        if sightings.send(sighting).await.is_err() {
+            return Ok(());
+        }
+        sighting = loop {
+            match events.next().await {
+                Some(Ok(UsbmuxdListenEvent::Connected(device))) => match Attached::from_muxer(&device) {
+                    Some(attached) => break Sighting::Attached(attached),
+                    None => continue,
+                },
+                Some(Ok(UsbmuxdListenEvent::Disconnected(id))) => break Sighting::Detached(id),
+                Some(Err(error)) => return Err(diagnose::muxer(&error).path(muxer.place())),
+                None => return Err(backstay_shared::health::FailureId::UsbmuxdNotRunning.into()),
+            }
+        };
+    }
+}

@@ -1,0 +1,77 @@
+//! When the next backup is due, from the last good one and the clock.
+
+use std::time::Duration;
+
+use backstay_shared::config::Backup;
+use chrono::{DateTime, TimeZone, Utc};
+
+/// How often.
+#[derive(Debug, Clone)]
+pub enum Rule {
+    /// This long after the last good backup.
+    Every(Duration),
+    /// At the times of a cron expression, in local time; one that was missed is caught up.
+    Cron(Box<cron::Schedule>),
+}
+
+impl From<&Backup> for Rule {
+    fn from(config: &Backup) -> Self {
+        match &config.schedule {
+            Some(schedule) => Self::Cron(Box::new(schedule.0.clone())),
+            None => Self::Every(config.every_hours.duration()),
+        }
+    }
+}
+
+/// When the next backup is due; now when there is none. A moment in the past means: since then.
+///
+/// A last backup "in the future" is a clock that was set back; it counts as made just now, so that the next one is
+/// neither at once nor years away.
+pub fn next_due<Zone: TimeZone>(
+    rule: &Rule,
+    last_good: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+    zone: &Zone,
+) -> DateTime<Utc> {
+    let Some(last_good) = last_good else { return now };
+    let last_good = last_good.min(now);
+    match rule {
+        Rule::Every(interval) => last_good + *interval,
+        // An expression that never comes again leaves the phone alone for a year, not for ever.
+        Rule::Cron(schedule) => schedule
+            .after(&last_good.with_timezone(zone))
+            .next()
+            .map_or(last_good + Duration::from_secs(365 * 24 * 3600), |at| at.with_timezone(&Utc)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use chrono::FixedOffset;
+
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn due_follows_the_last_good_backup() {
+        let berlin = FixedOffset::east_opt(3600).unwrap();
+        let every = Rule::Every(Duration::from_secs(20 * 3600));
+        let nightly = Rule::Cron(Box::new(cron::Schedule::from_str("0 0 22 * * *").unwrap()));
+        let now = at("2026-11-23T12:00:00Z");
+        for (rule, last_good, due) in [
+            (&every, None, "2026-11-23T12:00:00Z"),
+            (&every, Some("2026-11-23T10:00:00Z"), "2026-11-24T06:00:00Z"),
+            (&every, Some("2026-11-01T10:00:00Z"), "2026-11-02T06:00:00Z"),
+            (&every, Some("2030-01-01T00:00:00Z"), "2026-11-24T08:00:00Z"),
+            (&nightly, Some("2026-11-23T10:00:00Z"), "2026-11-23T21:00:00Z"),
+            (&nightly, Some("2026-11-20T10:00:00Z"), "2026-11-20T21:00:00Z"),
+        ] {
+            assert_eq!(next_due(rule, last_good.map(at), now, &berlin), at(due), "{rule:?} after {last_good:?}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Files by folder: each folder is opened once and its files are reached from it, without following links.
+
+use std::{collections::HashMap, io, path::Path};
+
+use super::place::Place;
+
+/// Most folders that are held open at a time; a backup has 256 and as many in its `Snapshot`.
+const OPEN_FOLDERS_MAX: usize = 600;
+
+/// The folder that holds the phone's folder, and handles on the folders below it.
+#[derive(Debug)]
+pub struct Folders {
+    #[cfg(unix)]
+    base: rustix::fd::OwnedFd,
+    #[cfg(unix)]
+    open: HashMap<String, rustix::fd::OwnedFd>,
+    #[cfg(not(unix))]
+    base: std::path::PathBuf,
+    #[cfg(not(unix))]
+    open: HashMap<String, ()>,
+}
+
+#[cfg(unix)]
+mod unix {
+    use rustix::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat},
+        io::Errno,
+    };
+
+    use super::{Folders, HashMap, OPEN_FOLDERS_MAX, Path, Place, io};
+
+    fn open_folder(parent: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+        // Component by component: O_NOFOLLOW guards only the last one.
+        let mut current: Option<OwnedFd> = None;
+        for component in path.split('/') {
+            let within = current.as_ref().map_or(parent, |fd| fd.as_fd());
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            current = Some(openat(within, component, flags, Mode::empty())?);
+        }
+        current.ok_or(Errno::INVAL)
+    }
+
+    impl Folders {
+        /// Opens the folder that holds the phone's folder.
+        ///
+        /// # Errors
+        /// When it can't be opened.
+        pub fn open(base: &Path) -> io::Result<Self> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Ok(Self { base: openat(CWD, base, flags, Mode::empty())?, open: HashMap::new() })
+        }
+
+        fn at(&mut self, folder: &str) -> io::Result<BorrowedFd<'_>> {
+            if folder.is_empty() {
+                return Ok(self.base.as_fd());
+            }
+            if !self.open.contains_key(folder) {
+                if self.open.len() >= OPEN_FOLDERS_MAX {
+                    self.open.clear();
+                }
+                let opened = open_folder(self.base.as_fd(), folder)?;
+                self.open.insert(folder.to_owned(), opened);
+            }
+            self.open.get(folder).map(AsFd::as_fd).ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+
+        /// Makes a file that was not there; one that was is replaced, never written into: it may be a link to a file
+        /// of the last good backup.
+        ///
+        /// # Errors
+        /// Of the file system; a folder of that name is never removed for a file.
+        pub fn create(&mut self, place: &Place) -> io::Result<std::fs::File> {
+            let (folder, name) = place.split();
+            let within = self.at(folder)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mode = Mode::RUSR | Mode::WUSR;
+            match openat(within, name, flags, mode) {
+                Err(Errno::EXIST) => {
+                    unlinkat(within, name, AtFlags::empty())?;
+                    Ok(openat(within, name, flags, mode)?.into())
+                }
+                other => Ok(other?.into()),
+            }
+        }
+
+        /// Opens a file to read it.
+        ///
+        /// # Errors
+        /// Of the file system.
+        pub fn read(&mut self, place: &Place) -> io::Result<std::fs::File> {
+            let (folder, name) = place.split();
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file: std::fs::File = openat(self.at(folder)?, name, flags, Mode::empty())?.into();
+            if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+        }
+
+        /// Makes a folder, and those above it that are missing.
+        ///
+        /// # Errors
+        /// Of the file system; a folder that is there is none.
+        pub fn create_folder(&mut self, place: &Place) -> io::Result<()> {
+            let path = place.as_str();
+            for end in path.match_indices('/').map(|(end, _)| end).chain([path.len()]) {
+                let (folder, name) = path[..end].rsplit_once('/').unwrap_or(("", &path[..end]));
+                match mkdirat(self.at(folder)?, name, Mode::RWXU) {
+                    Ok(()) => {}
+                    Err(Errno::EXIST) => {
+                        let there = statat(self.at(folder)?, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                        if FileType::from_raw_mode(there.st_mode) != FileType::Directory {
+                            return Err(io::ErrorKind::AlreadyExists.into());
+                        }
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(())
+        }
+
+        /// Moves a file or folder; a file in its place is replaced.
+        ///
+        /// # Errors
+        /// Of the file system.
+        pub fn rename(&mut self, from: &Place, to: &Place) -> io::Result<()> {
+            let (from_folder, from_name) = from.split();
+            let (to_folder, to_name) = to.split();
+            self.at(from_folder)?;
+            self.at(to_folder)?;
+            let within = |folder: &str| {
+                if folder.is_empty() { Some(self.base.as_fd()) } else { self.open.get(folder).map(AsFd::as_fd) }
+            };
+            let (Some(source), Some(target)) = (within(from_folder), within(to_folder)) else {
+                return Err(io::ErrorKind::NotFound.into());
+            };
+            Ok(renameat(source, from_name, target, to_name)?)
+        }
+
+        /// Removes a file; true when it was one, false when it is a folder.
+        ///
+        /// # Errors
+        /// Of the file system.
+        pub fn remove_file(&mut self, place: &Place) -> io::Result<bool> {
+            let (folder, name) = place.split();
+            let within = self.at(folder)?;
+            match unlinkat(within, name, AtFlags::empty()) {
+                Ok(()) => Ok(true),
+                // Linux says EISDIR, POSIX and macOS EPERM.
+                Err(Errno::ISDIR | Errno::PERM) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Folders {
+    /// Opens the folder that holds the phone's folder.
+    pub fn open(base: &Path) -> io::Result<Self> {
+        Ok(Self { base: base.to_owned(), open: HashMap::new() })
+    }
+
+    fn at(&self, place: &Place) -> std::path::PathBuf {
+        debug_assert!(self.open.len() <= OPEN_FOLDERS_MAX);
+        place.as_str().split('/').fold(self.base.clone(), |path, component| path.join(component))
+    }
+
+    /// Makes a file that was not there; one that was is replaced, never written into.
+    pub fn create(&mut self, place: &Place) -> io::Result<std::fs::File> {
+        let path = self.at(place);
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                std::fs::remove_file(&path)?;
+                options.open(&path)
+            }
+            other => other,
+        }
+    }
+
+    /// Opens a file to read it.
+    pub fn read(&mut self, place: &Place) -> io::Result<std::fs::File> {
+        std::fs::File::open(self.at(place))
+    }
+
+    /// Makes a folder, and those above it that are missing.
+    pub fn create_folder(&mut self, place: &Place) -> io::Result<()> {
+        std::fs::create_dir_all(self.at(place))
+    }
+
+    /// Moves a file or folder; a file in its place is replaced.
+    pub fn rename(&mut self, from: &Place, to: &Place) -> io::Result<()> {
+        std::fs::rename(self.at(from), self.at(to))
+    }
+
+    /// Removes a file; true when it was one, false when it is a folder.
+    pub fn remove_file(&mut self, place: &Place) -> io::Result<bool> {
+        let path = self.at(place);
+        if std::fs::symlink_metadata(&path)?.is_dir() {
+            return Ok(false);
+        }
+        std::fs::remove_file(path)?;
+        Ok(true)
+    }
+}
+
+impl Folders {
+    /// Lets go of every open folder, since one of them may have been moved or removed.
+    pub fn forget(&mut self) {
+        self.open.clear();
+    }
+}

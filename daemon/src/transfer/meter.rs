@@ -1,0 +1,91 @@
+//! How far a run is, told at most four times a second.
+
+use std::time::{Duration, Instant};
+
+use backstay_shared::overview::{Phase, Progress};
+use tokio::sync::watch;
+
+use super::upload::Received;
+
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Weight of the newest interval in the rate.
+const RATE_WEIGHT: f64 = 0.15;
+
+/// Counts, and tells whoever watches.
+#[derive(Debug)]
+pub struct Meter {
+    progress: watch::Sender<Progress>,
+    told_at: Instant,
+    told_bytes: u64,
+    rate: Option<f64>,
+}
+
+impl Meter {
+    /// Tells through this channel.
+    pub fn new(progress: watch::Sender<Progress>) -> Self {
+        Self { progress, told_at: Instant::now(), told_bytes: 0, rate: None }
+    }
+
+    /// Begins a stage; told at once.
+    pub fn phase(&mut self, phase: Phase) {
+        self.progress.send_if_modified(|progress| {
+            let changed = progress.phase != phase;
+            progress.phase = phase;
+            if phase == Phase::Verifying {
+                progress.seconds_left = None;
+                progress.bytes_per_second = None;
+            }
+            changed
+        });
+    }
+
+    /// The phone's own estimate of the whole, which only grows.
+    pub fn percent(&mut self, percent: f64) {
+        self.progress.send_if_modified(|progress| {
+            let fraction = (percent / 100.0).max(progress.fraction.unwrap_or(0.0));
+            progress.fraction = (fraction > 0.0).then_some(fraction);
+            false
+        });
+    }
+
+    /// A file ended.
+    pub fn publish(&mut self, received: &Received) {
+        self.tell(received.files, received.bytes);
+    }
+
+    /// A block of a file came: `current_bytes` of it are not yet in `received`.
+    pub fn tick(&mut self, received: &Received, current_bytes: u64) {
+        self.tell(received.files, received.bytes + current_bytes);
+    }
+
+    fn tell(&mut self, files: u64, bytes: u64) {
+        let elapsed = self.told_at.elapsed();
+        if elapsed < INTERVAL {
+            return;
+        }
+        let newest = (bytes.saturating_sub(self.told_bytes)) as f64 / elapsed.as_secs_f64();
+        let rate = self.rate.map_or(newest, |rate| rate + RATE_WEIGHT * (newest - rate));
+        self.rate = Some(rate);
+        self.told_at = Instant::now();
+        self.told_bytes = bytes;
+        self.progress.send_modify(|progress| {
+            progress.phase = Phase::Transferring;
+            progress.files = files;
+            progress.bytes = bytes;
+            progress.bytes_per_second = Some(rate as u64);
+            progress.seconds_left = progress
+                .fraction
+                .filter(|fraction| *fraction > 0.01 && rate > 1.0)
+                .map(|fraction| ((bytes as f64 / fraction - bytes as f64) / rate) as u64);
+        });
+    }
+
+    /// The final counts.
+    pub fn finish(&mut self, received: &Received) {
+        self.progress.send_modify(|progress| {
+            progress.files = received.files;
+            progress.bytes = received.bytes;
+        });
+    }
+}

@@ -1,0 +1,44 @@
+//! Since iOS 16.1 the phone asks for its passcode before every computer backup. Its notifications tell when.
+
+use backstay_shared::health::Failure;
+use idevice::notification_proxy::NotificationProxyClient;
+use tokio::sync::watch;
+
+use crate::phone::{
+    guard::Framing,
+    link::{Session, guard, within},
+};
+
+/// Posted when a sheet that asks for the passcode comes up and goes away. Source: `idevicebackup2.c`.
+const PRESENTED: &str = "com.apple.LocalAuthentication.ui.presented";
+const DISMISSED: &str = "com.apple.LocalAuthentication.ui.dismissed";
+
+/// Watches the passcode sheet; true while it is up. Must be called before the `Backup` request, else the sheet is
+/// missed. Ends by itself when the connection does.
+///
+/// # Errors
+/// When notification_proxy can't be reached.
+pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<bool>, Failure> {
+    let socket = session.service("com.apple.mobile.notification_proxy").await?;
+    let mut client = NotificationProxyClient::new(guard(socket, Framing::PropertyLists)?);
+    within("observing the passcode sheet", client.observe_notifications(&[PRESENTED, DISMISSED])).await?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            let heard = tokio::select! {
+                heard = client.receive_notification() => heard,
+                () = sender.closed() => return,
+            };
+            match heard {
+                Ok(name) if name == PRESENTED => sender.send_replace(true),
+                Ok(name) if name == DISMISSED => sender.send_replace(false),
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "notification_proxy ended");
+                    return;
+                }
+            };
+        }
+    });
+    Ok(receiver)
+}

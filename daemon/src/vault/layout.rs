@@ -1,0 +1,72 @@
+//! The folders and files below the root. See `ARCHITECTURE.md` for the picture.
+
+use std::path::{Path, PathBuf};
+
+use backstay_shared::ids::Udid;
+
+/// The places of one phone's backups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+    udid: Udid,
+}
+
+/// Backstay's own folder below the root.
+pub const OWN_FOLDER: &str = ".backstay";
+
+impl Layout {
+    /// The places of this phone below this root.
+    pub fn new(root: &Path, udid: &Udid) -> Self {
+        Self { root: root.to_owned(), udid: udid.clone() }
+    }
+
+    /// The folder that the person chose.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The phone.
+    pub const fn udid(&self) -> &Udid {
+        &self.udid
+    }
+
+    /// The latest good backup, in Apple's layout.
+    pub fn latest(&self) -> PathBuf {
+        self.root.join(self.udid.as_str())
+    }
+
+    /// What Backstay keeps about this phone.
+    pub fn own(&self) -> PathBuf {
+        self.root.join(OWN_FOLDER).join(self.udid.as_str())
+    }
+
+    /// Holds the tree being made; the phone sees this folder as the backup folder.
+    pub fn next(&self) -> PathBuf {
+        self.own().join("next")
+    }
+
+    /// The tree being made.
+    pub fn next_tree(&self) -> PathBuf {
+        self.next().join(self.udid.as_str())
+    }
+
+    /// Seals the tree being made.
+    pub fn next_receipt(&self) -> PathBuf {
+        self.next().join("receipt.json")
+    }
+
+    /// Receipts of committed backups, one file each, named by time.
+    pub fn receipts(&self) -> PathBuf {
+        self.own().join("receipts")
+    }
+
+    /// Older snapshots, one folder each, named by time.
+    pub fn history(&self) -> PathBuf {
+        self.own().join("history")
+    }
+
+    /// Held while a backup of this phone is made.
+    pub fn lock(&self) -> PathBuf {
+        self.own().join("lock")
+    }
+}

@@ -1,0 +1,15 @@
+//! Where backups are kept, so that the last good one is never harmed.
+//!
+//! A backup is a transaction. The latest good tree is [cloned](clone) into `next`, the phone works there, the result
+//! is [verified](verify), synced, sealed with a [receipt] and swapped with the latest in one atomic step
+//! ([`transaction`]). The receipt is the commit point: what has none is no backup, and a start that finds a receipt
+//! whose swap did not happen completes it.
+
+pub mod clone;
+pub mod history;
+pub mod journal;
+pub mod layout;
+pub mod manifest;
+pub mod receipt;
+pub mod transaction;
+pub mod verify;

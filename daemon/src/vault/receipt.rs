@@ -1,0 +1,116 @@
+//! The proof of a backup: written after verification and sync, and the only thing that makes a tree a backup.
+
+use std::{fs, io, path::Path};
+
+use backstay_shared::{ids::RunId, overview::LastGood};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::layout::Layout;
+use crate::host::disk;
+
+/// A larger file is no receipt.
+const RECEIPT_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What was proved, when, and of which tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The run that made it.
+    pub run: RunId,
+    /// When the run began.
+    pub started_at: DateTime<Utc>,
+    /// When the tree was verified and synced.
+    pub verified_at: DateTime<Utc>,
+    /// The phone's name at that time.
+    pub phone_name: String,
+    /// `ProductType`.
+    pub model: String,
+    /// `ProductVersion`.
+    pub ios: String,
+    /// Files in the tree that the manifest lists.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files received in this run.
+    pub files_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// True when the phone sent everything rather than what changed.
+    pub full: bool,
+    /// BLAKE3 of the tree's `Info.plist`, which is new in every run: says which tree this is about.
+    pub tree: String,
+    /// Version of Backstay.
+    pub made_by: String,
+}
+
+impl Receipt {
+    /// What front ends show of it.
+    pub const fn last_good(&self) -> LastGood {
+        LastGood { at: self.verified_at, files: self.files, bytes: self.bytes }
+    }
+
+    /// Names the receipt and, later, the snapshot: sorts by time and is allowed on every file system.
+    pub fn stamp(&self) -> String {
+        self.verified_at.format("%Y-%m-%dT%H%M%S%.3fZ").to_string()
+    }
+}
+
+/// Which tree this is; none when there is no tree.
+///
+/// # Errors
+/// When it can't be read.
+pub fn tree_identity(tree: &Path) -> io::Result<Option<String>> {
+    match fs::read(tree.join("Info.plist")) {
+        Ok(content) => Ok(Some(blake3::hash(&content).to_hex().to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads one receipt; none when the file is not there.
+///
+/// # Errors
+/// When it can't be read or is none.
+pub fn read(path: &Path) -> io::Result<Option<Receipt>> {
+    let size = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if size > RECEIPT_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too large for a receipt"));
+    }
+    Ok(Some(serde_json::from_slice(&fs::read(path)?)?))
+}
+
+/// Writes it durably.
+///
+/// # Errors
+/// Of the file system.
+pub fn write(path: &Path, receipt: &Receipt) -> io::Result<()> {
+    disk::write_durably(path, &serde_json::to_vec_pretty(receipt)?)
+}
+
+/// The newest receipt of a phone that is about the tree which is there now. A tree that was removed or replaced by
+/// another program has none, whatever older receipts say.
+///
+/// # Errors
+/// When the folder or the tree can't be read; an unreadable receipt is skipped with a warning.
+pub fn latest(layout: &Layout) -> io::Result<Option<Receipt>> {
+    let Some(tree) = tree_identity(&layout.latest())? else { return Ok(None) };
+    let mut names: Vec<_> = match fs::read_dir(layout.receipts()) {
+        Ok(entries) => entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    names.sort();
+    for path in names.iter().rev() {
+        match read(path) {
+            Ok(Some(receipt)) if receipt.tree == tree => return Ok(Some(receipt)),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(path = %path.display(), %error, "a receipt can't be read"),
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,278 @@
+//! One backup, as a phone runs it: look at what the host has, send what differs, move it into place, say so.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::{
+    devicelink::Link,
+    manifest::{self, Changes},
+    misbehave, plists,
+    status::check_written,
+    stop::Stop,
+};
+use crate::phone::{
+    Fault, Stream,
+    dataset::{DataFile, DataSet, FileId},
+};
+
+const MOVES_PER_MESSAGE: usize = 256;
+const FILES_PER_UPLOAD: usize = 2048;
+const BYTES_PER_UPLOAD: u64 = 256 << 20;
+/// Progress goes to here while files are sent, the rest is for putting them into place.
+const UPLOAD_PERCENT: f64 = 90.0;
+const DEVICE_ROOT: &str = "/var/mobile";
+const DEVICE_SNAPSHOT: &str = "/var/.backup.i/var/MobileBackup";
+
+/// What the host holds and what follows from it.
+struct Plan {
+    /// The host's `Manifest.db`, if the backup builds on it.
+    database: Option<tempfile::NamedTempFile>,
+    changes: Changes,
+    /// Names in the host's folder for this phone.
+    listing: Vec<String>,
+}
+
+impl Plan {
+    fn full(&self) -> bool {
+        self.database.is_none()
+    }
+}
+
+/// One running backup.
+pub(super) struct Backup<'l, 'p, S> {
+    link: &'l mut Link<'p, S>,
+    /// The folder below the backup root: the phone's UDID.
+    folder: String,
+    data: Arc<DataSet>,
+    uuid: String,
+    /// Rows left out of the manifest since their file could not be read.
+    unreadable: HashSet<FileId>,
+    forgotten: Option<FileId>,
+}
+
+impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
+    pub(super) fn new(link: &'l mut Link<'p, S>, folder: String) -> Self {
+        let phone = link.phone();
+        let data = phone.data();
+        let mut backup = Self {
+            link,
+            folder,
+            uuid: uuid::Uuid::new_v4().to_string().to_uppercase(),
+            unreadable: HashSet::new(),
+            forgotten: None,
+            data,
+        };
+        let id = |index| backup.data.file(index).map(|file: &DataFile| file.file_id);
+        match phone.fault() {
+            Some(Fault::FileUnreadable { index }) => backup.unreadable = id(index).into_iter().collect(),
+            Some(Fault::FileForgotten { index }) => backup.forgotten = id(index),
+            _ => {}
+        }
+        backup
+    }
+
+    /// Runs to the point where only the final status is missing.
+    pub(super) async fn run(mut self, force_full: bool) -> Result<(), Stop> {
+        misbehave::unlock(self.link).await?;
+        misbehave::before_backup(self.link).await?;
+        let mut plan = self.plan(force_full).await?;
+        let sent: HashSet<FileId> = plan.changes.uploads(&self.data).map(|file| file.file_id).collect();
+        self.unreadable.retain(|id| sent.contains(id));
+        let upload = plan.changes.uploads(&self.data).map(|file| file.size).sum();
+        let needed = match self.link.phone().fault() {
+            Some(Fault::SpaceNeeded { bytes }) => bytes,
+            _ => upload,
+        };
+        self.link.prepare_free_space(needed).await?;
+        if plan.listing.iter().any(|name| name == "Snapshot") {
+            self.remove(&[self.path("Snapshot")]).await?;
+        }
+        self.send_status(plan.full(), "uploading").await?;
+        self.create_snapshot_folders(&plan).await?;
+        self.link.first_upload = true;
+        self.send_files(&plan, upload).await?;
+        misbehave::after_upload(self.link).await?;
+        self.send_manifest(&mut plan).await?;
+        self.send_status(plan.full(), "moving").await?;
+        self.put_into_place(&plan).await?;
+        self.send_status(plan.full(), "finished").await?;
+        match self.link.phone().fault() {
+            Some(Fault::DisconnectWithoutStatus) => Err(Stop::Disconnect),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
+    }
+
+    /// Looks at the host's last backup and decides whether to build on it.
+    async fn plan(&mut self, force_full: bool) -> Result<Plan, Stop> {
+        let listing = self.link.contents_of_directory(&self.folder).await?;
+        let status = self.link.download_bytes(&self.path("Status.plist")).await?;
+        let manifest = self.link.download_bytes(&self.path("Manifest.plist")).await?;
+        let usable = status.is_some_and(|status| plists::is_finished(&status))
+            && manifest.is_some_and(|manifest| plists::dictionary(&manifest).is_some());
+        let mut database = None;
+        if usable && !force_full {
+            database = self.link.download_database(&self.path("Manifest.db")).await?;
+        }
+        let data = self.data.clone();
+        let compared = blocking(move || {
+            let Some(database) = database else { return (None, Changes::whole(&data)) };
+            match manifest::compare(database.path(), &data) {
+                Ok(changes) => (Some(database), changes),
+                // A phone is not told why a manifest can't be read either: it sends everything.
+                Err(_) => (None, Changes::whole(&data)),
+            }
+        });
+        let (database, changes) = compared.await?;
+        Ok(Plan { database, changes, listing })
+    }
+
+    async fn send_status(&mut self, full: bool, state: &str) -> Result<(), Stop> {
+        let bytes = plists::status(&self.uuid, full, state);
+        let device = format!("{DEVICE_SNAPSHOT}/Status.plist");
+        self.link.upload_bytes(&device, &self.path("Status.plist"), -1.0, &bytes).await
+    }
+
+    async fn create_snapshot_folders(&mut self, plan: &Plan) -> Result<(), Stop> {
+        self.link.create_directory(&self.path("Snapshot")).await?;
+        for folder in folders(plan, &self.data) {
+            self.link.create_directory(&format!("{}/Snapshot/{folder}", self.folder)).await?;
+        }
+        Ok(())
+    }
+
+    /// Uploads all that differs into the snapshot folders, batch by batch.
+    async fn send_files(&mut self, plan: &Plan, upload: u64) -> Result<(), Stop> {
+        let data = self.data.clone();
+        let files: Vec<&DataFile> =
+            plan.changes.uploads(&data).filter(|file| Some(file.file_id) != self.forgotten).collect();
+        let mut sent = 0;
+        let mut rest = &files[..];
+        while !rest.is_empty() {
+            let (count, bytes) = batch(rest);
+            self.link.begin_upload(UPLOAD_PERCENT * sent as f64 / upload.max(1) as f64, bytes).await?;
+            let (mut device, mut path) = (String::new(), String::new());
+            for file in &rest[..count] {
+                write_names(file, &self.folder, &mut device, &mut path);
+                if self.unreadable.contains(&file.file_id) {
+                    self.link.upload_unreadable(&device, &path).await?;
+                } else {
+                    self.link.upload_file(&device, &path, file).await?;
+                }
+            }
+            self.link.end_upload().await?;
+            sent += bytes;
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
+    /// Brings `Manifest.db` up to date and uploads both manifests.
+    async fn send_manifest(&mut self, plan: &mut Plan) -> Result<(), Stop> {
+        let (data, unreadable) = (self.data.clone(), self.unreadable.clone());
+        let (database, changes) = (plan.database.take(), std::mem::take(&mut plan.changes));
+        let written = blocking(move || -> Result<_, Stop> {
+            let (file, keep) = match database {
+                Some(file) => {
+                    manifest::update(file.path(), &data, &changes, &unreadable)?;
+                    (file, true)
+                }
+                None => {
+                    let file = tempfile::NamedTempFile::new()?;
+                    manifest::create(file.path(), &data, &unreadable)?;
+                    (file, false)
+                }
+            };
+            let bytes = std::fs::read(file.path())?;
+            Ok((keep.then_some(file), changes, bytes))
+        });
+        let (database, changes, bytes) = written.await??;
+        (plan.database, plan.changes) = (database, changes);
+        let device = format!("{DEVICE_SNAPSHOT}/Manifest.db");
+        self.link.upload_bytes(&device, &self.path("Snapshot/Manifest.db"), UPLOAD_PERCENT, &bytes).await?;
+        let bytes = plists::manifest(self.link.phone(), &self.data);
+        let device = format!("{DEVICE_SNAPSHOT}/Manifest.plist");
+        self.link.upload_bytes(&device, &self.path("Snapshot/Manifest.plist"), UPLOAD_PERCENT, &bytes).await
+    }
+
+    /// Removes what is gone, moves what came, the manifests last.
+    async fn put_into_place(&mut self, plan: &Plan) -> Result<(), Stop> {
+        let mut present: BTreeSet<&str> =
+            plan.listing.iter().map(String::as_str).filter(|name| is_folder(name)).collect();
+        let mut gone: Vec<String> = Vec::new();
+        if plan.full() {
+            gone.extend(std::mem::take(&mut present).into_iter().map(|folder| self.path(folder)));
+        } else {
+            let removed = plan.changes.gone.iter().filter(|(_, payload)| *payload).map(|(id, _)| id);
+            gone.extend(removed.chain(&self.unreadable).map(|id| self.path(&id.path())));
+        }
+        for paths in gone.chunks(MOVES_PER_MESSAGE) {
+            self.remove(paths).await?;
+        }
+        for folder in folders(plan, &self.data).into_iter().filter(|folder| !present.contains(folder)) {
+            self.link.create_directory(&self.path(folder)).await?;
+        }
+        let data = self.data.clone();
+        let sent = |file: &&DataFile| !self.unreadable.contains(&file.file_id) && self.forgotten != Some(file.file_id);
+        let mut moves: Vec<(String, String)> =
+            plan.changes.uploads(&data).filter(sent).map(|file| self.move_of(&file.file_id.path())).collect();
+        moves.extend(["Manifest.db", "Manifest.plist"].map(|name| self.move_of(name)));
+        let total = moves.len();
+        for (number, items) in moves.chunks(MOVES_PER_MESSAGE).enumerate() {
+            let done = (number * MOVES_PER_MESSAGE) as f64 / total as f64;
+            let progress = UPLOAD_PERCENT + (100.0 - UPLOAD_PERCENT) * done;
+            check_written("move files", &self.link.move_items(items, progress).await?)?;
+        }
+        self.remove(&[self.path("Snapshot")]).await
+    }
+
+    fn move_of(&self, name: &str) -> (String, String) {
+        (format!("{}/Snapshot/{name}", self.folder), self.path(name))
+    }
+
+    async fn remove(&mut self, paths: &[String]) -> Result<(), Stop> {
+        let status = self.link.remove_items(paths, UPLOAD_PERCENT).await?;
+        check_written("remove files", &status)
+    }
+}
+
+/// Runs what computes or waits for a disk apart from the connections.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Stop::Link(std::io::Error::other(error)))
+}
+
+/// True for the folders that payloads lie in.
+fn is_folder(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// The folders that this backup puts files into.
+fn folders(plan: &Plan, data: &DataSet) -> BTreeSet<&'static str> {
+    plan.changes.uploads(data).map(|file| file.file_id.folder()).collect()
+}
+
+/// How many of these files go together, and their bytes.
+fn batch(files: &[&DataFile]) -> (usize, u64) {
+    let mut bytes = 0;
+    for (count, file) in files.iter().enumerate().take(FILES_PER_UPLOAD) {
+        if count > 0 && bytes + file.size > BYTES_PER_UPLOAD {
+            return (count, bytes);
+        }
+        bytes += file.size;
+    }
+    (files.len().min(FILES_PER_UPLOAD), bytes)
+}
+
+fn write_names(file: &DataFile, folder: &str, device: &mut String, path: &mut String) {
+    device.clear();
+    for part in [DEVICE_ROOT, "/", &file.domain, "/", &file.relative_path] {
+        device.push_str(part);
+    }
+    path.clear();
+    path.push_str(folder);
+    path.push_str("/Snapshot/");
+    file.file_id.push_path(path);
+}

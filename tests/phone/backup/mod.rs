@@ -1,0 +1,131 @@
+//! `com.apple.mobilebackup2` from the phone's side.
+//!
+//! The order of messages follows idevicebackup2 (`tools/idevicebackup2.c`), pymobiledevice3 (`mobilebackup2.py`,
+//! `device_link.py`) and idevice (`mobilebackup2.rs`), which talk to real phones.
+
+mod devicelink;
+mod download;
+mod engine;
+mod host;
+mod listing;
+mod manifest;
+mod mbfile;
+mod misbehave;
+mod plists;
+mod restore;
+mod restored;
+mod status;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::io;
+
+use plist::{Dictionary, Value};
+
+pub use self::restored::{Restored, RestoredFile};
+use self::{
+    devicelink::{EMPTY, Link},
+    engine::Backup,
+    stop::{Stop, broken},
+};
+use super::{Event, Fault, Phone, Stream};
+
+/// DeviceLink's own version; hosts accept up to 400 (`src/mobilebackup2.c`, `MBACKUP2_VERSION_INT1`).
+const DEVICE_LINK_VERSION: [u64; 2] = [300, 0];
+const PROTOCOL_VERSION: f64 = 2.1;
+
+/// Talks to one host until it is done or gone.
+pub async fn serve<S: Stream>(phone: &Phone, stream: S) -> io::Result<()> {
+    let mut link = Link::new(phone, stream);
+    if let Some(Fault::SilentStart { for_time }) = phone.fault() {
+        tokio::time::sleep(for_time).await;
+    }
+    greet(&mut link).await?;
+    while let Some(message) = link.receive().await? {
+        match message.name.as_str() {
+            "DLMessageProcessMessage" => {}
+            "DLMessageDisconnect" => break,
+            "DLMessagePing" => continue,
+            name => return Err(broken(format!("{name} in place of a request"))),
+        }
+        let request = message.into_dictionary()?;
+        let name = request.get("MessageName").and_then(Value::as_string).unwrap_or_default().to_owned();
+        let code = match handle(&mut link, &name, &request).await {
+            Ok(answer) => finish(&mut link, 0, "", answer).await?,
+            Err(Stop::Refused { code, text }) => finish(&mut link, code, &text, Dictionary::new()).await?,
+            Err(Stop::Link(error)) => return Err(error),
+            Err(Stop::Disconnect) => {
+                link.send("DLMessageDisconnect", vec![EMPTY.into()]).await?;
+                return link.flush().await;
+            }
+        };
+        match name.as_str() {
+            "Backup" => phone.tell(Event::BackupEnded { code }),
+            "Restore" => phone.tell(Event::RestoreEnded { code }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// DeviceLink's greeting (`src/device_link_service.c`, `device_link_service_version_exchange`).
+async fn greet<S: Stream>(link: &mut Link<'_, S>) -> io::Result<()> {
+    link.send("DLMessageVersionExchange", DEVICE_LINK_VERSION.map(Value::from).to_vec()).await?;
+    let answer = link.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let accepted = answer.arguments.first().and_then(Value::as_string) == Some("DLVersionsOk");
+    if answer.name != "DLMessageVersionExchange" || !accepted {
+        return Err(broken("the host accepts no version"));
+    }
+    link.send("DLMessageDeviceReady", Vec::new()).await?;
+    link.flush().await
+}
+
+/// Sends the final status of a request.
+async fn finish<S: Stream>(link: &mut Link<'_, S>, code: i64, text: &str, answer: Dictionary) -> io::Result<i64> {
+    let mut response = answer;
+    response.insert("MessageName".into(), "Response".into());
+    response.insert("ErrorCode".into(), code.into());
+    response.insert("ErrorDescription".into(), text.into());
+    link.process_message(response).await?;
+    Ok(code)
+}
+
+/// Does what a request asks for; what comes back belongs into its final status.
+async fn handle<S: Stream>(link: &mut Link<'_, S>, name: &str, request: &Dictionary) -> Result<Dictionary, Stop> {
+    let text = |key: &str| request.get(key).and_then(Value::as_string);
+    let target = text("TargetIdentifier").unwrap_or(link.phone().udid()).to_owned();
+    let source = text("SourceIdentifier").unwrap_or(&target).to_owned();
+    let options = request.get("Options").and_then(Value::as_dictionary).cloned().unwrap_or_default();
+    let mut answer = Dictionary::new();
+    match name {
+        "Hello" => hello(request, &mut answer)?,
+        "Backup" => {
+            link.phone().tell(Event::BackupRequested);
+            let full = options.get("ForceFullBackup").and_then(Value::as_boolean).unwrap_or(false);
+            Backup::new(link, target).run(full).await?;
+        }
+        "Restore" => restore::run(link, &source, options).await?,
+        "Info" => drop(answer.insert("Content".into(), listing::info(link, &source).await?.into())),
+        "List" => drop(answer.insert("Content".into(), listing::list(link, &source).await?.into())),
+        "ChangePassword" => {
+            return Err(Stop::refused(207, "Backup encryption is not simulated yet (MBErrorDomain/207)"));
+        }
+        "EraseDevice" => return Err(Stop::refused(22, "Erasing is not allowed (MBErrorDomain/22)")),
+        _ => return Err(Stop::refused(1, format!("{name} is not implemented (MBErrorDomain/1)"))),
+    }
+    Ok(answer)
+}
+
+fn hello(request: &Dictionary, answer: &mut Dictionary) -> Result<(), Stop> {
+    let versions = request.get("SupportedProtocolVersions").and_then(Value::as_array);
+    let supported =
+        versions.is_some_and(|versions| versions.iter().any(|version| version.as_real() == Some(PROTOCOL_VERSION)));
+    if !supported {
+        // Hosts read 1 here as "no version in common".
+        return Err(Stop::refused(1, "No protocol version in common"));
+    }
+    answer.insert("ProtocolVersion".into(), PROTOCOL_VERSION.into());
+    Ok(())
+}

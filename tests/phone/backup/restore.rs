@@ -1,0 +1,112 @@
+//! One restore, as a phone runs it: read the manifests, then every file that they name.
+
+use std::io;
+
+use plist::Dictionary;
+
+use super::{
+    devicelink::Link,
+    download::Sink,
+    manifest::{self, Row},
+    misbehave, plists,
+    restored::{Restored, RestoredFile},
+    status::check_read,
+    stop::{Stop, broken},
+};
+use crate::phone::Stream;
+
+const FILES_PER_DOWNLOAD: usize = 256;
+
+/// Takes a batch of payloads in the order in which they were asked for.
+struct Payloads<'a> {
+    rows: &'a [Row],
+    paths: &'a [String],
+    restored: &'a mut Restored,
+    next: usize,
+    hasher: blake3::Hasher,
+    failure: Option<String>,
+}
+
+impl Sink for Payloads<'_> {
+    fn begin(&mut self, path: &str) -> io::Result<()> {
+        if self.paths.get(self.next).is_none_or(|expected| expected != path) {
+            return Err(broken(format!("{path} was not asked for now")));
+        }
+        self.hasher.reset();
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    fn done(&mut self) -> io::Result<()> {
+        let row = &self.rows[self.next];
+        let size = self.hasher.count();
+        if row.size != Some(size) {
+            let expected = row.size.unwrap_or(0);
+            self.failure
+                .get_or_insert(format!("{}-{}: {size} bytes in place of {expected}", row.domain, row.relative_path));
+        }
+        let file = RestoredFile { size, digest: self.hasher.finalize() };
+        self.restored.files.insert((row.domain.clone(), row.relative_path.clone()), file);
+        self.next += 1;
+        Ok(())
+    }
+
+    fn failed(&mut self, text: &str) -> io::Result<()> {
+        let row = &self.rows[self.next];
+        self.failure.get_or_insert(format!("{}-{}: {text}", row.domain, row.relative_path));
+        self.next += 1;
+        Ok(())
+    }
+}
+
+/// Restores what the host's folder `source` holds.
+pub(super) async fn run<S: Stream>(link: &mut Link<'_, S>, source: &str, options: Dictionary) -> Result<(), Stop> {
+    misbehave::unlock(link).await?;
+    let mut restored = Restored { options, ..Restored::default() };
+    let outcome = receive(link, source, &mut restored).await;
+    link.phone().set_restored(restored);
+    outcome
+}
+
+async fn receive<S: Stream>(link: &mut Link<'_, S>, source: &str, restored: &mut Restored) -> Result<(), Stop> {
+    let missing = |name: &str| Stop::refused(204, format!("{name} is missing from the backup (MBErrorDomain/204)"));
+    let damaged = |what: String| Stop::refused(205, format!("{what} (MBErrorDomain/205)"));
+    let status =
+        link.download_bytes(&format!("{source}/Status.plist")).await?.ok_or_else(|| missing("Status.plist"))?;
+    if !plists::is_finished(&status) {
+        return Err(Stop::refused(204, "The backup was never finished (MBErrorDomain/204)"));
+    }
+    let plist =
+        link.download_bytes(&format!("{source}/Manifest.plist")).await?.ok_or_else(|| missing("Manifest.plist"))?;
+    if plists::dictionary(&plist).is_none() {
+        return Err(damaged("Manifest.plist can't be read".into()));
+    }
+    let info = link.download_bytes(&format!("{source}/Info.plist")).await?.ok_or_else(|| missing("Info.plist"))?;
+    restored.info = plists::dictionary(&info);
+    let database =
+        link.download_database(&format!("{source}/Manifest.db")).await?.ok_or_else(|| missing("Manifest.db"))?;
+    let rows = tokio::task::spawn_blocking(move || manifest::rows(database.path())).await.map_err(io::Error::other)?;
+    let rows = rows.map_err(|error| damaged(format!("Manifest.db can't be read: {error}")))?;
+    let (files, directories): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.size.is_some());
+    restored.directories = directories.into_iter().map(|row| (row.domain, row.relative_path)).collect();
+    for (number, batch) in files.chunks(FILES_PER_DOWNLOAD).enumerate() {
+        let paths: Vec<String> = batch.iter().map(|row| format!("{source}/{}", row.id.path())).collect();
+        let progress = 100.0 * (number * FILES_PER_DOWNLOAD) as f64 / files.len() as f64;
+        let mut sink =
+            Payloads { rows: batch, paths: &paths, restored, next: 0, hasher: blake3::Hasher::new(), failure: None };
+        let status = link.download(&paths, progress, &mut sink).await?;
+        if let Some(failure) = sink.failure {
+            return Err(damaged(failure));
+        }
+        let count = sink.next;
+        check_read("read files", &status)?;
+        if count != batch.len() {
+            return Err(damaged(format!("{count} of {} files came", batch.len())));
+        }
+    }
+    Ok(())
+}

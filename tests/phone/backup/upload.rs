@@ -1,0 +1,117 @@
+//! `DLMessageUploadFiles`: files from the phone to the host.
+//!
+//! A file is a device path and a path below the backup root, each with its length, then blocks: a length that counts the
+//! code byte too, the code, the data. A zero length ends the list, and the host answers the whole with one status
+//! (libimobiledevice `idevicebackup2.c`, `mb2_handle_receive_files`).
+
+use plist::{Dictionary, Value};
+
+use super::{devicelink::Link, status::check_written, stop::Stop};
+use crate::phone::{Event, Fault, Stream, dataset::DataFile};
+
+const CODE_DATA: u8 = 0x0C;
+const CODE_DONE: u8 = 0x00;
+const CODE_ERROR: u8 = 0x0B;
+/// Length of a block with its code.
+const BLOCK: usize = 128 * 1024;
+/// What a lying length is followed by: more than any host buffers before it notices.
+const FILLER: usize = 64 * 1024;
+
+impl<S: Stream> Link<'_, S> {
+    /// Announces `total` bytes in files that follow.
+    pub(super) async fn begin_upload(&mut self, progress: f64, total: u64) -> Result<(), Stop> {
+        let arguments = vec![Value::Dictionary(Dictionary::new()), progress.into(), total.into()];
+        Ok(self.send("DLMessageUploadFiles", arguments).await?)
+    }
+
+    /// Ends the list of files; the host must have kept all of them.
+    pub(super) async fn end_upload(&mut self) -> Result<(), Stop> {
+        self.room(4).await?.extend_from_slice(&[0; 4]);
+        let status = self.status().await?;
+        if std::mem::take(&mut self.hostile_upload) {
+            self.phone().tell(Event::HostileAnswered { status: status.code, bytes: 0 });
+        }
+        check_written("upload files", &status)
+    }
+
+    /// Sends one small file that exists in memory only.
+    pub(super) async fn upload_bytes(
+        &mut self,
+        device: &str,
+        path: &str,
+        progress: f64,
+        bytes: &[u8],
+    ) -> Result<(), Stop> {
+        self.begin_upload(progress, bytes.len() as u64).await?;
+        self.upload_name(device, path).await?;
+        for block in bytes.chunks(BLOCK - 1) {
+            let out = self.room(5 + block.len()).await?;
+            push_block(out, CODE_DATA, block.len());
+            out.extend_from_slice(block);
+        }
+        push_block(self.room(5).await?, CODE_DONE, 0);
+        self.end_upload().await
+    }
+
+    /// Sends one file of the data set.
+    pub(super) async fn upload_file(&mut self, device: &str, path: &str, file: &DataFile) -> Result<(), Stop> {
+        self.upload_name(device, path).await?;
+        for (offset, length) in file.chunks(BLOCK - 1) {
+            let out = self.room(5 + length).await?;
+            push_block(out, CODE_DATA, length);
+            file.append_to(offset, length, out);
+        }
+        push_block(self.room(5).await?, CODE_DONE, 0);
+        Ok(())
+    }
+
+    /// Names a file and says that it can't be read.
+    pub(super) async fn upload_unreadable(&mut self, device: &str, path: &str) -> Result<(), Stop> {
+        const TEXT: &str = "Input/output error";
+        self.upload_name(device, path).await?;
+        let out = self.room(5 + TEXT.len()).await?;
+        push_block(out, CODE_ERROR, TEXT.len());
+        out.extend_from_slice(TEXT.as_bytes());
+        Ok(())
+    }
+
+    async fn upload_name(&mut self, device: &str, path: &str) -> Result<(), Stop> {
+        let fault = if std::mem::take(&mut self.first_upload) { self.phone().fault() } else { None };
+        let (mut device, mut path) = (device, path);
+        match &fault {
+            Some(Fault::HostilePath { device: hostile_device, file }) => {
+                // An empty device path would end the list.
+                device = if hostile_device.is_empty() { device } else { hostile_device };
+                path = file;
+                self.hostile_upload = true;
+            }
+            Some(Fault::NameLength { bytes }) => return Err(self.lie(*bytes, b"").await),
+            _ => {}
+        }
+        let out = self.room(8 + device.len() + path.len()).await?;
+        push_text(out, device);
+        push_text(out, path);
+        if let Some(Fault::BlockLength { bytes }) = fault {
+            return Err(self.lie(bytes, &[CODE_DATA]).await);
+        }
+        Ok(())
+    }
+
+    /// Announces `length` bytes, sends fewer, and waits.
+    async fn lie(&mut self, length: u32, code: &[u8]) -> Stop {
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend_from_slice(code);
+        bytes.resize(FILLER, b'x');
+        self.send_broken(&bytes).await
+    }
+}
+
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&(text.len() as u32).to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn push_block(out: &mut Vec<u8>, code: u8, length: usize) {
+    out.extend_from_slice(&(length as u32 + 1).to_be_bytes());
+    out.push(code);
+}

@@ -1,0 +1,48 @@
+//! The ports that StartService hands out.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use super::Pairing;
+
+/// Where the phone's ephemeral ports begin.
+const FIRST: u16 = 49152;
+const LAST: u16 = 61999;
+
+/// A service waiting for the computer that asked for it.
+#[derive(Clone)]
+pub struct OpenPort {
+    /// For example `com.apple.afc`.
+    pub service: String,
+    /// Whose certificates its TLS uses.
+    pub pairing: Arc<Pairing>,
+    link: u64,
+}
+
+/// The open ports of one phone; each takes one connection.
+#[derive(Default)]
+pub struct Ports(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    open: HashMap<u16, OpenPort>,
+    count: u16,
+}
+
+impl Ports {
+    pub(super) fn open(&self, service: &str, pairing: Arc<Pairing>, link: u64) -> u16 {
+        let Ok(mut table) = self.0.lock() else { return FIRST };
+        let number = FIRST + table.count % (LAST - FIRST);
+        table.count = table.count.wrapping_add(1);
+        table.open.retain(|_, port| port.link == link);
+        table.open.insert(number, OpenPort { service: service.to_owned(), pairing, link });
+        number
+    }
+
+    /// Takes the one connection to a port that was opened since the cable went in.
+    pub(crate) fn take(&self, number: u16, link: u64) -> Option<OpenPort> {
+        self.0.lock().ok()?.open.remove(&number).filter(|port| port.link == link)
+    }
+}
