@@ -1,5 +1,19 @@
-//! The simulated iPhone and what the end-to-end tests share.
+//! The simulated iPhone, and what the end-to-end tests share.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    reason = "test code: a broken invariant of its own ends the test, and names say what fields are"
+)]
+
+pub mod binaries;
+#[cfg(target_os = "linux")]
+pub mod desktop;
+#[cfg(unix)]
+pub mod fake_daemon;
+pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;
-
-pub mod oracle;
+pub mod world;

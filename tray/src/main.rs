@@ -1,2 +1,115 @@
-//! placeholder
-fn main() {}
+//! `backstay-tray`: Backstay in the status bar. Shows what the daemon says and passes clicks on; keeps no state.
+//!
+//! Here are the arguments, the log and the event loop of each platform; what the loop does is in [`app`].
+#![cfg_attr(windows, windows_subsystem = "windows")]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on says so and ends"))]
+
+mod app;
+mod background;
+#[cfg(target_os = "linux")]
+mod bus;
+mod command;
+#[cfg(test)]
+mod fixtures;
+mod icon;
+mod link;
+mod menu;
+mod model;
+mod notifications;
+#[cfg(any(windows, target_os = "macos"))]
+mod shell;
+mod view;
+mod wording;
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use backstay_shared::paths::Paths;
+use clap::Parser;
+use tracing::{error, warn};
+use tracing_subscriber::EnvFilter;
+
+use app::App;
+#[cfg(target_os = "linux")]
+use app::Next;
+use background::Event;
+
+/// The status-bar companion of Backstay.
+#[derive(Debug, Parser)]
+#[command(name = "backstay-tray", version)]
+struct Arguments {
+    /// The socket of the daemon, if it is not this user's own.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("BACKSTAY_LOG").unwrap_or_else(|_| EnvFilter::new("warn,backstay_tray=info"));
+    let terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(error, "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let socket = match arguments.socket {
+        Some(socket) => socket,
+        None => Paths::of_this_user()?.socket(),
+    };
+    event_loop(socket)
+}
+
+/// More events than one turn of the loop leaves behind.
+#[cfg(target_os = "linux")]
+const EVENTS_MAX: usize = 64;
+
+/// On Linux the tray icon has a thread of its own: a channel is all the loop there is.
+#[cfg(target_os = "linux")]
+fn event_loop(socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+    use std::sync::mpsc::{RecvTimeoutError, TrySendError, sync_channel};
+
+    let (sender, events) = sync_channel(EVENTS_MAX);
+    // Never waits: the tray's thread holds a lock, for which the loop may be waiting, as it tells of a click.
+    let emit = move |event| match sender.try_send(event) {
+        // The loop looks at the view after any of the events that fill the channel.
+        Ok(()) | Err(TrySendError::Full(Event::ViewChanged)) => {}
+        Err(error) => warn!(%error, "an event was lost"),
+    };
+    let mut app = App::start(socket, emit)?;
+    let mut next = app.react(None);
+    while let Next::Wait(time) = next {
+        next = match events.recv_timeout(time) {
+            Ok(event) => app.react(Some(event)),
+            Err(RecvTimeoutError::Timeout) => app.react(None),
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+    }
+    app.stop();
+    Ok(())
+}
+
+/// macOS and Windows deliver clicks through the event loop of the main thread.
+#[cfg(any(windows, target_os = "macos"))]
+fn event_loop(socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+    let mut builder = winit::event_loop::EventLoop::<Event>::with_user_event();
+    #[cfg(target_os = "macos")]
+    {
+        use winit::platform::macos::{ActivationPolicy, EventLoopBuilderExtMacOS};
+        // In the menu bar only: no icon in the Dock.
+        builder.with_activation_policy(ActivationPolicy::Accessory);
+    }
+    let event_loop = builder.build()?;
+    let proxy = event_loop.create_proxy();
+    let emit = move |event| {
+        if let Err(error) = proxy.send_event(event) {
+            warn!(%error, "an event was lost");
+        }
+    };
+    event_loop.run_app(&mut shell::Shell::new(App::start(socket, emit)?))?;
+    Ok(())
+}

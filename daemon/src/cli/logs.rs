@@ -1,6 +1,6 @@
 //! Where the log goes: `BACKSTAY_LOG` says how much (`debug`, `backstay=trace`, ...).
 
-use std::path::Path;
+use std::{io::IsTerminal, path::Path};
 
 use tracing_appender::{
     non_blocking::WorkerGuard,
@@ -9,6 +9,9 @@ use tracing_appender::{
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::CliError;
+
+/// What the device library warns of is told in our own words.
+const DAEMON_DEFAULT: &str = "backstay=info,idevice=error,warn";
 
 const VARIABLE: &str = "BACKSTAY_LOG";
 
@@ -40,10 +43,13 @@ pub fn to_file_and_stderr(folder: &Path) -> Result<WorkerGuard, CliError> {
         .map_err(|error| unusable(error.to_string()))?;
     let (writer, guard) = tracing_appender::non_blocking(files);
     let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
-    let to_stderr = tracing_subscriber::fmt::layer().without_time().with_writer(std::io::stderr);
+    let to_stderr = tracing_subscriber::fmt::layer()
+        .without_time()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     tracing_subscriber::registry()
-        .with(to_file.with_filter(filter("backstay=info,warn")))
-        .with(to_stderr.with_filter(filter("backstay=info,warn")))
+        .with(to_file.with_filter(filter(DAEMON_DEFAULT)))
+        .with(to_stderr.with_filter(filter(DAEMON_DEFAULT)))
         .init();
     Ok(guard)
 }

@@ -9,6 +9,8 @@ use backstay_shared::{
     protocol::{Reply, Request},
 };
 
+use chrono::Utc;
+
 use super::{CliError, Context, output, progress};
 
 /// Arguments of `backstay status`.
@@ -90,7 +92,8 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
     );
     lines.push(format!("  last good  {good}"));
     if let Some(due) = phone.next_due {
-        lines.push(format!("  next due   {}", output::moment(due)));
+        let since = if due <= Utc::now() { "since " } else { "" };
+        lines.push(format!("  next due   {since}{}", output::moment(due)));
     }
     for problem in &phone.problems {
         push_problem(lines, problem, "  ");

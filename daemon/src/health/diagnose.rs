@@ -46,13 +46,22 @@ pub fn device(error: &IdeviceError) -> Failure {
         }
         _ => FailureId::UnknownError,
     };
-    with_chain(id, error)
+    match error {
+        IdeviceError::Socket(error) if is_plain_hangup(error) => Failure::from(id),
+        error => with_chain(id, error),
+    }
 }
 
 /// rustls reports its errors through the socket.
 fn tls_or_refused(error: &io::Error) -> FailureId {
     let tls = error.get_ref().is_some_and(|inner| inner.to_string().contains("announced"));
     if tls { FailureId::DeviceDataRefused } else { FailureId::SecureConnectionFailed }
+}
+
+/// The peer is simply gone; what the socket says of it tells a person nothing.
+fn is_plain_hangup(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 fn with_chain(id: FailureId, error: &dyn std::error::Error) -> Failure {
@@ -132,7 +141,10 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
         return failure;
     }
     let mut failure = match error {
-        TransferError::LinkLost(_) => with_chain(link_lost, error),
+        TransferError::LinkLost(source) => match is_plain_hangup(source) {
+            true => Failure::from(link_lost),
+            false => with_chain(link_lost, error),
+        },
         TransferError::Refused(refused) => Failure::from(FailureId::DeviceDataRefused).text(refused),
         TransferError::Device { code, text } => {
             let mut failure = Failure::from(codes::backup_error(*code, text)).code(*code).text(text);

@@ -153,6 +153,7 @@ struct Actor {
     udid: Udid,
     around: Surroundings,
     own: mpsc::Sender<Message>,
+    since: DateTime<Utc>,
     state: PhoneState,
     attached: Option<Attached>,
     introduction: Introduction,
@@ -182,6 +183,7 @@ impl Actor {
             udid,
             around,
             own,
+            since: Utc::now(),
             state: PhoneState::default(),
             attached: None,
             introduction,
@@ -278,13 +280,17 @@ impl Actor {
         self.problems.insert(failure.id, Problem::new(failure, since));
     }
 
-    fn due(&self) -> DateTime<Utc> {
-        let last_good = self.receipt.as_ref().map(|receipt| receipt.verified_at);
-        next_due(&Rule::from(&self.around.config.backup), last_good, Utc::now(), &Local)
+    fn due(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match &self.receipt {
+            Some(receipt) => next_due(&Rule::from(&self.around.config.backup), receipt.verified_at, now, &Local),
+            // Without a backup it is due since it was first heard of.
+            None => self.since,
+        }
     }
 
     fn act(&mut self, input: Input) {
-        let facts = Facts { now: Utc::now(), due: self.due(), fresh_run: new_run_id() };
+        let now = Utc::now();
+        let facts = Facts { now, due: self.due(now), fresh_run: new_run_id() };
         let before = std::mem::take(&mut self.state);
         let (state, effects) = step(before.clone(), input.clone(), &facts);
         if state != before {
@@ -396,7 +402,7 @@ impl Actor {
             ios: introduction.ios.clone(),
             activity,
             last_good: self.receipt.as_ref().map(Receipt::last_good),
-            next_due: Some(self.due()),
+            next_due: Some(self.due(Utc::now())),
             last_run: self.last_run.clone(),
             problems,
         });

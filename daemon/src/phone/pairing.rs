@@ -32,7 +32,7 @@ use x509_cert::{
 };
 
 use super::link::{Attached, Muxer, within};
-use crate::health::{codes, diagnose};
+use crate::health::codes;
 
 const KEY_BITS: usize = 2048;
 const VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -233,9 +233,4 @@ pub async fn pair(muxer: &Muxer, attached: &Attached, pending: impl FnOnce(&Fail
             Err((failure, None)) => return Err(failure),
         }
     }
-}
-
-/// Turns an [`IdeviceError`] of a lost phone into what it means while pairing.
-pub fn lost(error: &IdeviceError) -> Failure {
-    diagnose::device(error).doing("pairing")
 }

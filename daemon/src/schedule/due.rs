@@ -23,17 +23,16 @@ impl From<&Backup> for Rule {
     }
 }
 
-/// When the next backup is due; now when there is none. A moment in the past means: since then.
+/// When the next backup is due. A moment in the past means: since then.
 ///
 /// A last backup "in the future" is a clock that was set back; it counts as made just now, so that the next one is
 /// neither at once nor years away.
 pub fn next_due<Zone: TimeZone>(
     rule: &Rule,
-    last_good: Option<DateTime<Utc>>,
+    last_good: DateTime<Utc>,
     now: DateTime<Utc>,
     zone: &Zone,
 ) -> DateTime<Utc> {
-    let Some(last_good) = last_good else { return now };
     let last_good = last_good.min(now);
     match rule {
         Rule::Every(interval) => last_good + *interval,
@@ -64,14 +63,13 @@ mod tests {
         let nightly = Rule::Cron(Box::new(cron::Schedule::from_str("0 0 22 * * *").unwrap()));
         let now = at("2026-11-23T12:00:00Z");
         for (rule, last_good, due) in [
-            (&every, None, "2026-11-23T12:00:00Z"),
-            (&every, Some("2026-11-23T10:00:00Z"), "2026-11-24T06:00:00Z"),
-            (&every, Some("2026-11-01T10:00:00Z"), "2026-11-02T06:00:00Z"),
-            (&every, Some("2030-01-01T00:00:00Z"), "2026-11-24T08:00:00Z"),
-            (&nightly, Some("2026-11-23T10:00:00Z"), "2026-11-23T21:00:00Z"),
-            (&nightly, Some("2026-11-20T10:00:00Z"), "2026-11-20T21:00:00Z"),
+            (&every, "2026-11-23T10:00:00Z", "2026-11-24T06:00:00Z"),
+            (&every, "2026-11-01T10:00:00Z", "2026-11-02T06:00:00Z"),
+            (&every, "2030-01-01T00:00:00Z", "2026-11-24T08:00:00Z"),
+            (&nightly, "2026-11-23T10:00:00Z", "2026-11-23T21:00:00Z"),
+            (&nightly, "2026-11-20T10:00:00Z", "2026-11-20T21:00:00Z"),
         ] {
-            assert_eq!(next_due(rule, last_good.map(at), now, &berlin), at(due), "{rule:?} after {last_good:?}");
+            assert_eq!(next_due(rule, at(last_good), now, &berlin), at(due), "{rule:?} after {last_good}");
         }
     }
 }

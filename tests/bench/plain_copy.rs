@@ -1,0 +1,174 @@
+//! The least that a client can do: take the mobilebackup2 stream over the same TLS link and write its files with plain
+//! blocking writes. No checks, no verification, no sync, no `Info.plist`; what is dear in any client is dear here too.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use backstay::{
+    host::disk,
+    phone::link::{Muxer, Session},
+};
+use idevice::ReadWrite;
+use plist::{Dictionary, Value};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+
+use super::Result;
+
+const BUFFER_BYTES: usize = 256 * 1024;
+/// A piece of a file follows; any other code ends the file.
+const CODE_DATA: u8 = 0x0C;
+/// DeviceLink: several files failed, here all of them, since a new folder has none.
+const NOT_THERE: i64 = -13;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[arg(long)]
+    udid: String,
+    #[arg(long)]
+    target: PathBuf,
+}
+
+/// `benchmark plain-copy`: one full backup into an empty folder.
+pub fn carry_out(arguments: &Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let muxer = Muxer::from_environment()?;
+        let found = muxer.devices().await?.into_iter().find(|phone| phone.udid.as_str() == arguments.udid);
+        let mut session = Session::open(&muxer, &found.ok_or("the phone is not there")?).await?;
+        let socket = session.service("com.apple.mobilebackup2").await?.get_socket().ok_or("no socket")?;
+        fs::create_dir(arguments.target.join(&arguments.udid))?;
+        let stream = BufReader::with_capacity(BUFFER_BYTES, socket);
+        Copy { stream, target: arguments.target.clone() }.back_up(&arguments.udid).await?;
+        session.close().await;
+        Ok(())
+    })
+}
+
+struct Copy {
+    stream: BufReader<Box<dyn ReadWrite>>,
+    target: PathBuf,
+}
+
+impl Copy {
+    async fn back_up(&mut self, udid: &str) -> Result<()> {
+        let mut greeted = false;
+        loop {
+            let length = self.stream.read_u32().await?;
+            let mut body = vec![0; length as usize];
+            self.stream.read_exact(&mut body).await?;
+            let Value::Array(message) = plist::from_bytes(&body)? else { return Err("no list".into()) };
+            let name = message.first().and_then(Value::as_string).unwrap_or_default();
+            let argument = message.get(1).unwrap_or(&Value::Boolean(false));
+            match name {
+                "DLMessageVersionExchange" => {
+                    self.send(vec!["DLMessageVersionExchange".into(), "DLVersionsOk".into(), 400.into()]).await?;
+                }
+                "DLMessageDeviceReady" => {
+                    let versions = Value::Array(vec![2.0.into(), 2.1.into()]);
+                    self.request("Hello", [("SupportedProtocolVersions", versions)]).await?;
+                }
+                "DLMessageProcessMessage" => {
+                    let answer = argument.as_dictionary().ok_or("no answer")?;
+                    if answer.get("ErrorCode").and_then(Value::as_signed_integer) != Some(0) {
+                        return Err(format!("the phone answered {answer:?}").into());
+                    }
+                    if greeted {
+                        return Ok(());
+                    }
+                    greeted = true;
+                    let ids = ["TargetIdentifier", "SourceIdentifier"].map(|key| (key, udid.into()));
+                    self.request("Backup", ids).await?;
+                }
+                _ => self.answer(name, argument).await?,
+            }
+        }
+    }
+
+    async fn answer(&mut self, name: &str, argument: &Value) -> Result<()> {
+        let path = |value: &Value| self.target.join(value.as_string().unwrap_or_default());
+        let nothing = || Value::Dictionary(Dictionary::new());
+        let (code, content) = match name {
+            "DLMessageUploadFiles" => {
+                self.take_files().await?;
+                (0, nothing())
+            }
+            "DLMessageDownloadFiles" => {
+                self.stream.write_u32(0).await?;
+                (NOT_THERE, nothing())
+            }
+            "DLMessageGetFreeDiskSpace" => (0, disk::free_bytes(&self.target)?.into()),
+            "DLContentsOfDirectory" => (0, nothing()),
+            "DLMessageCreateDirectory" => {
+                fs::create_dir_all(path(argument))?;
+                (0, nothing())
+            }
+            "DLMessageMoveItems" => {
+                for (from, to) in argument.as_dictionary().ok_or("nothing to move")? {
+                    fs::rename(self.target.join(from), path(to))?;
+                }
+                (0, nothing())
+            }
+            "DLMessageRemoveItems" => {
+                for item in argument.as_array().ok_or("nothing to remove")? {
+                    fs::remove_dir_all(path(item))?;
+                }
+                (0, nothing())
+            }
+            name => return Err(format!("{name} is not known").into()),
+        };
+        self.send(vec!["DLMessageStatusResponse".into(), code.into(), "".into(), content]).await
+    }
+
+    /// A device path, a path and blocks for each file, until a length of zero.
+    async fn take_files(&mut self) -> Result<()> {
+        loop {
+            let length = self.stream.read_u32().await?;
+            if length == 0 {
+                return Ok(());
+            }
+            self.text(length).await?;
+            let length = self.stream.read_u32().await?;
+            let path = self.text(length).await?;
+            let mut file = File::create(self.target.join(path))?;
+            loop {
+                let mut left = self.stream.read_u32().await? as usize - 1;
+                if self.stream.read_u8().await? != CODE_DATA {
+                    break;
+                }
+                while left > 0 {
+                    let bytes = self.stream.fill_buf().await?;
+                    if bytes.is_empty() {
+                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                    }
+                    let count = bytes.len().min(left);
+                    file.write_all(&bytes[..count])?;
+                    self.stream.consume(count);
+                    left -= count;
+                }
+            }
+        }
+    }
+
+    async fn text(&mut self, length: u32) -> Result<String> {
+        let mut text = vec![0; length as usize];
+        self.stream.read_exact(&mut text).await?;
+        Ok(String::from_utf8(text)?)
+    }
+
+    async fn request<const N: usize>(&mut self, name: &str, arguments: [(&str, Value); N]) -> Result<()> {
+        let mut request: Dictionary = arguments.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        request.insert("MessageName".into(), name.into());
+        self.send(vec!["DLMessageProcessMessage".into(), request.into()]).await
+    }
+
+    async fn send(&mut self, message: Vec<Value>) -> Result<()> {
+        let mut body = Vec::new();
+        Value::Array(message).to_writer_binary(&mut body)?;
+        self.stream.write_u32(u32::try_from(body.len())?).await?;
+        self.stream.write_all(&body).await?;
+        Ok(self.stream.flush().await?)
+    }
+}

@@ -1,0 +1,192 @@
+//! `backstay backup --once`: the bytes, the transaction, and what a pulled cable leaves behind.
+
+use backstay_tests::{
+    phone::{Event, Fault, PasscodeAnswer, dataset::DataSetSpec},
+    world::{World, frozen, text},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_backup_that_other_programs_restore() {
+    let world = World::new(DataSetSpec::mixed(21, 1000, 60_000_000)).await;
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["event"]), (0, &"done".into()), "{object}");
+    world.judge();
+    assert_eq!(object["receipt"]["files"], world.phone.data().file_count());
+    assert_eq!(object["receipt"]["bytes"], world.phone.data().total_bytes());
+
+    let pymobiledevice3 = std::env::var("BACKSTAY_PYMOBILEDEVICE3").expect("BACKSTAY_PYMOBILEDEVICE3");
+    let udid = world.phone.udid().to_owned();
+    for (program, address, arguments) in [
+        ("idevicebackup2", world.usbmuxd.address(), vec!["-u", &udid, "restore", "--system", "--no-reboot"]),
+        (
+            pymobiledevice3.as_str(),
+            world.usbmuxd.socket_path().display().to_string(),
+            vec!["backup2", "restore", "--system", "--no-reboot"],
+        ),
+    ] {
+        world.phone.set_restored(Default::default());
+        let mut command = world.command(program);
+        command.args(&arguments).arg(world.root()).env("USBMUXD_SOCKET_ADDRESS", address);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{program}: {}", text(&output));
+        let restored = world.phone.restored().expect(program);
+        restored.compare(&world.phone.data()).unwrap();
+        let info = restored.info.as_ref().expect("Info.plist");
+        assert_eq!(info.get("Target Identifier").and_then(plist::Value::as_string), Some(&*udid));
+        assert!(info.get("Applications").and_then(plist::Value::as_dictionary).is_some_and(|apps| !apps.is_empty()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_backup_brings_only_what_changed_and_keeps_the_old_one() {
+    let world = World::new(DataSetSpec::mixed(22, 1000, 60_000_000)).await;
+    world.back_up_once().await;
+    let (first, first_data) = (frozen(&world.latest()), world.phone.data());
+    world.change();
+    let (code, object) = world.back_up_once().await;
+    assert_eq!(code, 0, "{object}");
+    world.judge();
+    let files = object["receipt"]["files_received"].as_u64().unwrap();
+    assert!((30..=60).contains(&files), "{files} files came for 20 changed and 30 new ones");
+
+    let history = world.root().join(".backstay").join(world.phone.udid()).join("history");
+    let snapshots: Vec<_> = std::fs::read_dir(history).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(snapshots.len(), 1);
+    let old = snapshots[0].join(world.phone.udid());
+    assert_eq!(frozen(&old), first, "the old snapshot is as it was, to the byte");
+    backstay_tests::oracle::check_backup(&old, &first_data).unwrap();
+}
+
+/// A backup by another program is taken over as the first snapshot, not written into.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_another_program_is_adopted() {
+    let world = World::new(DataSetSpec::mixed(23, 300, 5_000_000)).await;
+    let mut command = world.command("idevicebackup2");
+    let output = command.args(["-u", world.phone.udid(), "backup"]).arg(world.root()).output().await.unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let theirs = frozen(&world.latest());
+    world.change();
+    let (code, object) = world.back_up_once().await;
+    assert_eq!(code, 0, "{object}");
+    world.judge();
+    assert!(object["receipt"]["files_received"].as_u64().unwrap() < 70, "it went on from their backup: {object}");
+    let history = world.root().join(".backstay").join(world.phone.udid()).join("history");
+    let snapshot = std::fs::read_dir(history).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(frozen(&snapshot.join(world.phone.udid())), theirs);
+}
+
+/// P1: the cable comes out at 20 places, spread over the whole stream by a seed that is printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_a_pulled_cable_harms_nothing_at_20_random_bytes() {
+    let seed = std::env::var("BACKSTAY_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    });
+    println!("BACKSTAY_SEED={seed}");
+    let world = World::new(DataSetSpec::mixed(24, 400, 4_000_000)).await;
+    world.back_up_once().await;
+    let mut random = seed | 1;
+    for round in 0..20 {
+        // What there is to send: everything has changed, so that the stream is long.
+        world.phone.mutate(backstay_tests::phone::dataset::Mutation::Change { count: 400 });
+        let before = frozen(&world.latest());
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let bytes = 200 + (random >> 33) % 4_000_000;
+        world.phone.set_fault(Some(Fault::UnplugAt { bytes }));
+        let (code, object) = world.back_up_once().await;
+        assert_eq!(code, 1, "round {round}, byte {bytes}: {object}");
+        assert_eq!(object["failure"]["id"], "usb-disconnected", "round {round}, byte {bytes}: {object}");
+        assert_eq!(frozen(&world.latest()), before, "round {round}, byte {bytes}");
+        world.phone.plug_in();
+        world.phone.set_fault(None);
+        if round % 5 == 4 {
+            let (code, object) = world.back_up_once().await;
+            assert_eq!(code, 0, "round {round}, byte {bytes}: {object}");
+            world.judge();
+        }
+    }
+}
+
+/// What a first backup received before the cable came out is no backup, and the next run makes it one.
+#[tokio::test(flavor = "multi_thread")]
+async fn p2_an_interrupted_first_backup_is_no_backup() {
+    let world = World::new(DataSetSpec::mixed(25, 300, 4_000_000)).await;
+    for bytes in [1000, 500_000, 3_900_000] {
+        world.phone.set_fault(Some(Fault::UnplugAt { bytes }));
+        let (code, object) = world.back_up_once().await;
+        assert_eq!((code, &object["failure"]["id"]), (1, &"usb-disconnected".into()), "{object}");
+        assert!(!world.latest().exists());
+        world.phone.plug_in();
+    }
+    world.phone.set_fault(None);
+    assert_eq!(world.back_up_once().await.0, 0);
+    world.judge();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_passcode_is_asked_for_and_told() {
+    let world = World::new(DataSetSpec::uniform(26, 50, 1000)).await;
+    world.phone.set_fault(Some(Fault::PasscodeSheet { answer: PasscodeAnswer::EnteredWhenTold }));
+    let mut events = world.phone.events();
+    let person = async {
+        while events.recv().await.unwrap() != Event::PasscodeSheetPresented {}
+        world.phone.enter_passcode();
+    };
+    let arguments = ["backup", "--once", "--json"];
+    let (output, ()) = tokio::join!(world.backstay(&arguments), person);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("waiting-for-passcode"), "{}", text(&output));
+
+    world.phone.set_fault(Some(Fault::PasscodeSheet { answer: PasscodeAnswer::Cancelled }));
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["failure"]["id"]), (1, &"passcode-not-entered".into()), "{object}");
+    assert_eq!(object["evidence"]["code"], 208);
+}
+
+/// What a script gets, and what a person gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_with_cause_and_remedy() {
+    let world = World::new(DataSetSpec::uniform(27, 20, 100)).await;
+    world.phone.set_fault(Some(Fault::FinalError { code: 202, text: "Cancelled on the phone".into() }));
+    let (code, object) = world.back_up_once().await;
+    assert_eq!(code, 1);
+    assert_eq!(object["failure"]["id"], "cancelled-on-device");
+    assert_eq!(object["evidence"]["code"], 202);
+    assert!(object["steps"].as_array().is_some_and(|steps| !steps.is_empty()));
+    assert!(object["actions"].as_array().is_some_and(|actions| actions.contains(&"retry".into())), "{object}");
+
+    let output = world.backstay(&["backup", "--once"]).await;
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("The backup was cancelled on the iPhone") && told.contains("\n  1. "), "{told}");
+
+    assert_eq!(world.backstay(&["backup", "--nonsense"]).await.status.code(), Some(2));
+    assert_eq!(world.backstay(&["backup", "--once", "nobody"]).await.status.code(), Some(2));
+    assert_eq!(world.backstay(&["status"]).await.status.code(), Some(3));
+    world.phone.unplug();
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["failure"]["id"]), (1, &"device-not-found".into()));
+    world.usbmuxd.stop().await;
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["failure"]["id"]), (1, &"usbmuxd-not-running".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_does_not_trust_us_is_paired() {
+    use backstay_tests::phone::lockdownd::Dialog;
+    let world = World::unpaired(DataSetSpec::uniform(28, 20, 100)).await;
+    world.phone.plug_in();
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["failure"]["id"]), (1, &"trust-pending".into()), "{object}");
+
+    world.phone.trust().dialog = Dialog::Denied;
+    let output = world.backstay(&["pair"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("This computer is not trusted"), "{}", text(&output));
+
+    world.phone.trust().dialog = Dialog::Accepts;
+    let output = world.backstay(&["pair"]).await;
+    assert!(output.status.success(), "{}", text(&output));
+    let (code, object) = world.back_up_once().await;
+    assert_eq!(code, 0, "the phone, which is strict with certificates, takes our pairing: {object}");
+    world.judge();
+}

@@ -1,0 +1,15 @@
+//! End to end: real programs, real sockets, real folders.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is not as it should be"
+)]
+
+mod backup;
+mod daemon;
+mod edges;
+mod judged;
+mod refusals;
+#[cfg(target_os = "linux")]
+mod tray;

@@ -1,0 +1,43 @@
+//! The platform's menu, made whole from the model.
+
+use tray_icon::menu::{Menu, MenuItem, PredefinedMenuItem};
+
+use crate::model::Line;
+
+/// Makes the menu.
+///
+/// # Errors
+/// When the platform refuses a line.
+pub(crate) fn build(lines: &[Line]) -> tray_icon::menu::Result<Menu> {
+    let menu = Menu::new();
+    for line in lines {
+        match line {
+            Line::Text(text) => menu.append(&MenuItem::new(label(text), false, None))?,
+            Line::Entry(text, command) => menu.append(&MenuItem::with_id(command.id(), label(text), true, None))?,
+            Line::Separator => menu.append(&PredefinedMenuItem::separator())?,
+        }
+    }
+    Ok(menu)
+}
+
+/// A lone `&` would vanish and underline the next letter; control characters in a phone's name have no place here.
+fn label(text: &str) -> String {
+    text.replace(char::is_control, " ").replace('&', "&&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_show_what_was_written() {
+        for (text, expected) in [
+            ("Back up now", "Back up now"),
+            ("Tom & Anna's", "Tom && Anna's"),
+            ("&&", "&&&&"),
+            ("two\nlines", "two lines"),
+        ] {
+            assert_eq!(label(text), expected);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Notifications on Linux: one connection of our own for as long as the session lasts, subscribed before the first
+//! `Notify`. GNOME sends a click only to the connection that showed the notification and withdraws it with that
+//! connection; the waiting of notify-rust loses clicks.
+//!
+//! Everything happens in one task: a signal that overtakes the reply to `Notify` waits in its stream until the id is known.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use backstay_shared::{health::Severity, ids::Udid};
+use futures_util::StreamExt;
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tracing::{debug, info, warn};
+use zbus::{Connection, proxy, zvariant::Value};
+
+use super::{Change, Key, Notice};
+use crate::{command::Command, wording};
+
+/// A notification service that takes longer hangs.
+const REPLY_MAX: Duration = Duration::from_secs(5);
+/// Between tries to reach the session's bus.
+const BUS_PAUSE: Duration = Duration::from_secs(3);
+/// Between tries to show what could not be shown; a service that appears is noticed at once.
+const SERVICE_PAUSE: Duration = Duration::from_secs(30);
+const RETRY: &str = "retry";
+
+#[proxy(
+    interface = "org.freedesktop.Notifications",
+    default_service = "org.freedesktop.Notifications",
+    default_path = "/org/freedesktop/Notifications",
+    gen_blocking = false
+)]
+trait Notifications {
+    #[expect(clippy::too_many_arguments, reason = "the specification has them")]
+    fn notify(
+        &self,
+        app: &str,
+        replaces: u32,
+        icon: &str,
+        summary: &str,
+        body: &str,
+        actions: &[&str],
+        hints: HashMap<&str, Value<'_>>,
+        timeout_ms: i32,
+    ) -> zbus::Result<u32>;
+    fn get_capabilities(&self) -> zbus::Result<Vec<String>>;
+    fn close_notification(&self, id: u32) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn action_invoked(&self, id: u32, action: String) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn notification_closed(&self, id: u32, reason: u32) -> zbus::Result<()>;
+}
+
+/// Carries changes out until their sender is gone, across restarts of the bus and of the notification service.
+pub(crate) async fn run(mut changes: mpsc::Receiver<Change>, commands: mpsc::Sender<Command>) {
+    let mut desk = Desk { waiting: BTreeMap::new(), shown: BTreeMap::new(), commands };
+    loop {
+        match timeout(REPLY_MAX, Session::open()).await {
+            Ok(Ok(session)) => {
+                if desk.serve(session, &mut changes).await.is_ok() {
+                    return;
+                }
+                desk.shown.clear();
+            }
+            Ok(Err(error)) => debug!(%error, "no session bus"),
+            Err(_elapsed) => debug!("the session bus does not answer"),
+        }
+        let pause = sleep(BUS_PAUSE);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                change = changes.recv() => match change {
+                    Some(change) => desk.note(change),
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+struct BusLost;
+
+struct Session {
+    proxy: NotificationsProxy<'static>,
+    pressed: ActionInvokedStream,
+    closed: NotificationClosedStream,
+    owners: zbus::proxy::OwnerChangedStream<'static>,
+}
+
+impl Session {
+    async fn open() -> zbus::Result<Self> {
+        let proxy = NotificationsProxy::new(&Connection::session().await?).await?;
+        let (pressed, closed) = (proxy.receive_action_invoked().await?, proxy.receive_notification_closed().await?);
+        let owners = proxy.inner().receive_owner_changed().await?;
+        Ok(Self { proxy, pressed, closed, owners })
+    }
+}
+
+/// What is to be on the screen and what is.
+struct Desk {
+    /// To be shown, and not yet.
+    waiting: BTreeMap<Key, Notice>,
+    shown: BTreeMap<Key, Shown>,
+    commands: mpsc::Sender<Command>,
+}
+
+struct Shown {
+    id: u32,
+    retry: Option<Udid>,
+}
+
+impl Desk {
+    async fn serve(&mut self, mut session: Session, changes: &mut mpsc::Receiver<Change>) -> Result<(), BusLost> {
+        loop {
+            self.show_waiting(&session.proxy).await?;
+            tokio::select! {
+                // A press closes the notification: whoever looks at its closing first no longer knows what was pressed.
+                biased;
+                pressed = session.pressed.next() => {
+                    let pressed = pressed.ok_or(BusLost)?;
+                    if let Ok(arguments) = pressed.args() {
+                        self.pressed(arguments.id, &arguments.action);
+                    }
+                }
+                closed = session.closed.next() => {
+                    let closed = closed.ok_or(BusLost)?;
+                    if let Ok(arguments) = closed.args() {
+                        self.shown.retain(|_, shown| shown.id != arguments.id);
+                    }
+                }
+                owner = session.owners.next() => {
+                    let owner = owner.ok_or(BusLost)?;
+                    debug!(?owner, "notification service");
+                    // A new service counts from one again: an old id may be another program's notification.
+                    self.shown.clear();
+                }
+                change = changes.recv() => match change {
+                    Some(Change::Withdraw(key)) => {
+                        self.withdraw(&session.proxy, &key).await;
+                    }
+                    Some(show) => self.note(show),
+                    None => {
+                        self.withdraw_all(&session.proxy).await;
+                        return Ok(());
+                    }
+                },
+                () = sleep(SERVICE_PAUSE), if !self.waiting.is_empty() => {}
+            }
+        }
+    }
+
+    fn note(&mut self, change: Change) {
+        match change {
+            Change::Show(notice) => {
+                self.waiting.insert(notice.key.clone(), notice);
+            }
+            Change::Withdraw(key) => {
+                self.waiting.remove(&key);
+                self.shown.remove(&key);
+            }
+        }
+    }
+
+    async fn show_waiting(&mut self, proxy: &NotificationsProxy<'_>) -> Result<(), BusLost> {
+        while let Some((key, notice)) = self.waiting.pop_first() {
+            let replaces = self.shown.get(&key).map_or(0, |shown| shown.id);
+            match timeout(REPLY_MAX, show(proxy, &notice, replaces)).await {
+                Ok(Ok(id)) => {
+                    debug!(id, %key, "shown");
+                    self.shown.insert(key, Shown { id, retry: notice.retry });
+                    continue;
+                }
+                Ok(Err(zbus::Error::InputOutput(_))) => {
+                    self.waiting.insert(key, notice);
+                    return Err(BusLost);
+                }
+                Ok(Err(error)) => info!(%error, "no notification yet"),
+                Err(_elapsed) => info!("no notification yet: the service does not answer"),
+            }
+            self.waiting.insert(key, notice);
+            break;
+        }
+        Ok(())
+    }
+
+    async fn withdraw(&mut self, proxy: &NotificationsProxy<'_>, key: &Key) {
+        self.waiting.remove(key);
+        if let Some(shown) = self.shown.remove(key) {
+            match timeout(REPLY_MAX, proxy.close_notification(shown.id)).await {
+                Ok(Ok(())) => debug!(id = shown.id, %key, "withdrawn"),
+                // Some services say so when the person was faster.
+                Ok(Err(error)) => debug!(%error, "not withdrawn"),
+                Err(_elapsed) => debug!("not withdrawn: the service does not answer"),
+            }
+        }
+    }
+
+    async fn withdraw_all(&mut self, proxy: &NotificationsProxy<'_>) {
+        let keys: Vec<Key> = self.shown.keys().cloned().collect();
+        for key in keys {
+            self.withdraw(proxy, &key).await;
+        }
+    }
+
+    fn pressed(&self, id: u32, action: &str) {
+        let Some(shown) = self.shown.values().find(|shown| shown.id == id) else { return };
+        if let (RETRY, Some(udid)) = (action, &shown.retry) {
+            // Never waits: the link may be waiting for this task.
+            if let Err(error) = self.commands.try_send(Command::BackUp(udid.clone())) {
+                warn!(%error, "the click was not carried out");
+            }
+        }
+    }
+}
+
+async fn show(proxy: &NotificationsProxy<'_>, notice: &Notice, replaces: u32) -> zbus::Result<u32> {
+    let capabilities = proxy.get_capabilities().await?;
+    let can = |what: &str| capabilities.iter().any(|capability| capability == what);
+    let mut body = notice.body.clone();
+    let mut actions = Vec::new();
+    if notice.retry.is_some() {
+        if can("actions") {
+            actions.extend([RETRY, "Try again"]);
+        } else {
+            body.push_str("\nThen choose Try again in the Backstay menu.");
+        }
+    }
+    if can("body-markup") {
+        body = wording::escape(&body);
+    }
+    let (icon, urgency) = match notice.severity {
+        Severity::Error => ("dialog-error", 2_u8),
+        Severity::Warning => ("dialog-warning", 1),
+        Severity::Info => ("dialog-information", 1),
+    };
+    let hints = HashMap::from([
+        ("urgency", Value::U8(urgency)),
+        ("category", Value::from("device")),
+        ("desktop-entry", Value::from("backstay-tray")),
+    ]);
+    // No timeout: it stays until it is cured or put away.
+    proxy.notify("Backstay", replaces, icon, &notice.summary, &body, &actions, hints, 0).await
+}

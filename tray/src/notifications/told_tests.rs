@@ -1,0 +1,191 @@
+//! Stories of views and news, and the notifications they make.
+
+use backstay_shared::{health::Failure, overview::Activity, overview::Phase};
+
+use super::*;
+use crate::fixtures::{connected, ended, failed, now, phone, problem, running, udid};
+
+const FULL: FailureId = FailureId::HostDiskFull;
+
+enum Step {
+    Sees(View),
+    Hears(News),
+}
+use Step::{Hears, Sees};
+
+/// Tells a story: after each step, what is shown (`+id`) and withdrawn (`-id`).
+#[track_caller]
+fn check(story: Vec<(Step, &[&str])>) {
+    let mut told = Told::default();
+    let mut view = View::Connecting;
+    for (number, (step, expected)) in story.into_iter().enumerate() {
+        let changes = match step {
+            Sees(seen) => {
+                view = seen;
+                told.view(&view)
+            }
+            Hears(news) => told.news(news, &view, now()),
+        };
+        let changes: Vec<String> = changes
+            .iter()
+            .map(|change| match change {
+                Change::Show(notice) => format!("+{}", notice.key),
+                Change::Withdraw(key) => format!("-{key}"),
+            })
+            .collect();
+        assert_eq!(changes, expected, "step {number}");
+    }
+}
+
+fn blocked(run: u64) -> View {
+    connected(vec![failed("Anna", run, FULL, Activity::Blocked)])
+}
+
+fn well() -> View {
+    connected(vec![phone("Anna")])
+}
+
+fn busy(problems: Vec<Problem>) -> View {
+    let phone = PhoneOverview {
+        activity: running(Phase::Scanning),
+        last_run: Some(ended(2, Some(FULL))),
+        problems,
+        ..phone("Anna")
+    };
+    connected(vec![phone])
+}
+
+fn with(id: FailureId) -> View {
+    connected(vec![PhoneOverview { problems: vec![problem(id)], ..phone("Anna") }])
+}
+
+#[test]
+fn quiet_while_all_is_well() {
+    check(vec![
+        (Sees(View::Connecting), &[]),
+        (Sees(well()), &[]),
+        (Sees(busy(vec![])), &[]),
+        (Sees(View::NotRunning), &[]),
+        (Sees(with(FailureId::IcloudBackupOff)), &[]),
+    ]);
+}
+
+#[test]
+fn a_problem_is_told_once_and_withdrawn_when_cured() {
+    check(vec![
+        (Sees(blocked(2)), &["+host-disk-full"]),
+        (Sees(blocked(2)), &[]),
+        (Sees(blocked(3)), &[]), // an automatic try that failed the same way
+        (Sees(View::NotRunning), &[]),
+        (Sees(blocked(3)), &[]),
+        (Sees(well()), &["-host-disk-full"]),
+        (Sees(blocked(4)), &["+host-disk-full"]),
+    ]);
+}
+
+#[test]
+fn while_a_try_runs_nobody_knows_whether_it_is_cured() {
+    check(vec![
+        (Sees(blocked(2)), &["+host-disk-full"]),
+        (Sees(busy(vec![])), &[]),
+        (Sees(blocked(3)), &[]),
+        (Sees(busy(vec![])), &[]),
+        (Sees(well()), &["-host-disk-full"]),
+    ]);
+}
+
+#[test]
+fn a_failure_after_a_person_asked_is_news() {
+    check(vec![
+        (Sees(blocked(2)), &["+host-disk-full"]),
+        (Hears(News::Asked(udid("Anna"))), &["-host-disk-full"]),
+        (Sees(blocked(2)), &[]), // the daemon has not started yet
+        (Sees(busy(vec![problem(FULL)])), &[]),
+        (Sees(blocked(3)), &["+host-disk-full"]),
+        (Sees(blocked(4)), &[]),
+    ]);
+}
+
+#[test]
+fn calls_to_the_phone_are_told_and_go_at_once() {
+    check(vec![
+        (Sees(busy(vec![problem(FailureId::PasscodeNeeded)])), &["+passcode-needed"]),
+        (Sees(busy(vec![])), &["-passcode-needed"]),
+        (Sees(with(FailureId::TrustPending)), &["+trust-pending"]),
+        (Sees(well()), &["-trust-pending"]),
+    ]);
+}
+
+#[test]
+fn phones_are_told_apart() {
+    let both = connected(vec![failed("Anna", 2, FULL, Activity::Blocked), failed("Tom", 3, FULL, Activity::Blocked)]);
+    let tom = connected(vec![phone("Anna"), failed("Tom", 3, FULL, Activity::Blocked)]);
+    check(vec![
+        (Sees(both), &["+host-disk-full", "+host-disk-full"]),
+        (Sees(tom), &["-host-disk-full"]),
+        (Sees(connected(vec![])), &["-host-disk-full"]),
+    ]);
+}
+
+#[test]
+fn what_gets_worse_is_told_again() {
+    let mut mild = failed("Anna", 2, FULL, Activity::Blocked);
+    mild.problems[0].severity = Severity::Warning;
+    check(vec![
+        (Sees(connected(vec![mild.clone()])), &["+host-disk-full"]),
+        (Sees(blocked(2)), &["+host-disk-full"]),
+        (Sees(connected(vec![mild])), &[]),
+    ]);
+}
+
+#[test]
+fn a_click_that_is_refused_is_answered() {
+    let refused = || Hears(News::Refused(udid("Anna"), Refusal::Failure(Failure::from(FULL))));
+    check(vec![
+        (Sees(well()), &[]),
+        (refused(), &["+refusal"]),
+        (Sees(well()), &[]),
+        (Hears(News::Asked(udid("Anna"))), &["-refusal"]),
+        (refused(), &["+refusal"]),
+        (Sees(busy(vec![])), &["-refusal"]),
+    ]);
+}
+
+#[test]
+fn a_click_on_a_title_tells_the_whole_story() {
+    let anna = || Subject::Phone(udid("Anna"));
+    check(vec![
+        (Sees(with(FailureId::IcloudBackupOff)), &[]),
+        (Hears(News::Explain(anna(), FailureId::IcloudBackupOff)), &["+icloud-backup-off"]),
+        (Sees(with(FailureId::IcloudBackupOff)), &[]),
+        (Sees(well()), &["-icloud-backup-off"]),
+        (Hears(News::Explain(anna(), FailureId::IcloudBackupOff)), &[]), // cured meanwhile
+    ]);
+}
+
+#[test]
+fn the_text_names_the_phone_the_cause_and_the_first_step() {
+    let [Change::Show(notice)] = &Told::default().view(&blocked(2))[..] else { unreachable!() };
+    let entry = FULL.entry();
+    assert_eq!(notice.summary, entry.title);
+    assert_eq!(notice.body, format!("Anna: {}\n{}", entry.why, entry.steps[0]));
+    assert_eq!(notice.retry, Some(udid("Anna")), "the catalogue lists retry");
+    assert_eq!(notice.severity, Severity::Error);
+
+    let [Change::Show(notice)] = &Told::default().view(&with(FailureId::TrustPending))[..] else { unreachable!() };
+    assert_eq!(notice.retry, None, "nothing to try before the phone was told");
+}
+
+#[test]
+fn the_computers_problems_have_a_button_when_it_is_clear_for_which_phone() {
+    for (phones, retry) in [(vec!["Anna"], Some(udid("Anna"))), (vec!["Anna", "Tom"], None), (vec![], None)] {
+        let overview = Overview {
+            phones: phones.into_iter().map(phone).collect(),
+            problems: vec![problem(FailureId::BackupDriveMissing)],
+            ..Overview::default()
+        };
+        let [Change::Show(notice)] = &Told::default().view(&View::Connected(overview))[..] else { unreachable!() };
+        assert_eq!(notice.retry, retry);
+        assert!(notice.body.starts_with(&FailureId::BackupDriveMissing.entry().why));
+    }
+}

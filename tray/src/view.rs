@@ -1,0 +1,66 @@
+//! What the companion knows of the daemon at a moment, and which of its problems need telling.
+
+use backstay_shared::{
+    health::{FailureId, Severity},
+    overview::{Activity, Overview, Phase, PhoneOverview, Problem},
+};
+
+/// What the companion knows of the daemon.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) enum View {
+    /// Nothing is known yet, or the connection has just broken.
+    #[default]
+    Connecting,
+    /// Nobody listens on the daemon's socket.
+    NotRunning,
+    /// A daemon of another version listens.
+    OtherVersion(String),
+    /// What the daemon said last.
+    Connected(Overview),
+}
+
+/// Whether the problem asks a person to come to the phone; then it is told although nothing is broken.
+pub(crate) fn calls_to_the_phone(problem: &Problem) -> bool {
+    matches!(problem.id, FailureId::PasscodeNeeded | FailureId::TrustPending)
+}
+
+/// Whether the problem is worth a notification. The rest waits in the menu.
+pub(crate) fn worth_telling(problem: &Problem) -> bool {
+    problem.severity > Severity::Info || calls_to_the_phone(problem)
+}
+
+/// Whether a backup of this phone is under way or queued.
+pub(crate) fn is_busy(phone: &PhoneOverview) -> bool {
+    matches!(phone.activity, Activity::Running { .. } | Activity::Queued { .. })
+}
+
+/// Whether the phone waits for its passcode.
+pub(crate) fn waits_for_passcode(phone: &PhoneOverview) -> bool {
+    let in_this_phase =
+        matches!(&phone.activity, Activity::Running { progress, .. } if progress.phase == Phase::WaitingForPasscode);
+    in_this_phase || phone.problems.iter().any(|problem| problem.id == FailureId::PasscodeNeeded)
+}
+
+/// Why the phone's last run failed, as long as no newer one is under way. A run that a person cancelled has not failed.
+pub(crate) fn last_failure(phone: &PhoneOverview) -> Option<&Problem> {
+    if is_busy(phone) {
+        return None;
+    }
+    phone.last_run.as_ref()?.failure.as_ref().filter(|failure| failure.id != FailureId::CancelledByUser)
+}
+
+/// Whether no backup comes without waiting or help. A phone whose backup a person cancelled is left in peace.
+pub(crate) fn is_stuck(phone: &PhoneOverview) -> bool {
+    let waits = matches!(phone.activity, Activity::Blocked | Activity::RetryAt { .. });
+    waits && (last_failure(phone).is_some() || phone.last_run.is_none())
+}
+
+/// The phone's problems; when it is stuck and the daemon raised nothing, why its last run failed, since a phone must
+/// never be stuck without a reason on show.
+pub(crate) fn problems(phone: &PhoneOverview) -> Vec<&Problem> {
+    let mut problems: Vec<&Problem> = phone.problems.iter().collect();
+    if let (true, true, Some(failure)) = (is_stuck(phone), problems.is_empty(), last_failure(phone)) {
+        problems.push(failure);
+    }
+    problems
+}
