@@ -1,9 +1,10 @@
 //! `backstay backup --once`: the bytes, the transaction, and what a pulled cable leaves behind.
 
 use backstay_tests::{
-    phone::{Event, Fault, PasscodeAnswer, dataset::DataSetSpec},
+    phone::{Fault, PasscodeAnswer, dataset::DataSetSpec},
     world::{World, frozen, text},
 };
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_backup_that_other_programs_restore() {
@@ -126,15 +127,14 @@ async fn p2_an_interrupted_first_backup_is_no_backup() {
 async fn the_passcode_is_asked_for_and_told() {
     let world = World::new(DataSetSpec::uniform(26, 50, 1000)).await;
     world.phone.set_fault(Some(Fault::PasscodeSheet { answer: PasscodeAnswer::EnteredWhenTold }));
-    let mut events = world.phone.events();
-    let person = async {
-        while events.recv().await.unwrap() != Event::PasscodeSheetPresented {}
-        world.phone.enter_passcode();
-    };
-    let arguments = ["backup", "--once", "--json"];
-    let (output, ()) = tokio::join!(world.backstay(&arguments), person);
-    assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("waiting-for-passcode"), "{}", text(&output));
+    let mut command = world.command(backstay_tests::binaries::binary("backstay"));
+    command.arg("--root").arg(world.root()).args(["backup", "--once", "--json"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect("it tells before it ends").contains("waiting-for-passcode") {}
+    world.phone.enter_passcode();
+    while lines.next_line().await.unwrap().is_some() {}
+    assert!(child.wait().await.unwrap().success());
 
     world.phone.set_fault(Some(Fault::PasscodeSheet { answer: PasscodeAnswer::Cancelled }));
     let (code, object) = world.back_up_once().await;

@@ -7,6 +7,8 @@
 )]
 
 mod backup;
+#[cfg(target_os = "linux")]
+mod cable_to_click;
 mod daemon;
 mod edges;
 mod judged;

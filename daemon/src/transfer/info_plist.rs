@@ -2,7 +2,11 @@
 //!
 //! Source of the keys: `idevicebackup2.c` and backups made by Finder.
 
-use std::{io, path::Path, time::SystemTime};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use backstay_shared::health::Failure;
 use idevice::{
@@ -70,7 +74,7 @@ pub async fn gather(session: &mut Session, facts: &Facts) -> Result<Dictionary, 
     }
     let udid = facts.udid.as_str();
     info.insert("GUID".into(), Uuid::new_v4().simple().to_string().to_uppercase().into());
-    info.insert("Last Backup Date".into(), Value::Date(SystemTime::now().into()));
+    info.insert("Last Backup Date".into(), Value::Date(whole_seconds(SystemTime::now()).into()));
     info.insert("Target Identifier".into(), udid.into());
     info.insert("Target Type".into(), "Device".into());
     info.insert("Unique Identifier".into(), udid.to_uppercase().into());
@@ -88,6 +92,12 @@ pub async fn gather(session: &mut Session, facts: &Facts) -> Result<Dictionary, 
     // The oldest version that iOS accepts, since there is no iTunes here.
     info.insert("iTunes Version".into(), version.unwrap_or_else(|| "10.0.1".into()));
     Ok(info)
+}
+
+/// XML property lists know no fractions of a second; other programs end at one.
+fn whole_seconds(at: SystemTime) -> SystemTime {
+    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 /// Writes it into the tree being made, as a new file: the old one may be a link to the last good backup's.
