@@ -14,6 +14,8 @@ pub struct PhoneState {
     pub doing: Doing,
     /// Failures since the last success.
     pub failures_in_a_row: u32,
+    /// The backup that is owed is to bring everything anew.
+    pub full: bool,
     /// It was plugged in anew while a run was still ending.
     pub reattached: bool,
 }

@@ -23,7 +23,10 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         Input::Tick => tick(&mut state, facts),
         Input::Requested { full } => match state.doing {
             Doing::Run(_) => Vec::new(),
-            _ if state.present => start(&mut state, facts, full),
+            _ if state.present => {
+                state.full = full;
+                start(&mut state, facts)
+            }
             _ => Vec::new(),
         },
         Input::CancelRequested => match state.doing {
@@ -31,8 +34,9 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
             _ => Vec::new(),
         },
         Input::TrustGained => match state.doing {
-            Doing::Nothing | Doing::WaitFor(_) => start_if_due(&mut state, facts),
-            Doing::Run(_) | Doing::RetryAt(_) => Vec::new(),
+            Doing::Nothing => start_if_due(&mut state, facts),
+            Doing::WaitFor(_) if state.present => start(&mut state, facts),
+            Doing::WaitFor(_) | Doing::Run(_) | Doing::RetryAt(_) => Vec::new(),
         },
         Input::Ended { run, next } if state.doing == Doing::Run(run) => ended(&mut state, facts, next),
         Input::Ended { .. } => Vec::new(),
@@ -40,15 +44,15 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
     (state, effects)
 }
 
-fn start(state: &mut PhoneState, facts: &Facts, full: bool) -> Vec<Effect> {
+fn start(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
     state.doing = Doing::Run(facts.fresh_run);
     state.reattached = false;
-    vec![Effect::Start { run: facts.fresh_run, full }]
+    vec![Effect::Start { run: facts.fresh_run, full: state.full }]
 }
 
 fn start_if_due(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
     if state.present && facts.due <= facts.now {
-        return start(state, facts, false);
+        return start(state, facts);
     }
     state.doing = Doing::Nothing;
     if state.present { vec![Effect::WakeAt(facts.due)] } else { Vec::new() }
@@ -57,8 +61,10 @@ fn start_if_due(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
 fn attached(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
     state.present = true;
     match state.doing {
-        Doing::Nothing | Doing::WaitFor(Next::Reconnection | Next::PersonAtThePhone) => start_if_due(state, facts),
-        Doing::RetryAt(at) if at <= facts.now => start(state, facts, false),
+        Doing::Nothing => start_if_due(state, facts),
+        // A backup that was begun and failed is owed, whatever the schedule says.
+        Doing::WaitFor(Next::Reconnection | Next::PersonAtThePhone) => start(state, facts),
+        Doing::RetryAt(at) if at <= facts.now => start(state, facts),
         Doing::RetryAt(at) => vec![Effect::WakeAt(at)],
         Doing::Run(_) => {
             state.reattached = true;
@@ -72,7 +78,7 @@ fn tick(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
     match state.doing {
         _ if !state.present => Vec::new(),
         Doing::Nothing => start_if_due(state, facts),
-        Doing::RetryAt(at) if at <= facts.now => start(state, facts, false),
+        Doing::RetryAt(at) if at <= facts.now => start(state, facts),
         Doing::RetryAt(at) => vec![Effect::WakeAt(at)],
         Doing::Run(_) | Doing::WaitFor(_) => Vec::new(),
     }
@@ -82,13 +88,14 @@ fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>) -> Vec<Effec
     let reattached = std::mem::take(&mut state.reattached);
     let Some(next) = next else {
         state.failures_in_a_row = 0;
+        state.full = false;
         state.doing = Doing::Nothing;
         return if state.present { vec![Effect::WakeAt(facts.due)] } else { Vec::new() };
     };
     state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
     match next {
         // It came back before the news of the broken link did.
-        Next::Reconnection if reattached && state.present => start_if_due(state, facts),
+        Next::Reconnection if reattached && state.present => start(state, facts),
         Next::After(pause) => {
             let at = facts.now + pause;
             state.doing = Doing::RetryAt(at);
@@ -159,6 +166,12 @@ mod tests {
                 past,
                 vec![Attached, Detached, Attached, failed(0, Next::Reconnection)],
                 vec![0, 3],
+            ),
+            (
+                "owed",
+                future,
+                vec![Attached, asked.clone(), Detached, failed(1, Next::Reconnection), Attached],
+                vec![1, 4],
             ),
             ("a person is needed", past, vec![Attached, failed(0, Next::Person), Detached, Attached, Tick], vec![0]),
             ("and asks", past, vec![Attached, failed(0, Next::Person), asked], vec![0, 2]),
