@@ -30,7 +30,7 @@ impl Files {
 }
 
 /// What a table is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     Big,
     Small,

@@ -1,7 +1,8 @@
 //! The computer: what it is, and whether somebody else is using it while we measure.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Read},
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -32,6 +33,15 @@ pub fn line() -> Result<String> {
 pub fn is_memory(folder: &Path) -> bool {
     const TMPFS_MAGIC: i64 = 0x0102_1994;
     rustix::fs::statfs(folder).is_ok_and(|facts| facts.f_type as i64 == TMPFS_MAGIC)
+}
+
+/// Takes so much memory and gives it back: in a virtual machine the first use of memory costs far more than the next.
+pub fn touch_memory(folder: &Path, bytes: u64) -> Result<()> {
+    let path = folder.join("memory");
+    let copied = io::copy(&mut io::repeat(0).take(bytes), &mut File::create(&path)?);
+    fs::remove_file(&path)?;
+    copied?;
+    Ok(())
 }
 
 /// CPU seconds that the whole computer has spent, time that its host took away included.

@@ -54,6 +54,9 @@ struct Options {
     /// A smoke run: one run each, 64 MiB and 2,000 files
     #[arg(long)]
     quick: bool,
+    /// One case only
+    #[arg(long, value_enum)]
+    only: Option<case::Kind>,
     /// Print tables for the README
     #[arg(long)]
     markdown: bool,
@@ -113,7 +116,8 @@ fn compare(options: &Options) -> Result<()> {
         patience: Duration::from_secs(options.patience),
     };
     let header = report::Header::new(&plan.programs, parent)?;
-    let results = until_interrupted(move || series::all(&plan, big, small))?;
+    let only = options.only;
+    let results = until_interrupted(move || series::all(&plan, big, small, only))?;
     let text = if options.markdown { report::markdown(&header, &results) } else { report::text(&header, &results) };
     print!("{text}");
     Ok(())

@@ -64,11 +64,18 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
-/// Runs every case.
-pub fn all(plan: &Plan, big: Files, small: Files) -> Result<Vec<Table>> {
-    let big = Stage::open(plan, big)?.full(Kind::Big)?;
-    let stage = Stage::open(plan, small)?;
-    Ok(vec![big, stage.full(Kind::Small)?, stage.unchanged()?])
+/// Runs every case, or `only` one.
+pub fn all(plan: &Plan, big: Files, small: Files, only: Option<Kind>) -> Result<Vec<Table>> {
+    let wanted = |kind: &Kind| only.is_none_or(|only| only == *kind);
+    let mut tables = Vec::new();
+    for kind in [Kind::Big, Kind::Small, Kind::Unchanged].into_iter().filter(wanted) {
+        tables.push(match kind {
+            Kind::Big => Stage::open(plan, big)?.full(kind)?,
+            Kind::Small => Stage::open(plan, small)?.full(kind)?,
+            Kind::Unchanged => Stage::open(plan, small)?.unchanged()?,
+        });
+    }
+    Ok(tables)
 }
 
 /// A phone and what belongs to it.
@@ -133,15 +140,17 @@ impl<'a> Stage<'a> {
         Ok(Table { case, rows })
     }
 
-    /// A B A B, so that what changes in the computer over time changes for all.
+    /// A B A B, so that what changes in the computer over time changes for all; and each round another client is first,
+    /// so that none always follows the same other.
     fn in_turn(&self, case: Case, clients: &[Client], run: impl Fn(Client) -> Result<Sample>) -> Result<Vec<Row>> {
         let mut rows: Vec<Row> = clients.iter().map(|client| Row { client: *client, samples: Vec::new() }).collect();
-        for number in 1..=self.plan.runs {
-            for row in &mut rows {
+        for round in 0..self.plan.runs as usize {
+            for turn in 0..rows.len() {
+                let row = &mut rows[(round + turn) % clients.len()];
                 let sample = self.undisturbed(|| run(row.client))?;
                 let (name, seconds) = (row.client.name(), sample.usage.wall_seconds);
                 let remark = if sample.disturbed { ", disturbed" } else { "" };
-                eprintln!("{}: run {number}, {name}: {seconds:.2} s{remark}", case.title());
+                eprintln!("{}: run {}, {name}: {seconds:.2} s{remark}", case.title(), round + 1);
                 row.samples.push(sample);
             }
         }
@@ -151,7 +160,6 @@ impl<'a> Stage<'a> {
     fn undisturbed(&self, run: impl Fn() -> Result<Sample>) -> Result<Sample> {
         let mut tries = 1;
         loop {
-            machine::wait_until_quiet(self.plan.patience)?;
             let sample = run()?;
             if !sample.disturbed || tries == TRIES {
                 return Ok(sample);
@@ -173,6 +181,9 @@ impl<'a> Stage<'a> {
 
     fn run_full(&self, client: Client) -> Result<Sample> {
         self.remove(client)?;
+        if machine::is_memory(&self.plan.targets) {
+            machine::touch_memory(&self.plan.targets, self.files.bytes())?;
+        }
         fs::create_dir_all(self.folder(client))?;
         self.run(client, true)
     }
@@ -180,6 +191,7 @@ impl<'a> Stage<'a> {
     fn run(&self, client: Client, full: bool) -> Result<Sample> {
         let Plan { programs, scratch, .. } = self.plan;
         let call = client.call(programs, &self.udid, &self.folder(client), full);
+        machine::wait_until_quiet(self.plan.patience)?;
         let (all, phone) = (machine::busy_seconds()?, machine::process_seconds(self.phone.id())?);
         let backups = self.phone.backups()?.len();
         let usage = measure::run(&programs.this, &call, &self.environment, &scratch.join("client.log"))?;

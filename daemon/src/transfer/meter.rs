@@ -10,7 +10,7 @@ use super::upload::Received;
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Weight of the newest interval in the rate.
-const RATE_WEIGHT: f64 = 0.15;
+const RATE_WEIGHT: f64 = 0.2;
 
 /// Counts, and tells whoever watches.
 #[derive(Debug)]
@@ -64,19 +64,20 @@ impl Meter {
         if elapsed < INTERVAL {
             return;
         }
+        // The first interval is mostly the phone's preparation and says nothing of the link.
         let newest = (bytes.saturating_sub(self.told_bytes)) as f64 / elapsed.as_secs_f64();
         let rate = self.rate.map_or(newest, |rate| rate + RATE_WEIGHT * (newest - rate));
-        self.rate = Some(rate);
+        self.rate = (self.told_bytes > 0).then_some(rate);
         self.told_at = Instant::now();
         self.told_bytes = bytes;
         self.progress.send_modify(|progress| {
             progress.phase = Phase::Transferring;
             progress.files = files;
             progress.bytes = bytes;
-            progress.bytes_per_second = Some(rate as u64);
+            progress.bytes_per_second = self.rate.map(|rate| rate as u64);
             progress.seconds_left = progress
                 .fraction
-                .filter(|fraction| *fraction > 0.01 && rate > 1.0)
+                .filter(|fraction| *fraction > 0.01 && self.rate.is_some() && rate > 1.0)
                 .map(|fraction| ((bytes as f64 / fraction - bytes as f64) / rate) as u64);
         });
     }
