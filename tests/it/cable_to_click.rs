@@ -22,7 +22,7 @@ fn well(phone: &PhoneOverview) -> Option<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_seen_within_a_second_and_a_click_backs_up() {
+async fn p3_a_failure_is_seen_within_a_second_and_a_click_backs_up() {
     let mut world = World::new(DataSetSpec::mixed(51, 200, 3_000_000)).await;
     world.phone.unplug();
     let bus = PrivateBus::start();
@@ -33,8 +33,15 @@ async fn a_failure_is_seen_within_a_second_and_a_click_backs_up() {
     let _companion = command.stdin(std::process::Stdio::null()).spawn().unwrap();
     tray.item().await;
 
-    world.phone.set_fault(Some(Fault::FinalError { code: 1, text: "General failure".into() }));
+    // P6: a backup that goes well is nobody's business.
     world.phone.plug_in();
+    daemon.phone_shows("it is backed up", well).await;
+    tray.wait_for_text("verified").await;
+    assert_eq!(notifications.more().len(), 0, "silent while all is well");
+
+    world.phone.set_fault(Some(Fault::FinalError { code: 1, text: "General failure".into() }));
+    world.change();
+    tray.click("Back up now").await;
     daemon.phone_shows("it failed", failed).await;
     let began = Instant::now();
     let notification = notifications.shown().await;

@@ -7,7 +7,7 @@ use backstay_shared::{
     overview::{Activity, Phase, PhoneOverview},
 };
 use backstay_tests::{
-    phone::{Event, Fault, PasscodeAnswer, dataset::DataSetSpec, lockdownd::Dialog},
+    phone::{Event, Fault, PasscodeAnswer, Phone, PhoneSpec, dataset::DataSetSpec, lockdownd::Dialog},
     world::{World, text},
 };
 
@@ -199,4 +199,38 @@ async fn a_run_can_be_cancelled() {
     let reply = client.request(backstay_shared::protocol::Request::Cancel { phone: None }).await.unwrap();
     assert_eq!(reply, backstay_shared::protocol::Reply::Done);
     daemon.phone_shows("it was cancelled", |phone| has(phone, FailureId::CancelledByUser)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_phones_take_turns_on_the_disk() {
+    let world = World::new(DataSetSpec::mixed(50, 200, 3_000_000)).await;
+    let second = Phone::new(PhoneSpec::numbered(2, DataSetSpec::mixed(51, 200, 3_000_000)));
+    second.pair_with(&world.usbmuxd).unwrap();
+    world.usbmuxd.add(&second);
+    let mut events = world.phone.events();
+    world.phone.set_fault(Some(Fault::SilentAt { bytes: 500_000 }));
+    let daemon = world.daemon().await;
+    while events.recv().await.unwrap() != Event::WentSilent {}
+    second.plug_in();
+    daemon
+        .shows("the second one waits", |overview| {
+            let waiting = |phone: &PhoneOverview| matches!(phone.activity, Activity::Queued { .. });
+            overview.phones.iter().any(waiting).then_some(())
+        })
+        .await;
+    world.phone.unplug();
+    daemon
+        .shows("the second one is backed up", |overview| {
+            overview.phones.iter().any(|phone| backed_up(phone).is_some()).then_some(())
+        })
+        .await;
+    backstay_tests::oracle::check_backup(&world.root().join(second.udid()), &second.data()).unwrap();
+    world.phone.set_fault(None);
+    world.phone.plug_in();
+    daemon
+        .shows("both are backed up", |overview| {
+            overview.phones.iter().all(|phone| backed_up(phone).is_some()).then_some(())
+        })
+        .await;
+    world.judge();
 }

@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use backstay_shared::overview::Activity;
 use backstay_tests::{
     phone::{Fault, dataset::DataSetSpec},
     world::{World, frozen},
@@ -127,15 +128,30 @@ async fn what_is_no_success_is_told_as_none() {
     refused(Fault::Locked, "passcode-not-entered").await;
 }
 
+/// One unreadable photo does not cost the person the backup of all others, and is not passed over either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_the_phone_cannot_read_is_named() {
     let world = World::new(DataSetSpec::uniform(32, 30, 5000)).await;
     world.phone.set_fault(Some(Fault::FileUnreadable { index: 7 }));
     let (code, object) = world.back_up_once().await;
-    assert_eq!((code, &object["failure"]["id"]), (1, &"device-io-error".into()), "{object}");
-    let named = object["evidence"]["path"].as_str().unwrap();
+    let warning = &object["receipt"]["warning"];
+    assert_eq!((code, &warning["id"]), (0, &"device-io-error".into()), "{object}");
+    assert_eq!((&object["receipt"]["files"], &warning["evidence"]["files"]), (&29.into(), &1.into()));
+    let named = warning["evidence"]["path"].as_str().unwrap();
     let data = world.phone.data();
     assert!(named.ends_with(&*data.file(7).unwrap().relative_path), "{named}");
+
+    // The daemon says so too, also after a restart.
+    world.phone.unplug();
+    let daemon = world.daemon().await;
+    let problems = daemon.phone_shows("the phone", |phone| Some(phone.problems.clone())).await;
+    assert_eq!(problems.iter().map(|problem| problem.id.slug()).collect::<Vec<_>>(), ["device-io-error"]);
+    world.phone.set_fault(None);
+    world.phone.plug_in();
+    daemon.phone_shows("it is here", |phone| (phone.activity == Activity::Idle).then_some(())).await;
+    assert!(world.backstay(&["backup"]).await.status.success());
+    world.judge();
+    daemon.phone_shows("it is forgotten", |phone| phone.problems.is_empty().then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

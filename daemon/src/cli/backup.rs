@@ -102,7 +102,11 @@ fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {
         readable_bytes(receipt.bytes),
         receipt.files_received,
         readable_bytes(receipt.bytes_received),
-    ))
+    ))?;
+    match &receipt.warning {
+        Some(warning) => output::warn(&output::problem_of(warning)),
+        None => Ok(()),
+    }
 }
 
 fn choose(found: Vec<phones::Found>, wanted: Option<&str>) -> Result<Attached, CliError> {
@@ -174,6 +178,7 @@ fn finished(phone: &PhoneOverview, ended: &EndedRun, as_json: bool) -> Result<()
                 "bytes": bytes,
                 "files_received": ended.files_received,
                 "bytes_received": ended.bytes_received,
+                "warning": phone.problems.first(),
             },
         }));
     }
@@ -183,5 +188,6 @@ fn finished(phone: &PhoneOverview, ended: &EndedRun, as_json: bool) -> Result<()
         readable_bytes(bytes),
         ended.files_received,
         readable_bytes(ended.bytes_received),
-    ))
+    ))?;
+    phone.problems.iter().try_for_each(output::warn)
 }

@@ -47,6 +47,14 @@ pub fn failure_text(problem: &Problem) -> String {
     text
 }
 
+/// A backup that is whole, and something the person has to know of it all the same.
+///
+/// # Errors
+/// When standard error is closed.
+pub fn warn(problem: &Problem) -> Result<(), CliError> {
+    write!(io::stderr(), "{}", failure_text(problem)).map_err(|_| CliError::OutputClosed)
+}
+
 /// Tells why a command failed and returns its exit code.
 pub fn report(error: &CliError, as_json: bool) -> ExitCode {
     // Nothing can be told to a closed terminal; the exit code remains.

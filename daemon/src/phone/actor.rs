@@ -176,10 +176,13 @@ impl Actor {
             None
         });
         let last_run = journal::read(&layout);
-        let problem = last_run.as_ref().and_then(|ended| ended.failure.clone());
+        let failed = last_run.as_ref().and_then(|ended| ended.failure.clone());
+        let warned = receipt
+            .as_ref()
+            .and_then(|receipt| receipt.warning.as_ref().map(|warning| Problem::new(warning, receipt.verified_at)));
         let introduction = receipt.as_ref().map(Introduction::from).unwrap_or_default();
         Self {
-            problems: problem.into_iter().map(|problem| (problem.id, problem)).collect(),
+            problems: failed.into_iter().chain(warned).map(|problem| (problem.id, problem)).collect(),
             udid,
             around,
             own,
@@ -211,7 +214,11 @@ impl Actor {
                 Happened::Message(None) => return self.shut_down().await,
                 Happened::Progress => {}
                 Happened::Ended(ended) => self.ended(*ended),
-                Happened::Wake => self.act(Input::Tick),
+                Happened::Wake => {
+                    // A time that has passed must not wake again: what still waits for one asks anew.
+                    self.wake_at = self.wake_at.filter(|at| *at > Utc::now());
+                    self.act(Input::Tick);
+                }
             }
             self.publish();
         }
@@ -353,6 +360,7 @@ impl Actor {
         match &ended.result {
             Ok(receipt) => {
                 tracing::info!(udid = %self.udid, run = %ended.run, files = ended.files_received, "backed up and verified");
+                receipt.warning.iter().for_each(|warning| self.raise(warning));
                 self.receipt = Some(receipt.clone());
             }
             Err(failure) => {

@@ -197,12 +197,12 @@ impl Run {
             () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
         }
         let facts = self.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
-        if let Some(failure) = diagnose::unreadable_files(&self.received) {
-            return Err(failure);
-        }
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
         let tree = transaction.layout().next_tree();
-        let verified = verify::verify(&tree).map_err(|error| diagnose::verification(&error))?;
+        let unreadable = diagnose::unreadable_files(&self.received);
+        // Files that the manifest lists and the phone could not read are the phone's trouble, not the check's.
+        let verified = verify::verify(&tree)
+            .map_err(|error| unreadable.clone().unwrap_or_else(|| diagnose::verification(&error)))?;
         let identity = receipt::tree_identity(&tree).map_err(|source| {
             diagnose::disk(&DiskError { operation: "reading", path: tree.join("Info.plist"), source })
         })?;
@@ -219,6 +219,7 @@ impl Run {
             files_received: self.received.files,
             bytes_received: self.received.bytes,
             full: verified.full,
+            warning: unreadable,
             tree: identity.unwrap_or_default(),
             made_by: env!("CARGO_PKG_VERSION").into(),
         })

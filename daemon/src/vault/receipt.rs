@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use backstay_shared::{ids::RunId, overview::LastGood};
+use backstay_shared::{health::Failure, ids::RunId, overview::LastGood};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub struct Receipt {
     pub bytes_received: u64,
     /// True when the phone sent everything rather than what changed.
     pub full: bool,
+    /// What the phone could not read of its own: the backup is whole without it, and the person has to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<Failure>,
     /// BLAKE3 of the tree's `Info.plist`, which is new in every run: says which tree this is about.
     pub tree: String,
     /// Version of Backstay.

@@ -220,6 +220,7 @@ mod tests {
             files_received: 0,
             bytes_received: 0,
             full: false,
+            warning: None,
             tree: receipt::tree_identity(tree).unwrap().unwrap(),
             made_by: "test".into(),
         }
