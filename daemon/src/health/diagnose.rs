@@ -128,6 +128,13 @@ pub struct Seen<'a> {
     pub bytes_free: Option<u64>,
 }
 
+impl Seen<'_> {
+    /// Room that the phone reckoned the backup takes.
+    fn bytes_needed(&self) -> Option<u64> {
+        Some(self.bytes_missing?.saturating_add(self.bytes_free?))
+    }
+}
+
 /// A transfer ended without success. A broken link is told apart by who is still there, so the caller passes what
 /// [`crate::phone::presence_after_loss`] found.
 pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> Failure {
@@ -136,7 +143,7 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
         let mut failure = disk(error);
         if failure.id == FailureId::HostDiskFull {
             failure.evidence.bytes_free = seen.bytes_free;
-            failure.evidence.bytes_needed = seen.bytes_missing;
+            failure.evidence.bytes_needed = seen.bytes_needed();
         }
         return failure;
     }
@@ -149,7 +156,7 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
         TransferError::Device { code, text } => {
             let mut failure = Failure::from(codes::backup_error(*code, text)).code(*code).text(text);
             if failure.id == FailureId::HostDiskFull {
-                failure.evidence.bytes_needed = seen.bytes_missing;
+                failure.evidence.bytes_needed = seen.bytes_needed();
                 failure.evidence.bytes_free = seen.bytes_free;
             }
             failure

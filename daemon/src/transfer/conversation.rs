@@ -37,6 +37,9 @@ const SILENCE_MAX_BEFORE_BYTES: Duration = Duration::from_secs(31 * 60);
 /// Later silences are shorter: 5 minutes over a large manifest were seen.
 const SILENCE_MAX_AMONG_BYTES: Duration = Duration::from_secs(10 * 60);
 
+/// The phone greets at once; its backup service may have to be started first.
+const GREETING_SECONDS_MAX: Duration = Duration::from_secs(60);
+
 /// How a DeviceLink status spells "nothing".
 const EMPTY: &str = "___EmptyParameterString___";
 
@@ -112,7 +115,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 
     async fn converse(&mut self) -> Result<(), TransferError> {
-        self.greet().await?;
+        match tokio::time::timeout(GREETING_SECONDS_MAX, self.greet()).await {
+            Ok(greeted) => greeted?,
+            Err(_) => return Err(TransferError::Stalled { seconds: GREETING_SECONDS_MAX.as_secs() }),
+        }
         self.request_backup().await?;
         self.meter.phase(Phase::Scanning);
         loop {

@@ -95,6 +95,7 @@ impl Writers {
             *in_flight += bytes;
         }
         if self.queues[self.turn].send(job).is_err() {
+            self.shared.landed(bytes);
             self.shared.fail("writing", &PathBuf::new(), io::Error::other("the disk writer ended"));
         }
     }

@@ -10,26 +10,19 @@ use super::{
     receipt::{self, Receipt},
 };
 
-/// Where the tree goes that `newer` has replaced: named by the time of its own receipt, or, when another program made
-/// it, by the time it was replaced.
-pub fn place_for_old(layout: &Layout, newer: &Receipt) -> PathBuf {
-    let stamps = receipt_stamps(layout).unwrap_or_default();
-    let stamp = stamps.into_iter().rfind(|stamp| *stamp < newer.stamp());
-    let name = stamp.unwrap_or_else(|| format!("before-{}", newer.stamp()));
-    layout.history().join(name)
-}
-
-fn receipt_stamps(layout: &Layout) -> io::Result<Vec<String>> {
-    let mut stamps = Vec::new();
-    for entry in fs::read_dir(layout.receipts())? {
-        let path = entry?.path();
-        let Some(stamp) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
-        if matches!(receipt::read(&path), Ok(Some(_))) {
-            stamps.push(stamp.to_owned());
-        }
-    }
-    stamps.sort();
-    Ok(stamps)
+/// Where the tree `old` goes that `newer` has replaced: named by the time of its own receipt, or, when another program
+/// made it, by the time it was replaced. A name that is taken (the clock was set back) is never used twice.
+///
+/// # Errors
+/// When the tree can't be read.
+pub fn place_for_old(layout: &Layout, old: &Path, newer: &Receipt) -> io::Result<PathBuf> {
+    let identity = receipt::tree_identity(old)?;
+    let own = receipt::all(layout)?.into_iter().find(|receipt| Some(&receipt.tree) == identity.as_ref());
+    let name = own.map_or_else(|| format!("before-{}", newer.stamp()), |receipt| receipt.stamp());
+    let names = std::iter::once(name.clone()).chain((2..).map(|number| format!("{name}-{number}")));
+    let mut places = names.map(|name| layout.history().join(name));
+    // An endless list has a first that is free; the fallback is for the type only.
+    Ok(places.find(|place| !place.join(layout.udid().as_str()).exists()).unwrap_or_else(|| layout.history().join(name)))
 }
 
 /// The snapshots, oldest first.

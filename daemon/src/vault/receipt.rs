@@ -98,22 +98,30 @@ pub fn write(path: &Path, receipt: &Receipt) -> io::Result<()> {
 /// another program has none, whatever older receipts say.
 ///
 /// # Errors
-/// When the folder or the tree can't be read; an unreadable receipt is skipped with a warning.
+/// When the folder or the tree can't be read.
 pub fn latest(layout: &Layout) -> io::Result<Option<Receipt>> {
     let Some(tree) = tree_identity(&layout.latest())? else { return Ok(None) };
-    let mut names: Vec<_> = match fs::read_dir(layout.receipts()) {
-        Ok(entries) => entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    Ok(all(layout)?.into_iter().rev().find(|receipt| receipt.tree == tree))
+}
+
+/// Every receipt of a phone, oldest first; an unreadable one is skipped with a warning.
+///
+/// # Errors
+/// When the folder can't be read.
+pub fn all(layout: &Layout) -> io::Result<Vec<Receipt>> {
+    let mut paths: Vec<_> = match fs::read_dir(layout.receipts()) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
-    names.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    names.sort();
-    for path in names.iter().rev() {
-        match read(path) {
-            Ok(Some(receipt)) if receipt.tree == tree => return Ok(Some(receipt)),
-            Ok(_) => {}
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    let mut receipts = Vec::new();
+    for path in paths {
+        match read(&path) {
+            Ok(receipt) => receipts.extend(receipt),
             Err(error) => tracing::warn!(path = %path.display(), %error, "a receipt can't be read"),
         }
     }
-    Ok(None)
+    Ok(receipts)
 }

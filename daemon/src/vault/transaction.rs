@@ -181,7 +181,7 @@ fn swap(next: &Path, latest: &Path) -> io::Result<()> {
 fn file_away(layout: &Layout, receipt: &Receipt) -> Result<(), VaultError> {
     let old = [layout.next_tree(), layout.next().join("old")].into_iter().find(|tree| tree.exists());
     if let Some(old) = old {
-        let kept = history::place_for_old(layout, receipt);
+        let kept = history::place_for_old(layout, &old, receipt).map_err(failed("reading", &old))?;
         make_private(&kept).map_err(failed("creating", &kept))?;
         let target = kept.join(layout.udid().as_str());
         fs::rename(&old, &target).map_err(failed("moving", &old))?;
@@ -253,7 +253,7 @@ mod tests {
                 "after swap" => disk::exchange(&layout.next_tree(), &layout.latest()).unwrap(),
                 "after history" => {
                     disk::exchange(&layout.next_tree(), &layout.latest()).unwrap();
-                    let kept = history::place_for_old(&layout, &receipt);
+                    let kept = history::place_for_old(&layout, &layout.next_tree(), &receipt).unwrap();
                     fs::create_dir_all(&kept).unwrap();
                     fs::rename(layout.next_tree(), kept.join(layout.udid().as_str())).unwrap();
                 }
@@ -289,6 +289,26 @@ mod tests {
         assert!(receipt::latest(&layout).unwrap().is_none());
         make_tree(&layout.latest(), "somebody else's");
         assert!(receipt::latest(&layout).unwrap().is_none());
+    }
+
+    /// A clock that was set back gives times that were there before; no snapshot is lost and no commit gets stuck.
+    #[test]
+    fn the_clock_may_be_set_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        for (hour, mark) in [(10, "a"), (12, "b"), (11, "c"), (11, "d"), (9, "e"), (13, "f")] {
+            let transaction = Transaction::begin(layout.clone()).unwrap();
+            fs::remove_dir_all(layout.next_tree()).unwrap();
+            make_tree(&layout.next_tree(), mark);
+            let verified_at = format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap();
+            let receipt = Receipt { verified_at, ..receipt_for(&layout.next_tree()) };
+            transaction.commit(&receipt, 9).unwrap();
+            assert_eq!(content(&layout.latest()), format!("Info.plist {mark}"));
+        }
+        let kept = history::snapshots(&layout).unwrap();
+        let mut kept: Vec<String> = kept.iter().map(|path| content(&path.join(layout.udid().as_str()))).collect();
+        kept.sort();
+        assert_eq!(kept, ["a", "b", "c", "d", "e"].map(|mark| format!("Info.plist {mark}")));
     }
 
     #[test]
