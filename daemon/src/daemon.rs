@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
 
 use backstay_shared::{
     config::Config,
-    health::FailureId,
     ids::Udid,
     overview::{Overview, Problem},
     paths::Paths,
@@ -14,7 +13,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    host::lock::{LockError, LockFile},
+    host::{
+        disk,
+        lock::{LockError, LockFile},
+    },
     ipc::{
         board::Board,
         server::{self, Server},
@@ -27,7 +29,7 @@ use crate::{
         roster::Roster,
         usbmuxd::{self, Sighting},
     },
-    vault::layout::OWN_FOLDER,
+    vault::{layout::OWN_FOLDER, roots::KnownRoots},
 };
 
 /// usbmuxd may be a little late at login; longer than this is told.
@@ -59,12 +61,18 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// When it can't begin.
-pub async fn run(paths: &Paths, config: Config, root: &Path, muxer: Muxer) -> Result<(), DaemonError> {
+pub async fn run(
+    paths: &Paths,
+    config: Config,
+    root: &Path,
+    known_roots: KnownRoots,
+    muxer: Muxer,
+) -> Result<(), DaemonError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| DaemonError::Socket { path, source }
     };
-    make_private(&paths.runtime_dir).map_err(failed(&paths.runtime_dir))?;
+    disk::make_private(&paths.runtime_dir).map_err(failed(&paths.runtime_dir))?;
     let _lock = match LockFile::take(&paths.lock_file()) {
         Ok(lock) => lock,
         Err(LockError::Held { holder }) => return Err(DaemonError::AlreadyRunning { holder }),
@@ -84,6 +92,7 @@ pub async fn run(paths: &Paths, config: Config, root: &Path, muxer: Muxer) -> Re
         muxer: muxer.clone(),
         config: Arc::new(config),
         root: root.to_owned(),
+        known_roots,
         board: board.clone(),
         turn: Arc::new(Semaphore::new(1)),
         shutdown: shutdown.clone(),
@@ -109,14 +118,6 @@ pub async fn run(paths: &Paths, config: Config, root: &Path, muxer: Muxer) -> Re
     Ok(())
 }
 
-fn make_private(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
 /// Phones that have a backup here.
 fn known_phones(root: &Path) -> BTreeSet<Udid> {
     let names = |folder: &Path| -> Vec<String> {
@@ -131,7 +132,7 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
     let watching = usbmuxd::watch(muxer, sender);
     tokio::pin!(watching);
     let mut roster = Roster::default();
-    let mut down_since = None;
+    let (mut down_since, mut told) = (None, Vec::new());
     loop {
         let sighting = tokio::select! {
             () = &mut watching => return,
@@ -141,13 +142,13 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
         match &sighting {
             Sighting::ServiceUp => {
                 down_since = None;
-                board.clear(FailureId::UsbmuxdNotRunning);
-                board.clear(FailureId::UsbmuxdPermissionDenied);
+                told.drain(..).for_each(|id| board.clear(id));
             }
             Sighting::ServiceDown(failure) => {
                 let since = *down_since.get_or_insert_with(Utc::now);
                 // A restart of usbmuxd is over before anybody needs to know.
                 if (Utc::now() - since).to_std().unwrap_or_default() >= SERVICE_GRACE {
+                    told.push(failure.id);
                     board.raise(Problem::new(failure, since));
                 }
             }

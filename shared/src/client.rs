@@ -1,18 +1,22 @@
 //! A front end's connection to the daemon.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use interprocess::local_socket::{
     GenericFilePath, ToFsName,
     tokio::{Stream, prelude::*},
 };
+use tokio::time::timeout;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 use crate::{
     overview::Overview,
     protocol::{ClientMessage, LINE_BYTES_MAX, PROTOCOL, Reply, Request, ServerMessage},
 };
+
+/// A daemon that is well answers in milliseconds.
+const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(10);
 
 /// A connection on which the daemon has said hello.
 #[derive(Debug)]
@@ -54,7 +58,8 @@ impl Client {
         let stream = Stream::connect(name).await.map_err(ClientError::NotRunning)?;
         let lines = Framed::new(stream, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
         let mut client = Self { lines, next_id: 1 };
-        match client.message().await? {
+        let hello = timeout(ANSWER_SECONDS_MAX, client.message()).await.map_err(|_| ClientError::Lost(None))?;
+        match hello? {
             ServerMessage::Hello { protocol: PROTOCOL, .. } => Ok(client),
             ServerMessage::Hello { version, .. } => Err(ClientError::OtherProtocol { version }),
             _ => Err(ClientError::Lost(None)),
@@ -67,13 +72,16 @@ impl Client {
     /// When the connection is lost.
     pub async fn request(&mut self, request: Request) -> Result<Reply, ClientError> {
         let sent = self.send(request).await?;
-        loop {
-            match self.message().await? {
-                ServerMessage::Reply { id, reply } if id == sent => return Ok(reply),
-                ServerMessage::Goodbye => return Err(ClientError::Lost(None)),
-                _ => {}
+        let answer = async {
+            loop {
+                match self.message().await? {
+                    ServerMessage::Reply { id, reply } if id == sent => return Ok(reply),
+                    ServerMessage::Goodbye => return Err(ClientError::Lost(None)),
+                    _ => {}
+                }
             }
-        }
+        };
+        timeout(ANSWER_SECONDS_MAX, answer).await.map_err(|_| ClientError::Lost(None))?
     }
 
     /// Asks without waiting; the answer comes among the messages.

@@ -1,12 +1,14 @@
 //! The computer: what it is, and whether somebody else is using it while we measure.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::Path,
     thread,
     time::{Duration, Instant},
 };
+
+use tempfile::NamedTempFile;
 
 use super::Result;
 
@@ -31,17 +33,16 @@ pub fn line() -> Result<String> {
 
 /// True when files there are kept in memory.
 pub fn is_memory(folder: &Path) -> bool {
-    const TMPFS_MAGIC: i64 = 0x0102_1994;
-    rustix::fs::statfs(folder).is_ok_and(|facts| facts.f_type as i64 == TMPFS_MAGIC)
+    const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+    rustix::fs::statfs(folder).is_ok_and(|facts| facts.f_type == TMPFS_MAGIC)
 }
 
-/// Takes so much memory and gives it back: in a virtual machine the first use of memory costs far more than the next.
-pub fn touch_memory(folder: &Path, bytes: u64) -> Result<()> {
-    let path = folder.join("memory");
-    let copied = io::copy(&mut io::repeat(0).take(bytes), &mut File::create(&path)?);
-    fs::remove_file(&path)?;
-    copied?;
-    Ok(())
+/// A file of so many bytes; dropping it frees memory that a virtual machine's host has already handed over, since the
+/// first use of memory costs far more there than the next.
+pub fn touched_memory(folder: &Path, bytes: u64) -> Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(folder)?;
+    io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
+    Ok(file)
 }
 
 /// CPU seconds that the whole computer has spent, time that its host took away included.

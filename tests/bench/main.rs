@@ -98,8 +98,8 @@ fn main() -> ExitCode {
 fn compare(options: &Options) -> Result<()> {
     let programs = client::Programs::find()?;
     let (big, small) = if options.quick { case::QUICK } else { case::FULL };
-    // Two finished backups of the small files stand beside each other; a copy of the big ones stands alone.
-    let room = (2 * small.bytes()).max(big.bytes()) * 3 / 2 + (256 << 20);
+    // Two finished backups of the small files stand beside each other, and as much memory is touched as a run needs.
+    let room = (3 * small.bytes()).max(2 * big.bytes()) * 5 / 4 + (256 << 20);
     let memory = memory_folder(room);
     let parent = options.dir.as_deref().unwrap_or(&memory);
     let free = disk::free_bytes(parent).map_err(|error| format!("{}: {error}", parent.display()))?;

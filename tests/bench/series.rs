@@ -181,19 +181,19 @@ impl<'a> Stage<'a> {
 
     fn run_full(&self, client: Client) -> Result<Sample> {
         self.remove(client)?;
-        if machine::is_memory(&self.plan.targets) {
-            machine::touch_memory(&self.plan.targets, self.files.bytes())?;
-        }
         fs::create_dir_all(self.folder(client))?;
         self.run(client, true)
     }
 
     fn run(&self, client: Client, full: bool) -> Result<Sample> {
-        let Plan { programs, scratch, .. } = self.plan;
+        let Plan { programs, scratch, targets, .. } = self.plan;
+        let needs_memory = full && machine::is_memory(targets);
+        let memory = needs_memory.then(|| machine::touched_memory(targets, self.files.bytes())).transpose()?;
         let call = client.call(programs, &self.udid, &self.folder(client), full);
         machine::wait_until_quiet(self.plan.patience)?;
         let (all, phone) = (machine::busy_seconds()?, machine::process_seconds(self.phone.id())?);
         let backups = self.phone.backups()?.len();
+        drop(memory);
         let usage = measure::run(&programs.this, &call, &self.environment, &scratch.join("client.log"))?;
         let all = machine::busy_seconds()? - all;
         let others = all - (machine::process_seconds(self.phone.id())? - phone) - usage.cpu_seconds;

@@ -1,7 +1,7 @@
 //! `backstay backup --once`: the bytes, the transaction, and what a pulled cable leaves behind.
 
 use backstay_tests::{
-    phone::{Fault, PasscodeAnswer, dataset::DataSetSpec},
+    phone::{Event, Fault, PasscodeAnswer, dataset::DataSetSpec},
     world::{World, frozen, text},
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -187,4 +187,65 @@ async fn a_phone_that_does_not_trust_us_is_paired() {
     let (code, object) = world.back_up_once().await;
     assert_eq!(code, 0, "the phone, which is strict with certificates, takes our pairing: {object}");
     world.judge();
+}
+
+/// "Reset Location & Privacy": the phone forgets every computer, and this one notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_trust_is_told_and_can_be_won_again() {
+    let world = World::new(DataSetSpec::uniform(29, 20, 100)).await;
+    world.phone.trust().forget_all();
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["failure"]["id"]), (1, &"pairing-lost".into()), "{object}");
+    let output = world.backstay(&["phones"]).await;
+    assert!(text(&output).contains("not trusted yet"), "{}", text(&output));
+    assert!(world.backstay(&["pair"]).await.status.success());
+    assert_eq!(world.back_up_once().await.0, 0);
+}
+
+/// What can't be proved whole is not begun, so that it costs neither hours nor a passcode.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_phone_is_told_at_once() {
+    let world = World::new(DataSetSpec::uniform(30, 20, 100)).await;
+    world.phone.set_lockdown_value("com.apple.mobile.backup", "WillEncrypt", Some(true.into()));
+    let mut events = world.phone.events();
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["failure"]["id"]), (1, &"backup-encryption-unsupported".into()), "{object}");
+    let asked = std::iter::from_fn(|| events.try_recv().ok()).any(|event| event == Event::BackupRequested);
+    assert!(!asked, "the phone was not asked for a backup");
+}
+
+/// P1: the drive is unplugged, and its mount point is an empty folder on the system's disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_mount_point_is_not_the_drive() {
+    let world = World::new(DataSetSpec::uniform(34, 20, 100)).await;
+    assert_eq!(world.back_up_once().await.0, 0);
+    let away = world.folder.path().join("unplugged");
+    std::fs::rename(world.root(), &away).unwrap();
+    for mount_point in [false, true] {
+        if mount_point {
+            std::fs::create_dir(world.root()).unwrap();
+        }
+        let (code, object) = world.back_up_once().await;
+        assert_eq!((code, &object["failure"]["id"]), (1, &"backup-drive-missing".into()), "{object}");
+        assert_eq!(world.root().read_dir().map_or(0, Iterator::count), 0, "nothing was written to it");
+    }
+    std::fs::remove_dir(world.root()).unwrap();
+    std::fs::rename(away, world.root()).unwrap();
+    assert_eq!(world.back_up_once().await.0, 0);
+    world.judge();
+}
+
+/// A real file system that is too small: told with what is missing, and the last good backup stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_is_told_as_such() {
+    let world = World::new(DataSetSpec::uniform(35, 50, 100_000)).await;
+    assert_eq!(world.back_up_once().await.0, 0);
+    let before = frozen(&world.latest());
+    world.change();
+    world.phone.set_fault(Some(Fault::SpaceNeeded { bytes: 1 << 50 }));
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["failure"]["id"]), (1, &"host-disk-full".into()), "{object}");
+    let (needed, free) = (&object["evidence"]["bytes_needed"], &object["evidence"]["bytes_free"]);
+    assert!(needed.as_u64() > free.as_u64() && needed.as_u64() >= Some(1 << 50), "{object}");
+    assert_eq!(frozen(&world.latest()), before);
 }

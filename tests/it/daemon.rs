@@ -234,3 +234,41 @@ async fn two_phones_take_turns_on_the_disk() {
         .await;
     world.judge();
 }
+
+/// A phone that asks for its passcode and then fails is not made to ask again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_backup_does_not_keep_asking_for_the_passcode() {
+    let world = World::new(DataSetSpec::mixed(52, 100, 2_000_000)).await;
+    let daemon = world.daemon().await;
+    daemon.phone_shows("the backup is done", backed_up).await;
+    world.phone.set_fault(Some(Fault::PasscodeSheet { answer: PasscodeAnswer::Cancelled }));
+    let mut events = world.phone.events();
+    let output = world.backstay(&["backup"]).await;
+    assert!(text(&output).contains("The passcode was not entered"), "{}", text(&output));
+    daemon.phone_shows("it waits for a person", |phone| (phone.activity == Activity::Blocked).then_some(())).await;
+    let sheets = |events: &mut tokio::sync::broadcast::Receiver<Event>| {
+        std::iter::from_fn(|| events.try_recv().ok()).filter(|event| *event == Event::PasscodeSheetPresented).count()
+    };
+    assert_eq!(sheets(&mut events), 1);
+}
+
+/// A backup that somebody makes without the daemon counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_due_follows_the_receipts_on_disk() {
+    let world = World::new(DataSetSpec::mixed(53, 100, 2_000_000)).await;
+    world.phone.unplug();
+    let daemon = world.daemon().await;
+    world.phone.plug_in();
+    daemon.phone_shows("the backup is done", backed_up).await;
+    world.phone.unplug();
+    daemon.phone_shows("it is away", |phone| (phone.activity == Activity::Away).then_some(())).await;
+    // Its receipt is all that is left of the backup: the tree is gone.
+    std::fs::remove_dir_all(world.latest()).unwrap();
+    daemon.kill().await;
+    let daemon = world.daemon().await;
+    let good = daemon.phone_shows("the phone", |phone| Some(phone.last_good.clone())).await;
+    assert_eq!(good, None, "a receipt without its backup is none");
+    world.phone.plug_in();
+    daemon.phone_shows("so it is due", backed_up).await;
+    world.judge();
+}

@@ -1,7 +1,5 @@
 //! `backstay backup`: ask the daemon and follow, or with `--once` do it here.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use backstay_shared::{
     client::Client,
     health::{Failure, FailureId, readable_bytes},
@@ -17,7 +15,7 @@ use super::{CliError, Context, output, phones, progress::Display};
 use crate::{
     phone::{
         link::Attached,
-        run::{self, Job},
+        run::{self, Job, new_run_id},
     },
     vault::receipt::Receipt,
 };
@@ -57,6 +55,7 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         muxer,
         attached,
         root: context.root.clone(),
+        known_roots: context.known_roots(),
         keep_last: context.config.backup.keep_last,
         full: arguments.full,
         progress,
@@ -83,12 +82,6 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
     display.finish();
     let ended = ended.map_err(|_| Failure::from(FailureId::HostIoError).text("the backup thread ended early"))?;
     told(&ended.result?, arguments.json)
-}
-
-/// Numbers that no other run has, also after a restart.
-pub fn new_run_id() -> RunId {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    RunId(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {
@@ -143,7 +136,8 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
         let Some(phone) = phone_of(&overview, run) else { continue };
         let display = display.get_or_insert_with(|| Display::new(arguments.json, &phone.name));
         if let Activity::Running { progress, .. } = &phone.activity {
-            display.show(progress)?;
+            // A closed pipe ends the showing; how the run ends still decides the exit code.
+            drop(display.show(progress));
         }
         if let Some(ended) = phone.last_run.as_ref().filter(|ended| ended.run == run) {
             display.finish();

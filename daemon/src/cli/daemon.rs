@@ -15,5 +15,6 @@ impl From<DaemonError> for CliError {
 /// When it can't begin.
 pub async fn run(context: Context) -> Result<(), CliError> {
     let muxer = context.muxer()?;
-    Ok(daemon::run(&context.paths, context.config, &context.root, muxer).await?)
+    let known_roots = context.known_roots();
+    Ok(daemon::run(&context.paths, context.config, &context.root, known_roots, muxer).await?)
 }

@@ -20,7 +20,7 @@ use backstay_shared::{
 };
 use clap::{Parser, Subcommand};
 
-use crate::phone::link::Muxer;
+use crate::{phone::link::Muxer, vault::roots::KnownRoots};
 
 /// Quiet, verified iPhone backups.
 #[derive(Debug, Parser)]
@@ -70,6 +70,11 @@ impl Context {
         let config = Config::read(&paths.config_file)?;
         let root = root.or_else(|| config.backup.root.clone()).unwrap_or_else(|| paths.default_root.clone());
         Ok(Self { root: std::path::absolute(&root).unwrap_or(root), paths, config })
+    }
+
+    /// Folders that held backups before.
+    pub fn known_roots(&self) -> KnownRoots {
+        KnownRoots::in_folder(&self.paths.log_dir)
     }
 
     /// The way to the phones.

@@ -42,7 +42,7 @@ pub async fn found(muxer: &Muxer) -> Result<Vec<Found>, Failure> {
             tracing::warn!(udid = %attached.udid, %failure, "a phone does not tell its name");
             facts::Introduction::default()
         });
-        let trusted = pairing::is_trusted(muxer, &attached.udid).await?;
+        let trusted = pairing::is_trusted(muxer, &attached).await?;
         let name = introduction.name.unwrap_or_else(|| attached.udid.to_string());
         phones.push(Found { attached, name, ios: introduction.ios, trusted });
     }

@@ -9,6 +9,7 @@ use idevice::{IdeviceError, usbmuxd::errors::UsbmuxdError};
 
 use super::codes;
 use crate::{
+    phone::guard,
     transfer::{DiskError, TransferError, upload::Received},
     vault::{transaction::VaultError, verify::VerifyError},
 };
@@ -41,9 +42,18 @@ pub fn device(error: &IdeviceError) -> Failure {
         IdeviceError::DeviceNotFound | IdeviceError::Usbmuxd(UsbmuxdError::BadDevice) => FailureId::DeviceNotFound,
         IdeviceError::Usbmuxd(_) => FailureId::UsbmuxdRefused,
         IdeviceError::UnknownErrorType(name) => codes::lockdown_error(name.split(' ').next().unwrap_or_default()),
-        IdeviceError::Plist(_) | IdeviceError::Utf8(_) | IdeviceError::UnexpectedResponse(_) => {
-            FailureId::DeviceDataRefused
-        }
+        IdeviceError::Plist(_)
+        | IdeviceError::Utf8(_)
+        | IdeviceError::Utf8Error
+        | IdeviceError::NotEnoughBytes(..)
+        | IdeviceError::IntegerOverflow
+        | IdeviceError::UnexpectedResponse(_) => FailureId::DeviceDataRefused,
+        IdeviceError::Timeout => FailureId::SessionLost,
+        IdeviceError::Afc(_)
+        | IdeviceError::InstallationProxy(_)
+        | IdeviceError::NotificationProxyDeath
+        | IdeviceError::InternalError(_)
+        | IdeviceError::NotFound => FailureId::DeviceInternalError,
         _ => FailureId::UnknownError,
     };
     match error {
@@ -52,10 +62,9 @@ pub fn device(error: &IdeviceError) -> Failure {
     }
 }
 
-/// rustls reports its errors through the socket.
+/// rustls reports its errors through the socket, and so does our guard.
 fn tls_or_refused(error: &io::Error) -> FailureId {
-    let tls = error.get_ref().is_some_and(|inner| inner.to_string().contains("announced"));
-    if tls { FailureId::DeviceDataRefused } else { FailureId::SecureConnectionFailed }
+    if guard::is_refusal(error) { FailureId::DeviceDataRefused } else { FailureId::SecureConnectionFailed }
 }
 
 /// The peer is simply gone; what the socket says of it tells a person nothing.
@@ -94,7 +103,7 @@ pub fn vault(error: &VaultError) -> Failure {
 /// The finished tree is no backup.
 pub fn verification(error: &VerifyError) -> Failure {
     match error {
-        VerifyError::Unfinished { .. } => Failure::from(FailureId::BackupVerifyFailed).text(error),
+        VerifyError::Unfinished { .. } | VerifyError::Empty => Failure::from(FailureId::BackupVerifyFailed).text(error),
         VerifyError::Unreadable { path, .. } => Failure::from(FailureId::BackupVerifyFailed).path(path).text(error),
         VerifyError::Manifest(_) => with_chain(FailureId::BackupVerifyFailed, error),
         VerifyError::Damaged { count, first } => {
@@ -135,8 +144,8 @@ impl Seen<'_> {
     }
 }
 
-/// A transfer ended without success. A broken link is told apart by who is still there, so the caller passes what
-/// [`crate::phone::presence_after_loss`] found.
+/// A transfer ended without success. `link_lost` is what a broken link is called; the caller tells it apart by who is
+/// still there.
 pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> Failure {
     // The phone's own code for it says less than the errno.
     if let (Some(error), TransferError::Device { .. } | TransferError::NoResult) = (seen.disk_error, error) {

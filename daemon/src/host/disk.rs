@@ -6,14 +6,6 @@ use std::{fs, io, path::Path};
 ///
 /// # Errors
 /// When it can't be asked; unknown is an error, never a large number.
-#[cfg(unix)]
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let facts = rustix::fs::statvfs(path)?;
-    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
-}
-
-/// Bytes that this user may still write to the volume that holds `path`.
-#[cfg(not(unix))]
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     fs4::available_space(path)
 }
@@ -68,6 +60,18 @@ pub fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     written?;
     sync_folder(folder)
+}
+
+/// Makes a folder, and those above it that are missing, for its owner alone.
+///
+/// # Errors
+/// Of the file system; a folder that is there is none.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 /// Exchanges two folders in one atomic step.

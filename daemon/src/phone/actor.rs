@@ -25,18 +25,17 @@ use super::{
     facts::{self, Introduction},
     link::{Attached, Muxer},
     pairing,
-    run::{self, Ended, Job},
+    run::{self, Ended, Job, new_run_id},
     state::{Doing, Effect, Facts, Input, PhoneState},
     step::step,
 };
 use crate::{
-    cli::backup::new_run_id,
     ipc::board::Board,
     schedule::{
         due::{Rule, next_due},
         retry,
     },
-    vault::{journal, layout::Layout, receipt, receipt::Receipt, transaction},
+    vault::{journal, layout::Layout, receipt, receipt::Receipt, roots::KnownRoots, transaction},
 };
 
 /// Messages that wait for an actor; more than this means it hangs.
@@ -54,6 +53,8 @@ pub struct Surroundings {
     pub config: Arc<Config>,
     /// Where backups go.
     pub root: PathBuf,
+    /// Folders that held backups before.
+    pub known_roots: KnownRoots,
     /// Where their state is shown.
     pub board: Board,
     /// One backup at a time: they share a disk.
@@ -155,7 +156,7 @@ struct Actor {
     own: mpsc::Sender<Message>,
     since: DateTime<Utc>,
     state: PhoneState,
-    attached: Option<Attached>,
+    attached: watch::Sender<Option<Attached>>,
     introduction: Introduction,
     receipt: Option<Receipt>,
     last_run: Option<EndedRun>,
@@ -176,7 +177,10 @@ impl Actor {
             None
         });
         let last_run = journal::read(&layout);
-        let failed = last_run.as_ref().and_then(|ended| ended.failure.clone());
+        // A run whose receipt is there did not fail, wherever it was killed.
+        let committed = receipt.as_ref().map(|receipt| receipt.run);
+        let failed = last_run.as_ref().filter(|ended| Some(ended.run) != committed);
+        let failed = failed.and_then(|ended| ended.failure.clone());
         let warned = receipt
             .as_ref()
             .and_then(|receipt| receipt.warning.as_ref().map(|warning| Problem::new(warning, receipt.verified_at)));
@@ -188,7 +192,7 @@ impl Actor {
             own,
             since: Utc::now(),
             state: PhoneState::default(),
-            attached: None,
+            attached: watch::Sender::new(None),
             introduction,
             receipt,
             last_run,
@@ -262,9 +266,9 @@ impl Actor {
             trust.cancel();
         }
         self.problems.remove(&FailureId::TrustPending);
-        let (was, is) = (self.attached.is_some(), attached.is_some());
-        self.attached = attached;
-        if let Some(attached) = &self.attached {
+        let (was, is) = (self.attached.borrow().is_some(), attached.is_some());
+        self.attached.send_replace(attached.clone());
+        if let Some(attached) = &attached {
             tracing::info!(udid = %self.udid, usb = attached.usb, "connected");
             let cancel = self.around.shutdown.child_token();
             self.trust = Some(cancel.clone());
@@ -295,7 +299,20 @@ impl Actor {
         }
     }
 
+    /// Somebody may have made a backup without the daemon.
+    fn look_again(&mut self) {
+        let layout = Layout::new(&self.around.root, &self.udid);
+        match receipt::latest(&layout) {
+            Ok(receipt) => self.receipt = receipt,
+            Err(error) => tracing::warn!(udid = %self.udid, %error, "the receipts can't be read"),
+        }
+    }
+
     fn act(&mut self, input: Input) {
+        let idle = self.state.doing == Doing::Nothing;
+        if idle && matches!(input, Input::Attached | Input::Tick) && self.due(Utc::now()) <= Utc::now() {
+            self.look_again();
+        }
         let now = Utc::now();
         let facts = Facts { now, due: self.due(now), fresh_run: new_run_id() };
         let before = std::mem::take(&mut self.state);
@@ -318,7 +335,7 @@ impl Actor {
     }
 
     fn start(&mut self, run: RunId, full: bool) {
-        let Some(attached) = self.attached.clone() else { return };
+        let Some(attached) = self.attached.borrow().clone() else { return };
         tracing::info!(udid = %self.udid, %run, full, "a backup begins");
         self.problems.retain(|id, _| *id == FailureId::TrustPending);
         let (progress, watched) = watch::channel(Progress::start());
@@ -330,19 +347,26 @@ impl Actor {
             muxer: self.around.muxer.clone(),
             attached,
             root: self.around.root.clone(),
+            known_roots: self.around.known_roots.clone(),
             keep_last: self.around.config.backup.keep_last,
             full,
             progress,
             cancel: cancel.clone(),
         };
         let semaphore = self.around.turn.clone();
+        let link = self.attached.subscribe();
         self.around.tasks.spawn(async move {
             let cancelled = |run| Ended { result: Err(FailureId::CancelledByUser.into()), ..Ended::nothing(run) };
+            let mut job = job;
             let permit = tokio::select! {
                 permit = semaphore.acquire_owned() => permit,
                 () = job.cancel.cancelled() => return drop(sender.send(cancelled(run))),
             };
             turn.send_replace(true);
+            // It may have been plugged in anew while it waited.
+            if let Some(attached) = link.borrow().clone() {
+                job.attached = attached;
+            }
             let ended = run::start(job).await.unwrap_or_else(|_| Ended::nothing(run));
             drop(permit);
             // An actor that is gone has ended with the daemon; the receipt is on disk.
@@ -369,7 +393,8 @@ impl Actor {
             }
         }
         self.last_run = Some(ended.told());
-        let next = failure.map(|failure| retry::next(failure.id, self.state.failures_in_a_row + 1, jitter()));
+        let failures = self.state.failures_in_a_row + 1;
+        let next = failure.map(|failure| retry::next(failure.id, failures, jitter(), ended.passcode_asked));
         self.act(Input::Ended { run: ended.run, next });
     }
 
@@ -464,7 +489,7 @@ async fn greet(muxer: Muxer, attached: Attached, actor: mpsc::Sender<Message>) {
         Ok(introduction) => tell(Message::Introduced(introduction)).await,
         Err(failure) => tracing::warn!(udid = %attached.udid, %failure, "a phone does not tell its name"),
     }
-    match pairing::is_trusted(&muxer, &attached.udid).await {
+    match pairing::is_trusted(&muxer, &attached).await {
         Ok(true) | Err(_) => return,
         Ok(false) => tell(Message::Trust(Err(FailureId::TrustPending.into()))).await,
     }

@@ -36,6 +36,15 @@ impl Facts {
         Ok(Self { udid: udid.clone(), name, model: text("ProductType"), ios: text("ProductVersion"), values })
     }
 
+    /// True when the phone encrypts what it sends; it is a setting of the phone, not of this computer.
+    ///
+    /// # Errors
+    /// When the phone does not answer.
+    pub async fn encrypts_backups(&self, session: &mut Session) -> Result<bool, Failure> {
+        let value = session.value(Some("com.apple.mobile.backup"), Some("WillEncrypt")).await?;
+        Ok(value.and_then(|value| value.as_boolean()).unwrap_or(false))
+    }
+
     /// One of lockdownd's values.
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.values.get(key)

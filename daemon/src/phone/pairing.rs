@@ -4,12 +4,9 @@
 //! for the computer and one for the phone. (`idevice` presents the root itself as the computer's certificate, which
 //! strict peers refuse.) Source: `common/userpref.c` of libimobiledevice.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use backstay_shared::{
-    health::{Failure, FailureId},
-    ids::Udid,
-};
+use backstay_shared::health::{Failure, FailureId};
 use idevice::{IdeviceError, lockdown::LockdownClient};
 use plist::{Dictionary, Value};
 use rsa::{
@@ -31,14 +28,11 @@ use x509_cert::{
     time::Validity,
 };
 
-use super::link::{Attached, Muxer, within};
+use super::link::{Attached, Muxer, Session, within};
 use crate::health::codes;
 
 const KEY_BITS: usize = 2048;
 const VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// A larger answer to `Pair` is none.
-const ANSWER_BYTES_MAX: u32 = 1024 * 1024;
 
 /// A record in the making: what goes to the phone, and the keys that stay here.
 #[derive(Debug)]
@@ -135,7 +129,7 @@ impl Pairing {
         let mut lockdown = LockdownClient::new(socket);
         let key = within("reading the phone's key", lockdown.get_value(Some("DevicePublicKey"), None)).await?;
         let key = key.into_data().ok_or_else(|| broken("the phone's key", "is none"))?;
-        let mac = lockdown.get_value(Some("WiFiAddress"), None).await.ok();
+        let mac = within("reading the Wi-Fi address", lockdown.get_value(Some("WiFiAddress"), None)).await.ok();
         let made = tokio::task::spawn_blocking(move || Candidate::new(&key, mac, &system_buid)).await;
         let candidate = made.map_err(|error| broken("the record", error))??;
         Ok(Self { muxer: muxer.clone(), attached: attached.clone(), candidate })
@@ -194,22 +188,28 @@ async fn exchange(socket: idevice::Idevice, request: &Dictionary) -> Result<Dict
     socket.write_all(&body).await?;
     socket.flush().await?;
     let length = socket.read_u32().await?;
-    if length > ANSWER_BYTES_MAX {
-        return Err(
-            io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes was announced")).into()
-        );
-    }
     let mut body = vec![0; length as usize];
     socket.read_exact(&mut body).await?;
     Ok(plist::from_bytes(&body)?)
 }
 
-/// True when this computer has a pair record that the phone accepts.
+/// True when this computer has a pair record that the phone accepts. A phone that does not say (it is locked, or just
+/// going) counts as trusting: a run will tell.
 ///
 /// # Errors
-/// When the phone can't be reached.
-pub async fn is_trusted(muxer: &Muxer, udid: &Udid) -> Result<bool, Failure> {
-    Ok(muxer.pair_record(udid).await?.is_some())
+/// When usbmuxd can't be asked.
+pub async fn is_trusted(muxer: &Muxer, attached: &Attached) -> Result<bool, Failure> {
+    if muxer.pair_record(&attached.udid).await?.is_none() {
+        return Ok(false);
+    }
+    match Session::open(muxer, attached).await {
+        Ok(session) => {
+            session.close().await;
+            Ok(true)
+        }
+        // "Reset Location & Privacy" on the phone makes it forget every computer.
+        Err(failure) => Ok(!matches!(failure.id, FailureId::PairingLost | FailureId::TrustPending)),
+    }
 }
 
 /// Asks for trust until a person has answered on the phone. `pending` is called once, when the dialog is up.
@@ -218,7 +218,7 @@ pub async fn is_trusted(muxer: &Muxer, udid: &Udid) -> Result<bool, Failure> {
 /// When the person refused, the phone went away, or the record could not be kept.
 pub async fn pair(muxer: &Muxer, attached: &Attached, pending: impl FnOnce(&Failure)) -> Result<(), Failure> {
     let mut pairing = Pairing::prepare(muxer, attached).await?;
-    let mut pending = Some(pending);
+    let (mut pending, mut asked) = (Some(pending), 0_u32);
     loop {
         match pairing.ask().await {
             Ok(()) => return Ok(()),
@@ -227,8 +227,9 @@ pub async fn pair(muxer: &Muxer, attached: &Attached, pending: impl FnOnce(&Fail
                     tell(&failure);
                 }
                 pairing = again;
-                // lockdownd has no event for the answer; other clients ask once a second as well.
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                // lockdownd has no event for the answer. Somebody who is there answers within the first minutes.
+                asked += 1;
+                tokio::time::sleep(Duration::from_secs(if asked < 120 { 1 } else { 15 })).await;
             }
             Err((failure, None)) => return Err(failure),
         }

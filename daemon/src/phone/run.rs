@@ -38,13 +38,19 @@ use crate::{
         journal,
         layout::{Layout, OWN_FOLDER},
         receipt::{self, Receipt},
+        roots::KnownRoots,
         transaction::Transaction,
-        verify,
+        verify::{self, VerifyError},
     },
 };
 
 /// After a connection broke, usbmuxd says within this time whether the phone went too.
 const DETACH_NOTICE_MAX: Duration = Duration::from_secs(1);
+
+/// A number that no other run has, also after a restart: milliseconds since 1970.
+pub fn new_run_id() -> RunId {
+    RunId(u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default())
+}
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -57,6 +63,8 @@ pub struct Job {
     pub attached: Attached,
     /// Where backups go.
     pub root: PathBuf,
+    /// Folders that held backups before.
+    pub known_roots: KnownRoots,
     /// Older snapshots to keep.
     pub keep_last: u32,
     /// Everything anew.
@@ -78,6 +86,8 @@ pub struct Ended {
     pub bytes_received: u64,
     /// What the phone told about itself, as far as it came to that.
     pub facts: Option<Facts>,
+    /// The phone showed its passcode sheet: another try costs its owner another passcode.
+    pub passcode_asked: bool,
     /// The proof, or why there is none.
     pub result: Result<Receipt, Failure>,
 }
@@ -86,7 +96,7 @@ impl Ended {
     /// The thread died before it could say more.
     pub fn nothing(run: RunId) -> Self {
         let failure = Failure::from(FailureId::HostIoError).text("the backup thread ended early");
-        Self { run, files_received: 0, bytes_received: 0, facts: None, result: Err(failure) }
+        Self { run, files_received: 0, bytes_received: 0, facts: None, passcode_asked: false, result: Err(failure) }
     }
 
     /// For front ends and the journal.
@@ -131,11 +141,20 @@ struct Run {
     started_at: DateTime<Utc>,
     received: Received,
     facts: Option<Facts>,
+    passcode_asked: bool,
+    noted: bool,
 }
 
 impl Run {
     fn new(job: Job) -> Self {
-        Self { job, started_at: Utc::now(), received: Received::default(), facts: None }
+        Self {
+            job,
+            started_at: Utc::now(),
+            received: Received::default(),
+            facts: None,
+            passcode_asked: false,
+            noted: false,
+        }
     }
 
     async fn carry_out(mut self) -> Ended {
@@ -144,8 +163,8 @@ impl Run {
             done => done,
         };
         let ended = Ended { facts: self.facts.take(), result, ..self.so_far() };
-        // Another Backstay's run is its own to note.
-        if !matches!(&ended.result, Err(failure) if failure.id == FailureId::BackupInProgressElsewhere) {
+        // Without the lock another Backstay's run is under way, and its own to note.
+        if self.noted {
             self.note(&ended);
         }
         ended
@@ -155,6 +174,7 @@ impl Run {
         Ended {
             files_received: self.received.files,
             bytes_received: self.received.bytes,
+            passcode_asked: self.passcode_asked,
             result: Err(FailureId::BackupIncomplete.into()),
             ..Ended::nothing(self.job.run)
         }
@@ -168,13 +188,17 @@ impl Run {
     }
 
     async fn back_up(&mut self) -> Result<Receipt, Failure> {
-        prepare_root(&self.job.root)?;
+        prepare_root(&self.job.root, &self.job.known_roots)?;
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
-        let transaction = Transaction::begin(layout).map_err(|error| diagnose::vault(&error))?;
+        let begun = Transaction::begin(layout, self.job.keep_last);
+        let transaction = begun.map_err(|error| diagnose::vault(&error))?;
+        self.noted = true;
         self.note(&self.so_far());
         match self.fill(&transaction).await {
             Ok(receipt) => {
-                transaction.commit(&receipt, self.job.keep_last).map_err(|error| diagnose::vault(&error))?;
+                transaction.commit(&receipt).map_err(|error| diagnose::vault(&error))?;
+                self.note(&Ended { result: Ok(receipt.clone()), ..self.so_far() });
+                transaction.prune(self.job.keep_last);
                 Ok(receipt)
             }
             Err(failure) => {
@@ -201,8 +225,12 @@ impl Run {
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
         // Files that the manifest lists and the phone could not read are the phone's trouble, not the check's.
-        let verified = verify::verify(&tree)
-            .map_err(|error| unreadable.clone().unwrap_or_else(|| diagnose::verification(&error)))?;
+        let verified = verify::verify(&tree).map_err(|error| match (&error, &unreadable) {
+            (VerifyError::Damaged { count, .. }, Some(failure)) if *count <= self.received.unreadable_count => {
+                failure.clone()
+            }
+            _ => diagnose::verification(&error),
+        })?;
         let identity = receipt::tree_identity(&tree).map_err(|source| {
             diagnose::disk(&DiskError { operation: "reading", path: tree.join("Info.plist"), source })
         })?;
@@ -220,7 +248,9 @@ impl Run {
             bytes_received: self.received.bytes,
             full: verified.full,
             warning: unreadable,
-            tree: identity.unwrap_or_default(),
+            tree: identity.ok_or_else(|| {
+                Failure::from(FailureId::BackupVerifyFailed).path(tree.join("Info.plist")).text("is missing")
+            })?,
             made_by: env!("CARGO_PKG_VERSION").into(),
         })
     }
@@ -229,6 +259,9 @@ impl Run {
         let mut session = Session::open(&self.job.muxer, &self.job.attached).await?;
         let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
         self.facts = Some(facts.clone());
+        if facts.encrypts_backups(&mut session).await? {
+            return Err(FailureId::BackupEncryptionUnsupported.into());
+        }
         let sync_lock = SyncLock::take(&mut session).await?;
         let received = self.receive_locked(transaction, &mut session, &facts).await;
         if received.is_ok() {
@@ -261,6 +294,7 @@ impl Run {
         let mut conversation = Conversation::new(socket, plan, meter)
             .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: layout.next(), source }))?;
         let outcome = conversation.back_up().await;
+        self.passcode_asked = conversation.passcode_asked;
         self.received = std::mem::take(&mut conversation.received);
         let Err(error) = outcome else { return Ok(()) };
         tracing::warn!(%error, "the transfer ended without success");
@@ -346,16 +380,26 @@ const fn worth_keeping(id: FailureId) -> bool {
     )
 }
 
-/// The folder must be there, or its parent: a missing drive is noticed, never written to as an empty mount point.
-fn prepare_root(root: &Path) -> Result<(), Failure> {
+/// Backstay's own folder marks a root. One that was used before and has lost its mark is a drive that is not there, and
+/// its empty mount point is never written to.
+fn prepare_root(root: &Path, known_roots: &KnownRoots) -> Result<(), Failure> {
     let failed = |operation, path: &Path| {
         let path = path.to_owned();
         move |source| diagnose::disk(&DiskError { operation, path, source })
     };
-    match fs::create_dir(root) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        created => created.map_err(failed("creating", root))?,
-    }
     let own = root.join(OWN_FOLDER);
-    fs::create_dir_all(&own).map_err(failed("creating", &own))
+    if !own.exists() {
+        if known_roots.contains(root) {
+            return Err(Failure::from(FailureId::BackupDriveMissing).path(root).text("it held backups before"));
+        }
+        match fs::create_dir(root) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => created.map_err(failed("creating", root))?,
+        }
+        disk::make_private(&own).map_err(failed("creating", &own))?;
+    }
+    if let Err(error) = known_roots.remember(root) {
+        tracing::warn!(%error, "the backup folder can't be remembered; a missing drive would not be noticed");
+    }
+    Ok(())
 }

@@ -36,7 +36,12 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         Input::TrustGained => match state.doing {
             Doing::Nothing => start_if_due(&mut state, facts),
             Doing::WaitFor(_) if state.present => start(&mut state, facts),
-            Doing::WaitFor(_) | Doing::Run(_) | Doing::RetryAt(_) => Vec::new(),
+            // The news that the run failed for want of trust is still on its way.
+            Doing::Run(_) => {
+                state.reattached = true;
+                Vec::new()
+            }
+            Doing::WaitFor(_) | Doing::RetryAt(_) => Vec::new(),
         },
         Input::Ended { run, next } if state.doing == Doing::Run(run) => ended(&mut state, facts, next),
         Input::Ended { .. } => Vec::new(),

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use backstay_shared::health::Failure;
 use futures_util::StreamExt;
-use idevice::usbmuxd::UsbmuxdListenEvent;
+use idevice::{IdeviceError, usbmuxd::UsbmuxdListenEvent};
 use tokio::sync::mpsc;
 
 use crate::{
     health::diagnose,
-    phone::link::{Attached, Muxer, within},
+    phone::link::{ANSWER_SECONDS_MAX, Attached, Muxer},
 };
 
 /// What was seen.
@@ -49,7 +49,9 @@ pub async fn watch(muxer: Muxer, sightings: mpsc::Sender<Sighting>) {
 /// Ok when nobody listens any more.
 async fn listen(muxer: &Muxer, sightings: &mpsc::Sender<Sighting>, was_up: &mut bool) -> Result<(), Failure> {
     let mut connection = muxer.connect().await?;
-    let mut events = within("asking usbmuxd for news", connection.listen()).await?;
+    let down = |error: &IdeviceError| diagnose::muxer(error).path(muxer.place());
+    let listening = tokio::time::timeout(ANSWER_SECONDS_MAX, connection.listen());
+    let mut events = listening.await.unwrap_or(Err(IdeviceError::Timeout)).map_err(|error| down(&error))?;
     *was_up = true;
     let mut sighting = Sighting::ServiceUp;
     loop {
@@ -63,7 +65,7 @@ async fn listen(muxer: &Muxer, sightings: &mpsc::Sender<Sighting>, was_up: &mut 
                     None => continue,
                 },
                 Some(Ok(UsbmuxdListenEvent::Disconnected(id))) => break Sighting::Detached(id),
-                Some(Err(error)) => return Err(diagnose::muxer(&error).path(muxer.place())),
+                Some(Err(error)) => return Err(down(&error)),
                 None => return Err(backstay_shared::health::FailureId::UsbmuxdNotRunning.into()),
             }
         };

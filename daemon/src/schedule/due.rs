@@ -25,14 +25,17 @@ impl From<&Backup> for Rule {
 
 /// When the next backup is due. A moment in the past means: since then.
 ///
-/// A last backup "in the future" is a clock that was set back; it counts as made just now, so that the next one is
-/// neither at once nor years away.
+/// A last backup "in the future" is a clock that was set back. By less than a day it counts as made just now; by more,
+/// the old time says nothing, and a backup is due.
 pub fn next_due<Zone: TimeZone>(
     rule: &Rule,
     last_good: DateTime<Utc>,
     now: DateTime<Utc>,
     zone: &Zone,
 ) -> DateTime<Utc> {
+    if last_good > now + Duration::from_secs(24 * 3600) {
+        return now;
+    }
     let last_good = last_good.min(now);
     match rule {
         Rule::Every(interval) => last_good + *interval,
@@ -65,7 +68,8 @@ mod tests {
         for (rule, last_good, due) in [
             (&every, "2026-11-23T10:00:00Z", "2026-11-24T06:00:00Z"),
             (&every, "2026-11-01T10:00:00Z", "2026-11-02T06:00:00Z"),
-            (&every, "2030-01-01T00:00:00Z", "2026-11-24T08:00:00Z"),
+            (&every, "2026-11-23T14:00:00Z", "2026-11-24T08:00:00Z"),
+            (&every, "2030-01-01T00:00:00Z", "2026-11-23T12:00:00Z"),
             (&nightly, "2026-11-23T10:00:00Z", "2026-11-23T21:00:00Z"),
             (&nightly, "2026-11-20T10:00:00Z", "2026-11-20T21:00:00Z"),
         ] {

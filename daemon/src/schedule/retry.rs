@@ -20,8 +20,24 @@ pub enum Next {
     Person,
 }
 
+/// Tries that may cost the owner a passcode each before Backstay waits for somebody at the phone.
+const PASSCODES_IN_A_ROW_MAX: u32 = 2;
+
 /// What follows the n-th failure in a row; `jitter` is 0 to 1 and keeps several computers from trying in step.
-pub fn next(failure: FailureId, failures_in_a_row: u32, jitter: f64) -> Next {
+/// `passcode_asked` says that the failed run made the phone ask for its passcode.
+pub fn next(failure: FailureId, failures_in_a_row: u32, jitter: f64, passcode_asked: bool) -> Next {
+    match by_rule(failure, failures_in_a_row, jitter) {
+        // The next try would ask again. Somebody who plugs the phone in is there to answer.
+        Next::After(_) if passcode_asked && failures_in_a_row >= PASSCODES_IN_A_ROW_MAX => Next::PersonAtThePhone,
+        // A cable that keeps dropping out must not ask at every contact.
+        Next::Reconnection if passcode_asked && failures_in_a_row >= PASSCODES_IN_A_ROW_MAX => {
+            Next::After(pause(failures_in_a_row, jitter))
+        }
+        next => next,
+    }
+}
+
+fn by_rule(failure: FailureId, failures_in_a_row: u32, jitter: f64) -> Next {
     use Condition::{
         BackupDrivePresent, BackupRepaired, Charging, DeviceReconnected, DeviceSeenOnWifi, DeviceSpaceAvailable,
         DeviceUnlocked, HostAwake, NetworkUp, PairingAccepted, PasscodeEntered, SpaceAvailable, UsbmuxdUp, UserPresent,
@@ -32,7 +48,7 @@ pub fn next(failure: FailureId, failures_in_a_row: u32, jitter: f64) -> Next {
         Retry::AutomaticWhen(condition) => match condition {
             DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp | PairingAccepted => Next::Reconnection,
             UserPresent | PasscodeEntered => Next::PersonAtThePhone,
-            // Found out by trying: none of these comes to the point of asking for the passcode.
+            // Found out by trying.
             SpaceAvailable | BackupDrivePresent | BackupRepaired | HostAwake | Charging | DeviceUnlocked
             | DeviceSpaceAvailable => Next::After(pause(failures_in_a_row, jitter)),
             Condition::PasswordEntered | Condition::AppleServiceRestored => Next::Person,
@@ -52,7 +68,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_an_hour() {
         let pauses: Vec<u64> = (1..=8)
-            .map(|count| match next(FailureId::BackupStalled, count, 0.5) {
+            .map(|count| match next(FailureId::BackupStalled, count, 0.5, false) {
                 Next::After(pause) => pause.as_secs(),
                 other => panic!("{other:?}"),
             })
@@ -63,7 +79,14 @@ mod tests {
     #[test]
     fn a_passcode_is_never_asked_for_in_a_loop() {
         for count in 1..100 {
-            assert_eq!(next(FailureId::PasscodeNotEntered, count, 0.0), Next::PersonAtThePhone);
+            assert_eq!(next(FailureId::PasscodeNotEntered, count, 0.0, true), Next::PersonAtThePhone);
+        }
+        for failure in FailureId::ALL {
+            for count in 2..100 {
+                let next = next(*failure, count, 0.0, true);
+                let after_long = matches!(next, Next::After(pause) if pause >= Duration::from_secs(90));
+                assert!(matches!(next, Next::Person | Next::PersonAtThePhone) || after_long, "{failure}: {next:?}");
+            }
         }
     }
 }

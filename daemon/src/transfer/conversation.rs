@@ -26,7 +26,7 @@ use super::{
     meter::Meter,
     operations,
     request::{Message, Request},
-    upload::{Received, receive_files},
+    upload::{Received, Upload},
     writers::Writers,
 };
 use crate::host::disk;
@@ -74,6 +74,8 @@ pub struct Conversation<S> {
     pub disk_error: Option<DiskError>,
     /// Bytes that the phone reckoned to be missing.
     pub bytes_missing: Option<u64>,
+    /// The phone showed its passcode sheet.
+    pub passcode_asked: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
@@ -93,6 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             received: Received::default(),
             disk_error: None,
             bytes_missing: None,
+            passcode_asked: false,
         })
     }
 
@@ -190,6 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 changed = self.plan.passcode_sheet.changed(), if watching => {
                     watching = changed.is_ok();
                     let sheet = *self.plan.passcode_sheet.borrow_and_update();
+                    self.passcode_asked |= sheet;
                     self.meter.phase(if sheet { Phase::WaitingForPasscode } else { Phase::Scanning });
                 }
             }
@@ -202,9 +206,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         let done = match request {
             Request::Upload => {
                 self.meter.phase(Phase::Transferring);
-                let udid = self.plan.udid.as_str();
-                let (writers, received) = (&mut self.writers, &mut self.received);
-                receive_files(&mut self.frames, udid, writers, received, &mut self.meter).await?;
+                let upload = Upload {
+                    frames: &mut self.frames,
+                    udid: self.plan.udid.as_str(),
+                    writers: &self.writers,
+                    folders: &mut self.folders,
+                    received: &mut self.received,
+                    disk_error: &mut self.disk_error,
+                    meter: &mut self.meter,
+                };
+                upload.receive().await?;
                 self.writers.drain();
                 self.collect_disk_error();
                 return match &self.disk_error {

@@ -126,6 +126,7 @@ async fn apps(session: &mut Session) -> Result<(Dictionary, Vec<Value>), Failure
 
     let socket = session.service("com.apple.springboardservices").await?;
     let mut springboard = SpringBoardServicesClient::new(guard(socket, Framing::PropertyLists)?);
+    let mut icons = true;
     let (mut applications, mut installed) = (Dictionary::new(), Vec::new());
     for app in listed {
         let Some(app) = app.into_dictionary() else { continue };
@@ -135,8 +136,15 @@ async fn apps(session: &mut Session) -> Result<(Dictionary, Vec<Value>), Failure
         let mut entry = Dictionary::new();
         entry.insert("ApplicationSINF".into(), sinf.clone());
         entry.insert("iTunesMetadata".into(), metadata.clone());
-        if let Ok(icon) = within("reading an icon", springboard.get_icon_pngdata(identifier.to_owned())).await {
-            entry.insert("PlaceholderIcon".into(), Value::Data(icon));
+        if icons {
+            match within("reading an icon", springboard.get_icon_pngdata(identifier.to_owned())).await {
+                Ok(icon) => drop(entry.insert("PlaceholderIcon".into(), Value::Data(icon))),
+                // A late answer would be taken for the next app's.
+                Err(failure) => {
+                    tracing::warn!(%failure, "the icons are left out of Info.plist");
+                    icons = false;
+                }
+            }
         }
         applications.insert(identifier.to_owned(), entry.into());
     }

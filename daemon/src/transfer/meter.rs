@@ -32,10 +32,6 @@ impl Meter {
         self.progress.send_if_modified(|progress| {
             let changed = progress.phase != phase;
             progress.phase = phase;
-            if phase == Phase::Verifying {
-                progress.seconds_left = None;
-                progress.bytes_per_second = None;
-            }
             changed
         });
     }

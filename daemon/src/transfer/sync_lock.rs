@@ -19,7 +19,7 @@ use idevice::{
 use crate::phone::{
     afc::{self, Handle},
     guard::Framing,
-    link::{Session, guard, within},
+    link::{ANSWER_SECONDS_MAX, Session, guard, within},
 };
 
 const LOCK_FILE: &str = "/com.apple.itunes.lock_sync";
@@ -54,7 +54,8 @@ impl SyncLock {
         let file = within("opening the sync lock", afc::open(&mut afc, LOCK_FILE, AfcFopenMode::Rw)).await?;
         within("announcing the backup", notifications.post_notification(LOCK_REQUEST)).await?;
         for _ in 0..TRIES {
-            match afc::lock(&mut afc, file, AfcLockOp::ExclusiveLock).await {
+            let locking = tokio::time::timeout(ANSWER_SECONDS_MAX, afc::lock(&mut afc, file, AfcLockOp::ExclusiveLock));
+            match locking.await.unwrap_or(Err(IdeviceError::Timeout)) {
                 Ok(()) => {
                     within("announcing the backup", notifications.post_notification(DID_START)).await?;
                     return Ok(Self { afc, file, notifications });

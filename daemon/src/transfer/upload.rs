@@ -1,10 +1,16 @@
 //! Files from the phone: after `DLMessageUploadFiles` come names and blocks until a length of zero.
 
+use std::{
+    fs::File,
+    io::{self, Write},
+};
+
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Refused, TransferError,
+    DiskError, Refused, TransferError,
+    folders::Folders,
     frames::{BLOCK_BYTES_MAX, Frames},
     meter::Meter,
     place::{PATH_BYTES_MAX, Place},
@@ -55,28 +61,125 @@ enum Step {
     ListEnd,
 }
 
-/// Receives one batch. The caller drains the writers before it answers.
-///
-/// # Errors
-/// When the link breaks or the phone sends what is never believed.
-pub async fn receive_files<S: AsyncRead + AsyncWrite + Unpin>(
-    frames: &mut Frames<S>,
-    udid: &str,
-    writers: &mut Writers,
-    received: &mut Received,
-    meter: &mut Meter,
-) -> Result<(), TransferError> {
-    loop {
-        let Some(device_path) = name(frames, "a device path").await? else { return Ok(()) };
-        let Some(file_path) = name(frames, "a file path").await? else { return Ok(()) };
-        let place = Place::new(&file_path, udid)?;
-        if place.is_whole_backup() {
-            return Err(Refused::Path { path: file_path, why: "is the phone's folder itself" }.into());
+/// One batch of files on its way from the socket to the disk.
+pub struct Upload<'a, S> {
+    /// The socket.
+    pub frames: &'a mut Frames<S>,
+    /// The phone.
+    pub udid: &'a str,
+    /// For small files.
+    pub writers: &'a Writers,
+    /// For large files, which are written where they arrive.
+    pub folders: &'a mut Folders,
+    /// What came.
+    pub received: &'a mut Received,
+    /// The first disk error.
+    pub disk_error: &'a mut Option<DiskError>,
+    /// Where to tell how far it is.
+    pub meter: &'a mut Meter,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
+    /// Receives the batch. The caller drains the writers before it answers.
+    ///
+    /// # Errors
+    /// When the link breaks or the phone sends what is never believed.
+    pub async fn receive(mut self) -> Result<(), TransferError> {
+        loop {
+            let Some(device_path) = name(self.frames, "a device path").await? else { return Ok(()) };
+            let Some(file_path) = name(self.frames, "a file path").await? else { return Ok(()) };
+            let place = Place::new(&file_path, self.udid)?;
+            if place.is_whole_backup() {
+                return Err(Refused::Path { path: file_path, why: "is the phone's folder itself" }.into());
+            }
+            let more = self.receive_file(place, &device_path).await?;
+            self.meter.publish(self.received);
+            if !more {
+                return Ok(());
+            }
         }
-        let more = receive_file(frames, place, &device_path, writers, received, meter).await?;
-        meter.publish(received);
-        if !more {
-            return Ok(());
+    }
+
+    /// One file; false when the list ended with it.
+    async fn receive_file(&mut self, place: Place, device_path: &str) -> Result<bool, TransferError> {
+        let mut first = Bytes::new();
+        let mut step = next_step(self.frames, false).await?;
+        if let Step::Data(length) = step
+            && length <= WHOLE_BYTES_MAX
+        {
+            first = self.frames.exactly(length).await?;
+            step = next_step(self.frames, true).await?;
+        }
+        if let Step::Data(_) = step {
+            return self.receive_blocks(place, device_path, first, step).await;
+        }
+        let more = !matches!(step, Step::ListEnd);
+        if let Step::Unreadable(reason) = step {
+            unreadable(self.received, device_path, reason);
+        } else {
+            self.received.files += 1;
+            self.received.bytes += first.len() as u64;
+            self.writers.whole(place, first);
+        }
+        Ok(more)
+    }
+
+    /// The rest of a large file. After a disk error the bytes are only counted, so that the phone can be told.
+    async fn receive_blocks(
+        &mut self,
+        place: Place,
+        device_path: &str,
+        first: Bytes,
+        mut step: Step,
+    ) -> Result<bool, TransferError> {
+        // A small file of this name may still be on its way.
+        self.writers.drain();
+        let mut file = self.noting("creating", &place, |folders| folders.create(&place));
+        let mut bytes = first.len() as u64;
+        self.write(&mut file, &place, &first);
+        while let Step::Data(mut left) = step {
+            while left > 0 {
+                let block = self.frames.some(left).await?;
+                left -= block.len();
+                bytes += block.len() as u64;
+                self.write(&mut file, &place, &block);
+                self.meter.tick(self.received, bytes);
+            }
+            step = next_step(self.frames, true).await?;
+        }
+        if let Step::Unreadable(reason) = step {
+            if file.is_some() {
+                self.noting("removing", &place, |folders| folders.remove_file(&place));
+            }
+            unreadable(self.received, device_path, reason);
+            return Ok(true);
+        }
+        self.received.files += 1;
+        self.received.bytes += bytes;
+        Ok(!matches!(step, Step::ListEnd))
+    }
+
+    fn write(&mut self, file: &mut Option<File>, place: &Place, content: &[u8]) {
+        if let Some(open) = file
+            && self.noting("writing", place, |_| open.write_all(content)).is_none()
+        {
+            *file = None;
+        }
+    }
+
+    fn noting<T>(
+        &mut self,
+        operation: &'static str,
+        place: &Place,
+        act: impl FnOnce(&mut Folders) -> io::Result<T>,
+    ) -> Option<T> {
+        let path = || self.writers.base().join(place.as_str());
+        match act(self.folders) {
+            Ok(done) => Some(done),
+            Err(source) => {
+                self.disk_error.get_or_insert_with(|| DiskError { operation, path: path(), source });
+                None
+            }
         }
     }
 }
@@ -97,74 +200,6 @@ async fn name<S: AsyncRead + AsyncWrite + Unpin>(
     let raw = frames.exactly(bytes as usize).await?;
     let text = std::str::from_utf8(&raw).map_err(|_| Refused::Malformed { what: what.to_owned() })?;
     Ok(Some(text.to_owned()))
-}
-
-/// One file; false when the list ended with it.
-async fn receive_file<S: AsyncRead + AsyncWrite + Unpin>(
-    frames: &mut Frames<S>,
-    place: Place,
-    device_path: &str,
-    writers: &mut Writers,
-    received: &mut Received,
-    meter: &mut Meter,
-) -> Result<bool, TransferError> {
-    let mut first = Bytes::new();
-    let mut step = next_step(frames, false).await?;
-    if let Step::Data(length) = step
-        && length <= WHOLE_BYTES_MAX
-    {
-        first = frames.exactly(length).await?;
-        step = next_step(frames, true).await?;
-    }
-    if let Step::Data(_) = step {
-        return receive_blocks(frames, place, device_path, first, step, writers, received, meter).await;
-    }
-    let more = !matches!(step, Step::ListEnd);
-    if let Step::Unreadable(reason) = step {
-        unreadable(received, device_path, reason);
-    } else {
-        received.files += 1;
-        received.bytes += first.len() as u64;
-        writers.whole(place, first);
-    }
-    Ok(more)
-}
-
-#[expect(clippy::too_many_arguments, reason = "the cold half of receive_file, split so that small files stay simple")]
-async fn receive_blocks<S: AsyncRead + AsyncWrite + Unpin>(
-    frames: &mut Frames<S>,
-    place: Place,
-    device_path: &str,
-    first: Bytes,
-    mut step: Step,
-    writers: &mut Writers,
-    received: &mut Received,
-    meter: &mut Meter,
-) -> Result<bool, TransferError> {
-    let mut bytes = first.len() as u64;
-    writers.begin(place);
-    if !first.is_empty() {
-        writers.block(first);
-    }
-    while let Step::Data(mut left) = step {
-        while left > 0 {
-            let block = frames.some(left).await?;
-            left -= block.len();
-            bytes += block.len() as u64;
-            writers.block(block);
-            meter.tick(received, bytes);
-        }
-        step = next_step(frames, true).await?;
-    }
-    if let Step::Unreadable(reason) = step {
-        writers.abandon();
-        unreadable(received, device_path, reason);
-        return Ok(true);
-    }
-    writers.end();
-    received.files += 1;
-    received.bytes += bytes;
-    Ok(!matches!(step, Step::ListEnd))
 }
 
 async fn next_step<S: AsyncRead + AsyncWrite + Unpin>(

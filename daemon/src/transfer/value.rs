@@ -15,11 +15,15 @@ use super::Refused;
 /// More objects than the largest real message has (moves come in batches of some hundred, names in some thousand).
 const OBJECTS_MAX: u32 = 1_000_000;
 
+/// Real messages nest some five levels deep; the reader below calls itself for each.
+const DEPTH_MAX: u32 = 48;
+
 /// Longer texts and data do not occur in messages.
 const TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 thread_local! {
     static OBJECTS_LEFT: Cell<u32> = const { Cell::new(0) };
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
     static BYTES_LEFT: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -50,6 +54,7 @@ impl Value {
     pub fn parse(bytes: &[u8]) -> Result<Self, Refused> {
         OBJECTS_LEFT.set(OBJECTS_MAX);
         BYTES_LEFT.set(TOTAL_BYTES_MAX);
+        DEPTH.set(0);
         plist::from_bytes(bytes).map_err(|error| Refused::Malformed { what: format!("a message ({error})") })
     }
 
@@ -85,6 +90,26 @@ fn spend<E: Error>(bytes: usize) -> Result<(), E> {
     OBJECTS_LEFT.set(objects);
     BYTES_LEFT.set(left);
     Ok(())
+}
+
+/// One level deeper, until it is dropped.
+struct Level;
+
+impl Level {
+    fn enter<E: Error>() -> Result<Self, E> {
+        let depth = DEPTH.get() + 1;
+        if depth > DEPTH_MAX {
+            return Err(E::custom("nested too deep"));
+        }
+        DEPTH.set(depth);
+        Ok(Self)
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get().saturating_sub(1));
+    }
 }
 
 struct Bounded;
@@ -142,6 +167,7 @@ impl<'de> Visitor<'de> for Bounded {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let _level = Level::enter()?;
         spend(0)?;
         let mut list = Vec::new();
         while let Some(value) = access.next_element()? {
@@ -151,6 +177,7 @@ impl<'de> Visitor<'de> for Bounded {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let _level = Level::enter()?;
         spend(0)?;
         let mut map = Vec::new();
         while let Some((key, value)) = access.next_entry::<String, Value>()? {
@@ -187,6 +214,13 @@ mod tests {
         assert_eq!(list[1].get("a").and_then(Value::text), Some("b"));
         assert_eq!((list[2].integer(), list[3].number()), (Some(-1), Some(12.5)));
         assert_eq!(list.len(), 6);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        let mut bytes = b"<plist version=\"1.0\">".to_vec();
+        bytes.extend(b"<array>".repeat(1_000_000));
+        assert!(Value::parse(&bytes).is_err());
     }
 
     /// 40 arrays, each holding the next one twice: 2^40 objects from some 200 bytes.

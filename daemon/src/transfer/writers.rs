@@ -1,10 +1,11 @@
-//! Two threads that write what the phone sends, so that receiving never waits for a slow file system call.
+//! Two threads that write small files, so that receiving never waits for the file system to make one.
 //!
-//! A file goes to one thread from its first byte to its last, so its blocks stay in order; small files go over whole.
-//! The bytes on the way are bounded, hence so is memory.
+//! All files of a folder go to the same thread: the same path twice stays in order, and the threads do not contend for
+//! a folder. The bytes on the way are bounded, hence so is memory. Large files are not for these threads: handing
+//! their blocks over costs more than writing them where they arrive, while they are in the processor's cache.
 
 use std::{
-    fs::File,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -29,15 +30,6 @@ enum Job {
         place: Place,
         content: Bytes,
     },
-    Begin {
-        place: Place,
-    },
-    Block {
-        content: Bytes,
-    },
-    End,
-    /// The file in hand is not to be kept.
-    Abandon,
     /// Everything before this is on disk when the answer comes.
     Flush {
         done: Sender<()>,
@@ -51,8 +43,7 @@ pub struct Writers {
     queues: Vec<Sender<Job>>,
     threads: Vec<thread::JoinHandle<()>>,
     shared: Arc<Shared>,
-    /// Whose turn it is; also who has the file that is being sent.
-    turn: usize,
+    base: PathBuf,
 }
 
 #[derive(Debug, Default)]
@@ -77,54 +68,27 @@ impl Writers {
             threads.push(builder.spawn(move || worker.run(&receiver))?);
             queues.push(sender);
         }
-        Ok(Self { queues, threads, shared, turn: 0 })
+        Ok(Self { queues, threads, shared, base: base.to_owned() })
     }
 
-    fn send(&self, job: Job) {
-        let bytes = match &job {
-            Job::Whole { content, .. } | Job::Block { content } => content.len(),
-            _ => 0,
-        };
-        if bytes > 0 {
-            let in_flight = self.shared.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut in_flight = self
-                .shared
-                .less
-                .wait_while(in_flight, |waiting| *waiting > 0 && *waiting + bytes > BYTES_IN_FLIGHT_MAX)
-                .unwrap_or_else(PoisonError::into_inner);
-            *in_flight += bytes;
-        }
-        if self.queues[self.turn].send(job).is_err() {
+    /// What places are below.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Writes a file that is all here.
+    pub fn whole(&self, place: Place, content: Bytes) {
+        let bytes = content.len();
+        let in_flight = self.shared.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let too_much = |waiting: &mut usize| *waiting > 0 && *waiting + bytes > BYTES_IN_FLIGHT_MAX;
+        let waited = self.shared.less.wait_while(in_flight, too_much);
+        *waited.unwrap_or_else(PoisonError::into_inner) += bytes;
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(place.split().0);
+        let queue = &self.queues[hash as usize % THREADS];
+        if queue.send(Job::Whole { place, content }).is_err() {
             self.shared.landed(bytes);
             self.shared.fail("writing", &PathBuf::new(), io::Error::other("the disk writer ended"));
         }
-    }
-
-    /// A file that is all here.
-    pub fn whole(&mut self, place: Place, content: Bytes) {
-        self.turn = (self.turn + 1) % self.queues.len();
-        self.send(Job::Whole { place, content });
-    }
-
-    /// A file that comes in blocks.
-    pub fn begin(&mut self, place: Place) {
-        self.turn = (self.turn + 1) % self.queues.len();
-        self.send(Job::Begin { place });
-    }
-
-    /// The next part of it.
-    pub fn block(&self, content: Bytes) {
-        self.send(Job::Block { content });
-    }
-
-    /// Its end.
-    pub fn end(&self) {
-        self.send(Job::End);
-    }
-
-    /// The phone could not read it to its end: what came is removed.
-    pub fn abandon(&self) {
-        self.send(Job::Abandon);
     }
 
     /// Waits until all of it is in the file system (not yet synced).
@@ -188,44 +152,19 @@ struct Worker {
 
 impl Worker {
     fn run(&mut self, jobs: &Receiver<Job>) {
-        let mut current: Option<(Place, File)> = None;
         for job in jobs {
             match job {
                 Job::Whole { place, content } => {
                     let written = self.folders.create(&place).and_then(|mut file| file.write_all(&content));
-                    self.note("writing", &place, written);
-                    self.shared.landed(content.len());
-                }
-                Job::Begin { place } => match self.folders.create(&place) {
-                    Ok(file) => current = Some((place, file)),
-                    Err(error) => self.note("creating", &place, Err(error)),
-                },
-                Job::Block { content } => {
-                    if let Some((place, file)) = &mut current
-                        && let Err(error) = file.write_all(&content)
-                    {
+                    if let Err(error) = written {
                         self.shared.fail("writing", &self.base.join(place.as_str()), error);
-                        current = None;
                     }
                     self.shared.landed(content.len());
-                }
-                Job::End => current = None,
-                Job::Abandon => {
-                    if let Some((place, _)) = current.take() {
-                        let removed = self.folders.remove_file(&place).map(|_| ());
-                        self.note("removing", &place, removed);
-                    }
                 }
                 Job::Forget => self.folders.forget(),
                 // Who asked may have gone; then nobody waits.
                 Job::Flush { done } => drop(done.send(())),
             }
-        }
-    }
-
-    fn note(&self, operation: &'static str, place: &Place, outcome: io::Result<()>) {
-        if let Err(error) = outcome {
-            self.shared.fail(operation, &self.base.join(place.as_str()), error);
         }
     }
 }

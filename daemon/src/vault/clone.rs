@@ -10,6 +10,8 @@ use std::{
     thread,
 };
 
+use crate::host::disk;
+
 /// Folders are cloned by this many threads.
 const THREADS: usize = 4;
 
@@ -23,7 +25,7 @@ pub fn clone_tree(from: &Path, to: &Path) -> io::Result<u64> {
     let mut index = 0;
     // Find and make all folders first; they are few.
     while let Some((source, target)) = folders.get(index).cloned() {
-        make_folder(&target)?;
+        disk::make_private(&target)?;
         for entry in fs::read_dir(&source)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
@@ -54,15 +56,6 @@ pub fn clone_tree(from: &Path, to: &Path) -> io::Result<u64> {
         Some(error) => Err(error),
         None => Ok(files.into_inner() as u64),
     }
-}
-
-/// Backups are private to their owner.
-fn make_folder(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 #[cfg(unix)]

@@ -57,6 +57,13 @@ pub fn for_each_file(tree: &Path, mut visit: impl FnMut(ManifestFile<'_>)) -> Re
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(immutable_uri(&path), flags).map_err(database)?;
+    let kind: String = connection
+        .query_row("SELECT type FROM sqlite_master WHERE name = 'Files'", [], |row| row.get(0))
+        .map_err(database)?;
+    if kind != "table" {
+        // A view could produce rows for ever.
+        return Err(row_error("Files", "is no table"));
+    }
     let mut statement =
         connection.prepare("SELECT fileID, domain, relativePath, file FROM Files WHERE flags = 1").map_err(database)?;
     let mut rows = statement.query([]).map_err(database)?;
@@ -93,6 +100,9 @@ fn archived_size(archive: &[u8]) -> Option<u64> {
     let (keys, values) = list.dictionary(list.top)?;
     let objects = list.lookup(keys, values, b"$objects")?;
     let (count, start) = list.counted(objects, 0xA)?;
+    if count.checked_mul(list.reference_size)? > archive.len() {
+        return None;
+    }
     (0..count).find_map(|index| {
         let object = list.reference(start, index)?;
         let (keys, values) = list.dictionary(object)?;
@@ -219,6 +229,15 @@ mod tests {
         for size in [0, 1, 255, 256, 65_536, 5_000_000_000, i64::MAX as u64] {
             assert_eq!(archived_size(&archive(size)), Some(size));
         }
+    }
+
+    /// An array that claims 2^64 entries is not walked.
+    #[test]
+    fn a_lying_count_costs_nothing() {
+        let mut bad = archive(1);
+        let array = bad.iter().rposition(|byte| *byte == 0xA4).unwrap();
+        bad.splice(array..=array, [0xAF, 0x13, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]);
+        let _answer: Option<u64> = archived_size(&bad);
     }
 
     /// Every one-byte change and every truncation: any answer, but no panic.

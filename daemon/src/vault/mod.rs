@@ -11,5 +11,6 @@ pub mod journal;
 pub mod layout;
 pub mod manifest;
 pub mod receipt;
+pub mod roots;
 pub mod transaction;
 pub mod verify;

@@ -40,6 +40,7 @@ fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error)
 #[derive(Debug)]
 pub struct Transaction {
     layout: Layout,
+    has_base: bool,
     _lock: LockFile,
 }
 
@@ -51,25 +52,28 @@ impl Transaction {
     ///
     /// # Errors
     /// When another Backstay has the lock, or of the file system.
-    pub fn begin(layout: Layout) -> Result<Self, VaultError> {
+    pub fn begin(layout: Layout, keep_last: u32) -> Result<Self, VaultError> {
         let own = layout.own();
-        make_private(&own).map_err(failed("creating", &own))?;
+        disk::make_private(&own).map_err(failed("creating", &own))?;
         let lock = match LockFile::take(&layout.lock()) {
             Ok(lock) => lock,
             Err(LockError::Held { holder }) => return Err(VaultError::Busy { holder }),
             Err(LockError::Io(error)) => return Err(failed("locking", &layout.lock())(error)),
         };
         recover(&layout)?;
+        // Before the room is needed, too: a full disk must not keep old snapshots that nobody wants.
+        history::prune(&layout, keep_last);
         let (latest, tree) = (layout.latest(), layout.next_tree());
-        if latest.join("Manifest.db").exists() || latest.join("Status.plist").exists() {
+        let has_base = latest.join("Manifest.db").exists() || latest.join("Status.plist").exists();
+        if has_base {
             discard(&layout)?;
-            make_private(&layout.next()).map_err(failed("creating", &layout.next()))?;
+            disk::make_private(&layout.next()).map_err(failed("creating", &layout.next()))?;
             let files = clone::clone_tree(&latest, &tree).map_err(failed("cloning", &latest))?;
             tracing::debug!(files, "cloned the latest backup");
         } else {
-            make_private(&tree).map_err(failed("creating", &tree))?;
+            disk::make_private(&tree).map_err(failed("creating", &tree))?;
         }
-        Ok(Self { layout, _lock: lock })
+        Ok(Self { layout, has_base, _lock: lock })
     }
 
     /// The places of this phone.
@@ -78,8 +82,8 @@ impl Transaction {
     }
 
     /// True when there is a backup that this one builds on.
-    pub fn has_base(&self) -> bool {
-        self.layout.latest().exists()
+    pub const fn has_base(&self) -> bool {
+        self.has_base
     }
 
     /// Syncs the tree, writes the receipt and swaps. The caller has verified the tree; this is where it becomes the
@@ -87,14 +91,21 @@ impl Transaction {
     ///
     /// # Errors
     /// Of the file system. Before the receipt is written nothing has changed; after it, [`recover`] finishes.
-    pub fn commit(&self, receipt: &Receipt, keep_last: u32) -> Result<(), VaultError> {
+    pub fn commit(&self, receipt: &Receipt) -> Result<(), VaultError> {
         let tree = self.layout.next_tree();
         disk::sync_tree(&tree).map_err(failed("syncing", &tree))?;
         let path = self.layout.next_receipt();
         receipt::write(&path, receipt).map_err(failed("writing", &path))?;
-        recover(&self.layout)?;
-        history::prune(&self.layout, keep_last);
+        if !recover(&self.layout)? {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "the tree is not the one that was sealed");
+            return Err(failed("committing", &tree)(source));
+        }
         Ok(())
+    }
+
+    /// Removes snapshots beyond `keep_last`. May take a while, so it comes after the good news.
+    pub fn prune(&self, keep_last: u32) {
+        history::prune(&self.layout, keep_last);
     }
 
     /// Throws away what the phone has sent, when it is known to be of no use to a next try.
@@ -114,15 +125,6 @@ fn discard(layout: &Layout) -> Result<(), VaultError> {
     }
 }
 
-/// Only the owner may read backups.
-fn make_private(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
 /// At start: what an earlier run left is finished, unless somebody else is at work on it.
 ///
 /// # Errors
@@ -132,32 +134,33 @@ pub fn recover_if_idle(layout: &Layout) -> Result<(), VaultError> {
         return Ok(());
     }
     match LockFile::take(&layout.lock()) {
-        Ok(_lock) => recover(layout),
+        Ok(_lock) => recover(layout).map(|_| ()),
         Err(LockError::Held { .. }) => Ok(()),
         Err(LockError::Io(error)) => Err(failed("locking", &layout.lock())(error)),
     }
 }
 
-/// Finishes a commit that was interrupted at any point after its receipt. Without a receipt there is nothing to do.
+/// Finishes a commit that was interrupted at any point after its receipt; true when there was one to finish.
 ///
 /// # Errors
 /// Of the file system.
-pub fn recover(layout: &Layout) -> Result<(), VaultError> {
+pub fn recover(layout: &Layout) -> Result<bool, VaultError> {
     let path = layout.next_receipt();
-    let Some(receipt) = receipt::read(&path).map_err(failed("reading", &path))? else { return Ok(()) };
+    let Some(receipt) = receipt::read(&path).map_err(failed("reading", &path))? else { return Ok(false) };
     let identity = |tree: &Path| receipt::tree_identity(tree).map_err(failed("reading", tree));
     let (latest, next) = (layout.latest(), layout.next_tree());
     if identity(&latest)?.as_deref() != Some(&receipt.tree) {
         if identity(&next)?.as_deref() != Some(&receipt.tree) {
             tracing::error!(path = %path.display(), "a receipt fits neither tree; it is forgotten");
-            return fs::remove_file(&path).map_err(failed("removing", &path));
+            fs::remove_file(&path).map_err(failed("removing", &path))?;
+            return Ok(false);
         }
         swap(&next, &latest).map_err(failed("swapping", &latest))?;
         disk::sync_folder(layout.root()).map_err(failed("syncing", layout.root()))?;
     }
     file_away(layout, &receipt)?;
     tracing::info!(udid = %layout.udid(), files = receipt.files, "the new backup is in place");
-    Ok(())
+    Ok(true)
 }
 
 /// Puts the new tree in the place of the old one.
@@ -182,12 +185,12 @@ fn file_away(layout: &Layout, receipt: &Receipt) -> Result<(), VaultError> {
     let old = [layout.next_tree(), layout.next().join("old")].into_iter().find(|tree| tree.exists());
     if let Some(old) = old {
         let kept = history::place_for_old(layout, &old, receipt).map_err(failed("reading", &old))?;
-        make_private(&kept).map_err(failed("creating", &kept))?;
+        disk::make_private(&kept).map_err(failed("creating", &kept))?;
         let target = kept.join(layout.udid().as_str());
         fs::rename(&old, &target).map_err(failed("moving", &old))?;
     }
     let receipts = layout.receipts();
-    make_private(&receipts).map_err(failed("creating", &receipts))?;
+    disk::make_private(&receipts).map_err(failed("creating", &receipts))?;
     let target = receipts.join(format!("{}.json", receipt.stamp()));
     fs::rename(layout.next_receipt(), &target).map_err(failed("moving", &target))?;
     disk::sync_folder(&receipts).map_err(failed("syncing", &receipts))
@@ -241,7 +244,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let layout = layout(folder.path());
             make_tree(&layout.latest(), "old");
-            let transaction = Transaction::begin(layout.clone()).unwrap();
+            let transaction = Transaction::begin(layout.clone(), 9).unwrap();
             fs::remove_file(layout.next_tree().join("Info.plist")).unwrap();
             fs::write(layout.next_tree().join("Info.plist"), "Info.plist new").unwrap();
             let receipt = receipt_for(&layout.next_tree());
@@ -273,7 +276,7 @@ mod tests {
                 assert_eq!(snapshots.len(), 1, "{stop}");
                 assert_eq!(content(&snapshots[0].join(layout.udid().as_str())), "Info.plist old", "{stop}");
             }
-            Transaction::begin(layout.clone()).unwrap();
+            Transaction::begin(layout.clone(), 9).unwrap();
         }
     }
 
@@ -281,9 +284,9 @@ mod tests {
     fn p4_a_tree_that_was_replaced_has_no_receipt() {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
-        let transaction = Transaction::begin(layout.clone()).unwrap();
+        let transaction = Transaction::begin(layout.clone(), 9).unwrap();
         make_tree(&layout.next_tree(), "ours");
-        transaction.commit(&receipt_for(&layout.next_tree()), 7).unwrap();
+        transaction.commit(&receipt_for(&layout.next_tree())).unwrap();
         assert!(receipt::latest(&layout).unwrap().is_some());
         fs::remove_dir_all(layout.latest()).unwrap();
         assert!(receipt::latest(&layout).unwrap().is_none());
@@ -297,12 +300,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
         for (hour, mark) in [(10, "a"), (12, "b"), (11, "c"), (11, "d"), (9, "e"), (13, "f")] {
-            let transaction = Transaction::begin(layout.clone()).unwrap();
+            let transaction = Transaction::begin(layout.clone(), 9).unwrap();
             fs::remove_dir_all(layout.next_tree()).unwrap();
             make_tree(&layout.next_tree(), mark);
             let verified_at = format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap();
             let receipt = Receipt { verified_at, ..receipt_for(&layout.next_tree()) };
-            transaction.commit(&receipt, 9).unwrap();
+            transaction.commit(&receipt).unwrap();
             assert_eq!(content(&layout.latest()), format!("Info.plist {mark}"));
         }
         let kept = history::snapshots(&layout).unwrap();
@@ -314,7 +317,7 @@ mod tests {
     #[test]
     fn only_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let _first = Transaction::begin(layout(folder.path())).unwrap();
-        assert!(matches!(Transaction::begin(layout(folder.path())), Err(VaultError::Busy { .. })));
+        let _first = Transaction::begin(layout(folder.path()), 9).unwrap();
+        assert!(matches!(Transaction::begin(layout(folder.path()), 9), Err(VaultError::Busy { .. })));
     }
 }

@@ -66,6 +66,9 @@ pub enum VerifyError {
     /// The manifest can't be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// No phone is empty, so this is no picture of one.
+    #[error("the manifest lists no file at all")]
+    Empty,
     /// Files are missing or have the wrong size.
     #[error("{count} files are missing or damaged, the first: {} {}", first[0].path.display(), first[0].what)]
     Damaged {
@@ -107,11 +110,14 @@ pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
     let mut by_folder: HashMap<String, Vec<Expected>> = HashMap::new();
     manifest::for_each_file(tree, |file| {
         verified.files += 1;
-        verified.bytes += file.size;
+        verified.bytes = verified.bytes.saturating_add(file.size);
         if let Ok(file_id) = file.file_id.as_bytes().try_into() {
             by_folder.entry(file.file_id[..2].to_owned()).or_default().push(Expected { file_id, size: file.size });
         }
     })?;
+    if verified.files == 0 {
+        return Err(VerifyError::Empty);
+    }
     match check_files(tree, &by_folder.into_iter().collect::<Vec<_>>()) {
         Ok(()) => Ok(verified),
         Err(VerifyError::Damaged { count, mut first }) => {

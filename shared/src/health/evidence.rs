@@ -57,7 +57,9 @@ impl Failure {
     /// Adds the text that came with the failure.
     #[must_use]
     pub fn text(mut self, text: impl fmt::Display) -> Self {
-        self.evidence.text = Some(text.to_string());
+        // Much of it comes from a phone and goes to a terminal.
+        let plain = |character: char| if character.is_control() { ' ' } else { character };
+        self.evidence.text = Some(text.to_string().chars().map(plain).collect());
         self
     }
 

@@ -90,6 +90,7 @@ failure_ids! {
     WifiNeedsUnlock = "wifi-needs-unlock",
     WifiWeak = "wifi-weak",
     HostOffline = "host-offline",
+    BackupEncryptionUnsupported = "backup-encryption-unsupported",
     EncryptionRequired = "encryption-required",
     BackupPasswordWrong = "backup-password-wrong",
     BackupPasswordForgotten = "backup-password-forgotten",

@@ -1,0 +1,54 @@
+//! The folders that have held backups, remembered on this computer and not in them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::host::disk;
+
+/// A larger file is not ours.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The list, a JSON file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRoots {
+    file: PathBuf,
+}
+
+impl KnownRoots {
+    /// Kept in this folder.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { file: folder.join("backup-folders.json") }
+    }
+
+    /// What can't be read counts as not remembered: then a folder is taken as new, as on the first day.
+    fn read(&self) -> Vec<PathBuf> {
+        match fs::metadata(&self.file) {
+            Ok(facts) if facts.len() <= FILE_BYTES_MAX => {}
+            _ => return Vec::new(),
+        }
+        fs::read(&self.file).ok().and_then(|content| serde_json::from_slice(&content).ok()).unwrap_or_default()
+    }
+
+    /// True when this folder has held backups.
+    pub fn contains(&self, root: &Path) -> bool {
+        self.read().iter().any(|known| known == root)
+    }
+
+    /// From now on it has.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn remember(&self, root: &Path) -> io::Result<()> {
+        let mut known = self.read();
+        if known.iter().any(|known| known == root) {
+            return Ok(());
+        }
+        known.push(root.to_owned());
+        if let Some(folder) = self.file.parent() {
+            disk::make_private(folder)?;
+        }
+        disk::write_durably(&self.file, &serde_json::to_vec(&known)?)
+    }
+}
