@@ -22,8 +22,8 @@ use crate::{
         server::{self, Server},
     },
     phone::{
-        actor::{Phones, Surroundings},
         link::Muxer,
+        phones::{Phones, Surroundings},
     },
     presence::{
         roster::Roster,

@@ -22,7 +22,7 @@ use super::{
     board::{Board, Shown},
     names,
 };
-use crate::phone::actor::Phones;
+use crate::phone::phones::Phones;
 
 /// Longer requests are none.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;

@@ -1,14 +1,8 @@
 //! One actor owns one phone: it takes in what happens, asks [`step`] what follows, and does it.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use backstay_shared::{
-    config::Config,
     health::{Failure, FailureId},
     ids::{RunId, Udid},
     overview::{Activity, EndedRun, Phase, PhoneOverview, Problem, Progress},
@@ -16,131 +10,30 @@ use backstay_shared::{
 };
 use chrono::{DateTime, Local, Utc};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     facts::{self, Introduction},
     link::{Attached, Muxer},
     pairing,
+    phones::{Message, Surroundings},
     run::{self, Ended, Job, new_run_id},
     state::{Doing, Effect, Facts, Input, PhoneState},
     step::step,
 };
 use crate::{
-    ipc::board::Board,
     schedule::{
         due::{Rule, next_due},
         retry,
     },
-    vault::{journal, layout::Layout, receipt, receipt::Receipt, roots::KnownRoots, transaction},
+    vault::{journal, layout::Layout, receipt, receipt::Receipt, transaction},
 };
-
-/// Messages that wait for an actor; more than this means it hangs.
-const QUEUE_LENGTH: usize = 64;
 
 /// The wall clock is looked at this often while a phone is here, since it may be set or the computer may sleep.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
-
-/// What all actors share.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    /// The way to the phones.
-    pub muxer: Muxer,
-    /// The settings.
-    pub config: Arc<Config>,
-    /// Where backups go.
-    pub root: PathBuf,
-    /// Folders that held backups before.
-    pub known_roots: KnownRoots,
-    /// Where their state is shown.
-    pub board: Board,
-    /// One backup at a time: they share a disk.
-    pub turn: Arc<Semaphore>,
-    /// Ends everything.
-    pub shutdown: CancellationToken,
-    /// Lets the end wait for everything.
-    pub tasks: TaskTracker,
-}
-
-#[derive(Debug)]
-enum Message {
-    Presence(Option<Attached>),
-    BackUp { full: bool, reply: oneshot::Sender<Result<RunId, Refusal>> },
-    Cancel { reply: oneshot::Sender<Result<(), Refusal>> },
-    Introduced(Introduction),
-    Trust(Result<(), Failure>),
-}
-
-/// The actors, by phone. Clones are the same.
-#[derive(Debug, Clone)]
-pub struct Phones {
-    surroundings: Surroundings,
-    actors: Arc<Mutex<BTreeMap<Udid, mpsc::Sender<Message>>>>,
-}
-
-impl Phones {
-    /// None yet.
-    pub fn new(surroundings: Surroundings) -> Self {
-        Self { surroundings, actors: Arc::default() }
-    }
-
-    /// The actor of this phone; started when it is the first one heard of it.
-    fn actor(&self, udid: &Udid) -> mpsc::Sender<Message> {
-        let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = || {
-            let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
-            let actor = Actor::new(udid.clone(), self.surroundings.clone(), sender.clone());
-            self.surroundings.tasks.spawn(actor.run(receiver));
-            sender
-        };
-        actors.entry(udid.clone()).or_insert_with(start).clone()
-    }
-
-    /// A phone that has backups here, though it may be away.
-    pub fn remember(&self, udid: &Udid) {
-        self.actor(udid);
-    }
-
-    /// A phone came, changed its link, or went.
-    pub async fn presence(&self, udid: &Udid, attached: Option<Attached>) {
-        if self.actor(udid).send(Message::Presence(attached)).await.is_err() {
-            tracing::error!(%udid, "a phone's actor ended");
-        }
-    }
-
-    /// A person wants a backup now.
-    ///
-    /// # Errors
-    /// When the phone is not connected.
-    pub async fn back_up(&self, udid: &Udid, full: bool) -> Result<RunId, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(udid, Message::BackUp { full, reply }, answer).await
-    }
-
-    /// A person wants the running backup to end.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub async fn cancel(&self, udid: &Udid) -> Result<(), Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(udid, Message::Cancel { reply }, answer).await
-    }
-
-    async fn ask<T>(
-        &self,
-        udid: &Udid,
-        message: Message,
-        answer: oneshot::Receiver<Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
-        // An actor ends only with the daemon.
-        let gone = || Refusal::Failure(Failure::from(FailureId::UnknownError).text("the daemon is ending"));
-        self.actor(udid).send(message).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
-}
 
 struct Active {
     run: RunId,
@@ -150,7 +43,8 @@ struct Active {
     turn_came: watch::Receiver<bool>,
 }
 
-struct Actor {
+/// Everything about one phone. Only its own task touches it.
+pub(super) struct Actor {
     udid: Udid,
     around: Surroundings,
     own: mpsc::Sender<Message>,
@@ -167,7 +61,7 @@ struct Actor {
 }
 
 impl Actor {
-    fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
+    pub(super) fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
         let layout = Layout::new(&around.root, &udid);
         if let Err(error) = transaction::recover_if_idle(&layout) {
             tracing::warn!(%udid, %error, "what an earlier run left could not be tidied up");
@@ -202,7 +96,7 @@ impl Actor {
         }
     }
 
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+    pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         self.publish();
         loop {
             let wake = self.next_wake();

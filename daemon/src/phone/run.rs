@@ -1,11 +1,6 @@
 //! One backup from the first connection to the committed receipt.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, thread};
 
 use backstay_shared::{
     health::{Failure, FailureId},
@@ -13,14 +8,13 @@ use backstay_shared::{
     overview::{EndedRun, Phase, Problem, Progress},
 };
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
-use idevice::usbmuxd::UsbmuxdListenEvent;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     facts::Facts,
     link::{Attached, Muxer, Session},
+    loss::{Presence, presence_after_loss},
 };
 use crate::{
     health::diagnose::{self, Seen},
@@ -36,16 +30,13 @@ use crate::{
     },
     vault::{
         journal,
-        layout::{Layout, OWN_FOLDER},
+        layout::Layout,
         receipt::{self, Receipt},
         roots::KnownRoots,
         transaction::Transaction,
         verify::{self, VerifyError},
     },
 };
-
-/// After a connection broke, usbmuxd says within this time whether the phone went too.
-const DETACH_NOTICE_MAX: Duration = Duration::from_secs(1);
 
 /// A number that no other run has, also after a restart: milliseconds since 1970.
 pub fn new_run_id() -> RunId {
@@ -188,7 +179,7 @@ impl Run {
     }
 
     async fn back_up(&mut self) -> Result<Receipt, Failure> {
-        prepare_root(&self.job.root, &self.job.known_roots)?;
+        self.job.known_roots.prepare(&self.job.root)?;
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
         let begun = Transaction::begin(layout, self.job.keep_last);
         let transaction = begun.map_err(|error| diagnose::vault(&error))?;
@@ -296,7 +287,10 @@ impl Run {
         let outcome = conversation.back_up().await;
         self.passcode_asked = conversation.passcode_asked;
         self.received = std::mem::take(&mut conversation.received);
-        let Err(error) = outcome else { return Ok(()) };
+        let Err(error) = outcome else {
+            // A phone that takes no notice of a write that failed has not made a backup.
+            return conversation.disk_error.as_ref().map_or(Ok(()), |error| Err(diagnose::disk(error)));
+        };
         tracing::warn!(%error, "the transfer ended without success");
         let seen = Seen {
             received: &self.received,
@@ -324,45 +318,11 @@ impl Run {
     }
 }
 
-enum Presence {
-    StillHere,
-    Gone(FailureId),
-}
-
-/// What usbmuxd knows of a phone whose connection has just broken.
-async fn presence_after_loss(muxer: &Muxer, attached: &Attached) -> Presence {
-    let gone = if attached.usb { FailureId::UsbDisconnected } else { FailureId::WifiLost };
-    let mut connection = match muxer.connect().await {
-        Ok(connection) => connection,
-        Err(failure) => return Presence::Gone(failure.id),
-    };
-    match muxer.devices().await {
-        Ok(devices) if devices.contains(attached) => {}
-        Ok(_) => return Presence::Gone(gone),
-        Err(failure) => return Presence::Gone(failure.id),
-    }
-    let detached = async {
-        let Ok(mut events) = connection.listen().await else { return true };
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(UsbmuxdListenEvent::Disconnected(id)) if id == attached.device_id => return true,
-                Ok(_) => {}
-                Err(_) => return true,
-            }
-        }
-        true
-    };
-    match tokio::time::timeout(DETACH_NOTICE_MAX, detached).await {
-        Ok(true) => Presence::Gone(gone),
-        _ => Presence::StillHere,
-    }
-}
-
 /// Failures after which the phone can go on with what has come.
 const fn worth_keeping(id: FailureId) -> bool {
     use FailureId::{
-        BackupStalled, CancelledByUser, DeviceAgentDied, DeviceLocked, HostAsleep, HostDiskFull, PasscodeNotEntered,
-        SessionLost, UsbDisconnected, UsbmuxdNotRunning, WifiLost,
+        BackupStalled, CancelledByUser, DeviceAgentDied, DeviceLocked, HostAsleep, PasscodeNotEntered, SessionLost,
+        UsbDisconnected, UsbmuxdNotRunning, WifiLost,
     };
     matches!(
         id,
@@ -374,32 +334,7 @@ const fn worth_keeping(id: FailureId) -> bool {
             | DeviceLocked
             | PasscodeNotEntered
             | HostAsleep
-            | HostDiskFull
             | BackupStalled
             | CancelledByUser
     )
-}
-
-/// Backstay's own folder marks a root. One that was used before and has lost its mark is a drive that is not there, and
-/// its empty mount point is never written to.
-fn prepare_root(root: &Path, known_roots: &KnownRoots) -> Result<(), Failure> {
-    let failed = |operation, path: &Path| {
-        let path = path.to_owned();
-        move |source| diagnose::disk(&DiskError { operation, path, source })
-    };
-    let own = root.join(OWN_FOLDER);
-    if !own.exists() {
-        if known_roots.contains(root) {
-            return Err(Failure::from(FailureId::BackupDriveMissing).path(root).text("it held backups before"));
-        }
-        match fs::create_dir(root) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => created.map_err(failed("creating", root))?,
-        }
-        disk::make_private(&own).map_err(failed("creating", &own))?;
-    }
-    if let Err(error) = known_roots.remember(root) {
-        tracing::warn!(%error, "the backup folder can't be remembered; a missing drive would not be noticed");
-    }
-    Ok(())
 }

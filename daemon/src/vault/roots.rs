@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::host::disk;
+use backstay_shared::health::{Failure, FailureId};
+
+use super::layout::OWN_FOLDER;
+use crate::{health::diagnose, host::disk, transfer::DiskError};
 
 /// A larger file is not ours.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -50,5 +53,32 @@ impl KnownRoots {
             disk::make_private(folder)?;
         }
         disk::write_durably(&self.file, &serde_json::to_vec(&known)?)
+    }
+
+    /// Backstay's own folder marks a root. One that was used before and has lost its mark is a drive that is not there, and
+    /// its empty mount point is never written to.
+    ///
+    /// # Errors
+    /// `backup-drive-missing`, or of the file system.
+    pub fn prepare(&self, root: &Path) -> Result<(), Failure> {
+        let failed = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| diagnose::disk(&DiskError { operation, path, source })
+        };
+        let own = root.join(OWN_FOLDER);
+        if !own.exists() {
+            if self.contains(root) {
+                return Err(Failure::from(FailureId::BackupDriveMissing).path(root).text("it held backups before"));
+            }
+            match fs::create_dir(root) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => created.map_err(failed("creating", root))?,
+            }
+            disk::make_private(&own).map_err(failed("creating", &own))?;
+        }
+        if let Err(error) = self.remember(root) {
+            tracing::warn!(%error, "the backup folder can't be remembered; a missing drive would not be noticed");
+        }
+        Ok(())
     }
 }
