@@ -3,7 +3,9 @@
 use std::{
     env,
     ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use super::Result;
@@ -41,6 +43,12 @@ impl Programs {
             .ok_or("there is no idevicebackup2; run: apt-get install libimobiledevice-utils")?;
         Ok(Self { this, backstay, idevicebackup2 })
     }
+
+    /// When each was built; a build in the midst of the runs makes figures of two programs.
+    pub fn built(&self) -> io::Result<[SystemTime; 3]> {
+        let modified = |program: &PathBuf| fs::metadata(program)?.modified();
+        Ok([modified(&self.this)?, modified(&self.backstay)?, modified(&self.idevicebackup2)?])
+    }
 }
 
 impl Client {
@@ -77,13 +85,18 @@ impl Client {
     }
 }
 
-/// Nothing of the person's own: home and settings are empty folders below `scratch`.
+/// The home of every client.
+pub fn home(scratch: &Path) -> PathBuf {
+    scratch.join("home")
+}
+
+/// Nothing of the person's own: home and settings are folders below `scratch`.
 pub fn environment(scratch: &Path, usbmuxd: &str) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> =
         vec![("USBMUXD_SOCKET_ADDRESS".into(), usbmuxd.into()), ("LANG".into(), "C.UTF-8".into())];
     let homes = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"];
     for name in homes.into_iter().chain(["TMPDIR"]) {
-        environment.push((name.into(), scratch.join("home").join(name.to_lowercase()).into()));
+        environment.push((name.into(), home(scratch).join(name.to_lowercase()).into()));
     }
     environment.extend(env::var_os("PATH").map(|path| ("PATH".into(), path)));
     environment

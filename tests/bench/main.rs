@@ -116,8 +116,12 @@ fn compare(options: &Options) -> Result<()> {
         patience: Duration::from_secs(options.patience),
     };
     let header = report::Header::new(&plan.programs, parent)?;
+    let (programs, built) = (plan.programs.clone(), plan.programs.built()?);
     let only = options.only;
     let results = until_interrupted(move || series::all(&plan, big, small, only))?;
+    if programs.built()? != built {
+        return Err("a program was built anew while it was measured".into());
+    }
     let text = if options.markdown { report::markdown(&header, &results) } else { report::text(&header, &results) };
     print!("{text}");
     Ok(())

@@ -92,7 +92,6 @@ impl<'a> Stage<'a> {
     fn open(plan: &'a Plan, files: Files) -> Result<Self> {
         let phone = PhoneProcess::start(&plan.programs.this, &plan.scratch, files)?;
         let environment = client::environment(&plan.scratch, &phone.address());
-        fs::create_dir_all(plan.scratch.join("home"))?;
         let spec = files.phone();
         Ok(Self { plan, files, phone, udid: spec.udid, data: DataSet::generate(&spec.data), environment })
     }
@@ -173,15 +172,16 @@ impl<'a> Stage<'a> {
     }
 
     fn remove(&self, client: Client) -> io::Result<()> {
-        match fs::remove_dir_all(self.folder(client)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove(&self.folder(client))
     }
 
+    /// A folder and a home that were never used: Backstay remembers where backups were, and refuses a folder that was
+    /// emptied behind its back.
     fn run_full(&self, client: Client) -> Result<Sample> {
-        self.remove(client)?;
-        fs::create_dir_all(self.folder(client))?;
+        for folder in [self.folder(client), client::home(&self.plan.scratch)] {
+            remove(&folder)?;
+            fs::create_dir_all(folder)?;
+        }
         self.run(client, true)
     }
 
@@ -221,6 +221,13 @@ impl<'a> Stage<'a> {
             return Err(format!("{}: the last backup was no incremental one", client.name()).into());
         }
         Ok(())
+    }
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -85,7 +85,7 @@ fn failures_name_their_first_step() {
     let full = |activity| failed("Anna", 2, FailureId::HostDiskFull, activity);
     let later = Activity::RetryAt { at: time("2025-03-10T09:30:00Z") };
     let overdue = Activity::RetryAt { at: time("2025-03-10T08:59:00Z") };
-    let step = "    Let the app remove old snapshots it no longer needs.";
+    let step = &format!("    {}", FailureId::HostDiskFull.entry().steps[0]);
     let title = "[\u{26a0} Not enough space on this computer]";
     for (phone, icon, status, command) in [
         (full(Activity::Blocked), IconKind::Failed, "needs your help (last backup today 02:14)", "[Try again]"),

@@ -2,7 +2,6 @@
 
 mod faults;
 mod memory_host;
-mod speed;
 
 use idevice::{
     Idevice, IdeviceError, IdeviceService,
