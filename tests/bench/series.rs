@@ -164,6 +164,7 @@ impl<'a> Stage<'a> {
                 return Ok(sample);
             }
             tries += 1;
+            eprintln!("other programs disturbed a run; it is repeated");
         }
     }
 

@@ -73,9 +73,11 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
                 drop(display.show(&now));
             }
             signal = tokio::signal::ctrl_c() => {
-                if signal.is_ok() {
-                    cancel.cancel();
+                if signal.is_ok() && cancel.is_cancelled() {
+                    // Asked twice: a disk that hangs keeps the run from ending. The next start tidies up.
+                    std::process::exit(130);
                 }
+                cancel.cancel();
             }
         }
     };

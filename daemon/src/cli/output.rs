@@ -68,20 +68,23 @@ pub fn report(error: &CliError, as_json: bool) -> ExitCode {
             }
             ExitCode::from(1)
         }
-        CliError::Usage(text) => {
-            drop(writeln!(io::stderr(), "backstay: {text}"));
-            ExitCode::from(2)
-        }
+        CliError::Usage(text) => refused(text, 2, as_json),
         CliError::Daemon(error @ (ClientError::NotRunning(_) | ClientError::Lost(_))) => {
-            drop(writeln!(io::stderr(), "backstay: {error}. Start it with: backstay daemon"));
-            ExitCode::from(3)
+            refused(&format!("{error}. Start it with: backstay daemon"), 3, as_json)
         }
-        CliError::Daemon(error) => {
-            drop(writeln!(io::stderr(), "backstay: {error}"));
-            ExitCode::from(3)
-        }
+        CliError::Daemon(error) => refused(&error.to_string(), 3, as_json),
         CliError::OutputClosed => ExitCode::SUCCESS,
     }
+}
+
+/// No failure of a backup: it was not begun.
+fn refused(message: &str, code: u8, as_json: bool) -> ExitCode {
+    if as_json {
+        drop(json_line(&json!({ "event": "refused", "message": message })));
+    } else {
+        drop(writeln!(io::stderr(), "backstay: {message}"));
+    }
+    ExitCode::from(code)
 }
 
 /// A failure of the catalogue, as it ended a run.
