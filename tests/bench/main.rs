@@ -98,10 +98,13 @@ fn main() -> ExitCode {
 fn compare(options: &Options) -> Result<()> {
     let programs = client::Programs::find()?;
     let (big, small) = if options.quick { case::QUICK } else { case::FULL };
+    let runs = if options.quick { 1 } else { options.runs };
+    let room = |small_copies: u32| (u64::from(small_copies) * small.bytes()).max(2 * big.bytes()) * 5 / 4 + (256 << 20);
     // Two finished backups of the small files stand beside each other, and as much memory is touched as a run needs.
-    let room = (3 * small.bytes()).max(2 * big.bytes()) * 5 / 4 + (256 << 20);
-    let memory = memory_folder(room);
+    let memory = memory_folder(room(3));
     let parent = options.dir.as_deref().unwrap_or(&memory);
+    // On a disk the backups of three clients stay to the end, warm-ups too.
+    let room = if machine::is_memory(parent) { room(3) } else { room(3 * (runs + 1) + 2) };
     let free = disk::free_bytes(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     if free < room {
         return Err(format!("{} has room for {free} bytes, {room} are needed", parent.display()).into());
@@ -110,7 +113,7 @@ fn compare(options: &Options) -> Result<()> {
     let scratch = temporary_folder(&memory)?;
     let plan = series::Plan {
         programs,
-        runs: if options.quick { 1 } else { options.runs },
+        runs,
         targets: targets.path().to_owned(),
         scratch: scratch.path().to_owned(),
         patience: Duration::from_secs(options.patience),

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use backstay::vault::{history, layout::Layout};
+use backstay::{
+    host::disk,
+    vault::{history, layout::Layout},
+};
 use backstay_shared::config::Config;
 use backstay_tests::{oracle::check_backup, phone::dataset::DataSet};
 use plist::Value;
@@ -26,6 +29,9 @@ const TRIES: usize = 4;
 
 /// CPU time is counted in ticks, so a short run seems to have some company even when it is alone.
 const OTHERS_SECONDS_SLACK: f64 = 0.05;
+
+/// So many are slow to remove.
+const MANY_FILES: usize = 1000;
 
 /// What is to be done.
 pub struct Plan {
@@ -103,11 +109,11 @@ impl<'a> Stage<'a> {
         for client in clients {
             self.run_full(client)?;
             self.check(client)?;
-            self.remove(client)?;
+            self.put_away(client)?;
         }
         let rows = self.in_turn(case, &clients, |client| {
             let sample = self.run_full(client)?;
-            self.remove(client)?;
+            self.put_away(client)?;
             Ok(sample)
         })?;
         Ok(Table { case, rows })
@@ -172,8 +178,15 @@ impl<'a> Stage<'a> {
         client.folder(&self.plan.targets)
     }
 
-    fn remove(&self, client: Client) -> io::Result<()> {
-        remove(&self.folder(client))
+    /// Removes what a run made. On a disk many small files are only moved aside until the end: ext4 keeps the places of
+    /// removed files free for minutes, and looking for other ones would be counted for the next run.
+    fn put_away(&self, client: Client) -> io::Result<()> {
+        let (folder, targets) = (self.folder(client), &self.plan.targets);
+        if machine::is_memory(targets) || self.files.count < MANY_FILES {
+            return remove(&folder);
+        }
+        let aside = tempfile::Builder::new().prefix("old-").tempdir_in(targets)?.keep();
+        fs::rename(folder, aside.join("backup"))
     }
 
     /// A folder and a home that were never used: Backstay remembers where backups were, and refuses a folder that was
@@ -188,8 +201,15 @@ impl<'a> Stage<'a> {
 
     fn run(&self, client: Client, full: bool) -> Result<Sample> {
         let Plan { programs, scratch, targets, .. } = self.plan;
-        let needs_memory = full && machine::is_memory(targets);
-        let memory = needs_memory.then(|| machine::touched_memory(targets, self.files.bytes())).transpose()?;
+        let memory = match machine::is_memory(targets) {
+            true if full => Some(machine::touched_memory(targets, self.files.bytes())?),
+            true => None,
+            false => {
+                // Else Backstay, which syncs, would write what the one before has left to be written.
+                disk::sync_tree(targets)?;
+                None
+            }
+        };
         let call = client.call(programs, &self.udid, &self.folder(client), full);
         machine::wait_until_quiet(self.plan.patience)?;
         let (all, phone) = (machine::busy_seconds()?, machine::process_seconds(self.phone.id())?);

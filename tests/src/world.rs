@@ -99,7 +99,10 @@ impl World {
     /// Runs `backstay` to its end.
     pub async fn backstay(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(binary("backstay"));
-        command.arg("--root").arg(self.root()).args(arguments);
+        if arguments.contains(&"--once") || arguments.contains(&"daemon") {
+            command.arg("--root").arg(self.root());
+        }
+        command.args(arguments);
         timeout(PATIENCE, command.output()).await.expect("backstay hangs").unwrap()
     }
 

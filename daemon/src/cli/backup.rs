@@ -30,7 +30,7 @@ pub struct Arguments {
     full: bool,
     /// Do it here, with no daemon
     #[arg(long)]
-    once: bool,
+    pub once: bool,
     /// One event a line, for scripts
     #[arg(long)]
     pub json: bool,
@@ -91,7 +91,7 @@ fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {
         return output::json_line(&json!({ "event": "done", "receipt": receipt }));
     }
     output::line(&format!(
-        "{}: backed up and verified, {} files ({}), {} of them new ({})",
+        "{}: backed up and verified, {} files ({}); {} files came ({})",
         receipt.phone_name,
         receipt.files,
         readable_bytes(receipt.bytes),
@@ -179,7 +179,7 @@ fn finished(phone: &PhoneOverview, ended: &EndedRun, as_json: bool) -> Result<()
         }));
     }
     output::line(&format!(
-        "{}: backed up and verified, {files} files ({}), {} of them new ({})",
+        "{}: backed up and verified, {files} files ({}); {} files came ({})",
         phone.name,
         readable_bytes(bytes),
         ended.files_received,

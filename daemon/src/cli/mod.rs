@@ -38,7 +38,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run in the foreground; login starts this
+    /// Run in the foreground
     Daemon,
     /// Show phones, last good backups, what runs and what is wrong
     Status(status::Arguments),
@@ -65,6 +65,10 @@ impl Context {
     fn new(root: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, CliError> {
         let mut paths = Paths::of_this_user()?;
         if let Some(file) = config {
+            // Only the usual place may be empty: a name that was typed means a file.
+            if !file.exists() {
+                return Err(CliError::Usage(format!("there is no config file {}", file.display())));
+            }
             paths.config_file = file;
         }
         let config = Config::read(&paths.config_file)?;
@@ -139,7 +143,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn asks_the_daemon(command: &Command) -> bool {
+    match command {
+        Command::Status(_) => true,
+        Command::Backup(arguments) => !arguments.once,
+        Command::Daemon | Command::Phones(_) | Command::Pair(_) => false,
+    }
+}
+
 fn run(arguments: Arguments) -> Result<(), CliError> {
+    if arguments.root.is_some() && asks_the_daemon(&arguments.command) {
+        return Err(CliError::Usage("--root goes with `daemon` and `backup --once`; the daemon has its own".into()));
+    }
     let context = Context::new(arguments.root, arguments.config)?;
     // Kept to the end: dropping it flushes the log file.
     let _log = match arguments.command {

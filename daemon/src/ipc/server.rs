@@ -3,6 +3,7 @@
 use std::{io, path::Path, time::Duration};
 
 use backstay_shared::{
+    health::{Failure, FailureId},
     overview::Overview,
     protocol::{ClientMessage, LINE_BYTES_MAX, PROTOCOL, Refusal, Reply, Request, ServerMessage},
 };
@@ -128,8 +129,9 @@ impl Server {
         match request {
             Request::Overview | Request::Subscribe => Ok(overview_reply(&self.board.shown())),
             Request::BackUp { phone, full } => {
-                let udid = self.choose(phone.as_deref())?;
-                Ok(Reply::Started { run: self.phones.back_up(&udid, full).await? })
+                let udid = self.choose(phone.as_deref()).map_err(|refusal| self.with_cause(refusal))?;
+                let started = self.phones.back_up(&udid, full).await;
+                Ok(Reply::Started { run: started.map_err(|refusal| self.with_cause(refusal))? })
             }
             Request::Cancel { phone } => {
                 let udid = self.choose(phone.as_deref())?;
@@ -140,9 +142,20 @@ impl Server {
         }
     }
 
+    /// A phone that is not here is the consequence when usbmuxd is not.
+    fn with_cause(&self, refusal: Refusal) -> Refusal {
+        let not_here = matches!(&refusal, Refusal::Failure(failure) if failure.id == FailureId::DeviceNotFound);
+        match self.board.shown().overview.problems.first() {
+            Some(problem) if not_here => {
+                Refusal::Failure(Failure { id: problem.id, evidence: Box::new(problem.evidence.clone()) })
+            }
+            _ => refusal,
+        }
+    }
+
     /// Named, or else the only one, or the only one that is connected.
     fn choose(&self, wanted: Option<&str>) -> Result<backstay_shared::ids::Udid, Refusal> {
-        use backstay_shared::{health::FailureId, overview::Activity};
+        use backstay_shared::overview::Activity;
         let phones = &self.board.shown().overview.phones;
         let known = |phones: &[&backstay_shared::overview::PhoneOverview]| -> Vec<(String, String)> {
             phones.iter().map(|phone| (phone.name.clone(), phone.udid.to_string())).collect()
@@ -157,7 +170,7 @@ impl Server {
             ([], _) | (_, []) => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
             _ => {
                 let known = known(&here).into_iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
-                Err(Refusal::Ambiguous { name: String::new(), known })
+                Err(Refusal::Ambiguous { name: "iPhone".into(), known })
             }
         }
     }

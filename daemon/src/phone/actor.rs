@@ -27,7 +27,7 @@ use super::{
 use crate::{
     schedule::{
         due::{Rule, next_due},
-        retry,
+        retry::{self, Next},
     },
     vault::{journal, layout::Layout, receipt, receipt::Receipt, transaction},
 };
@@ -75,6 +75,11 @@ impl Actor {
         let committed = receipt.as_ref().map(|receipt| receipt.run);
         let failed = last_run.as_ref().filter(|ended| Some(ended.run) != committed);
         let failed = failed.and_then(|ended| ended.failure.clone());
+        // A run that was killed is owed, like one whose cable came out.
+        let owed = match &failed {
+            Some(problem) if problem.id == FailureId::BackupIncomplete => Doing::WaitFor(Next::Reconnection),
+            _ => Doing::Nothing,
+        };
         let warned = receipt
             .as_ref()
             .and_then(|receipt| receipt.warning.as_ref().map(|warning| Problem::new(warning, receipt.verified_at)));
@@ -85,7 +90,7 @@ impl Actor {
             around,
             own,
             since: Utc::now(),
-            state: PhoneState::default(),
+            state: PhoneState { doing: owed, ..PhoneState::default() },
             attached: watch::Sender::new(None),
             introduction,
             receipt,
