@@ -4,7 +4,7 @@ use backstay_tests::{
     phone::{Event, Fault, PasscodeAnswer, dataset::DataSetSpec},
     world::{World, frozen, text},
 };
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_backup_that_other_programs_restore() {
@@ -235,9 +235,9 @@ async fn an_empty_mount_point_is_not_the_drive() {
     world.judge();
 }
 
-/// A real file system that is too small: told with what is missing, and the last good backup stays.
+/// The phone reckons beforehand that there is too little room: told with what it needs and what is there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fills_up_is_told_as_such() {
+async fn too_little_room_by_the_phones_reckoning() {
     let world = World::new(DataSetSpec::uniform(35, 50, 100_000)).await;
     assert_eq!(world.back_up_once().await.0, 0);
     let before = frozen(&world.latest());
@@ -248,4 +248,47 @@ async fn a_disk_that_fills_up_is_told_as_such() {
     let (needed, free) = (&object["evidence"]["bytes_needed"], &object["evidence"]["bytes_free"]);
     assert!(needed.as_u64() > free.as_u64() && needed.as_u64() >= Some(1 << 50), "{object}");
     assert_eq!(frozen(&world.latest()), before);
+}
+
+/// A real file system that is full in mid-transfer. It runs out of inodes, since the phone asks for room in bytes and
+/// would not begin otherwise; the errno is the same.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_a_disk_that_fills_up_in_mid_transfer() {
+    let world = World::new(DataSetSpec::uniform(36, 100, 1000)).await;
+    let (root, latest) = (world.root().display().to_string(), world.latest().display().to_string());
+    let backstay = backstay_tests::binaries::binary("backstay").display().to_string();
+    // In a mount namespace of its own, so that nothing is left behind.
+    let script = format!(
+        "set -e; hash() {{ find '{latest}' -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum; }}
+         back_up() {{ '{backstay}' --root '{root}' backup --once --json | tail -n 1; }}
+         mount -t tmpfs -o nr_inodes=900,size=1g tmpfs '{root}'
+         back_up; hash; read -r go; back_up; hash; mount -o remount,nr_inodes=9000 '{root}'; back_up; hash"
+    );
+    let mut command = world.command("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line = async || lines.next_line().await.unwrap().expect("the script goes on");
+    let object = |line: String| serde_json::from_str::<serde_json::Value>(&line).unwrap();
+
+    assert_eq!(object(line().await)["event"], "done");
+    let good = line().await;
+    world.phone.mutate(backstay_tests::phone::dataset::Mutation::Add { count: 1000, size: 1000 });
+    child.stdin.take().unwrap().write_all(b"go\n").await.unwrap();
+    let failed = object(line().await);
+    assert_eq!(
+        (&failed["failure"]["id"], &failed["evidence"]["code"]),
+        (&"host-disk-full".into(), &28.into()),
+        "{failed}"
+    );
+    assert_eq!(line().await, good, "the last good backup is untouched");
+    let done = object(line().await);
+    assert_eq!(
+        (&done["event"], &done["receipt"]["files"]),
+        (&"done".into(), &1100.into()),
+        "with room it succeeds: {done}"
+    );
+    assert_ne!(line().await, good);
+    assert!(child.wait().await.unwrap().success());
 }

@@ -272,3 +272,21 @@ async fn p4_due_follows_the_receipts_on_disk() {
     daemon.phone_shows("so it is due", backed_up).await;
     world.judge();
 }
+
+/// A backup that somebody makes beside the daemon is seen: no second one, and no old complaint.
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_a_backup_made_without_the_daemon_counts() {
+    let world = World::new(DataSetSpec::mixed(54, 100, 2_000_000)).await;
+    world.phone.set_fault(Some(Fault::FinalError { code: 202, text: "Cancelled".into() }));
+    let daemon = world.daemon().await;
+    daemon.phone_shows("it failed", |phone| has(phone, FailureId::CancelledOnDevice)).await;
+    world.phone.set_fault(None);
+    assert_eq!(world.back_up_once().await.0, 0);
+    let mut events = world.phone.events();
+    world.phone.unplug();
+    daemon.phone_shows("it is away", |phone| (phone.activity == Activity::Away).then_some(())).await;
+    world.phone.plug_in();
+    daemon.phone_shows("all is well", backed_up).await;
+    let asked = std::iter::from_fn(|| events.try_recv().ok()).any(|event| event == Event::BackupRequested);
+    assert!(!asked, "it is not due");
+}

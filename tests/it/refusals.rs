@@ -125,7 +125,7 @@ async fn what_is_no_success_is_told_as_none() {
     )
     .await;
     refused(Fault::SpaceNeeded { bytes: 1 << 50 }, "host-disk-full").await;
-    refused(Fault::Locked, "passcode-not-entered").await;
+    refused(Fault::Locked, "device-locked").await;
     let udid = backstay_tests::phone::PhoneSpec::numbered(1, DataSetSpec::empty(0)).udid;
     // Our own file of the backup: without it nobody could say which tree was proved.
     refused(Fault::HostileRemove { path: format!("{udid}/Info.plist") }, "backup-verify-failed").await;

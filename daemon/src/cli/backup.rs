@@ -134,7 +134,13 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
     client.send(Request::Subscribe).await?;
     let mut display = None;
     loop {
-        let overview = client.overview().await?;
+        let overview = tokio::select! {
+            overview = client.overview() => overview?,
+            signal = tokio::signal::ctrl_c() => {
+                let goes_on = "the daemon goes on with the backup; follow it with: backstay status --watch";
+                return if signal.is_ok() { Err(CliError::Interrupted(goes_on)) } else { Ok(()) };
+            }
+        };
         let Some(phone) = phone_of(&overview, run) else { continue };
         let display = display.get_or_insert_with(|| Display::new(arguments.json, &phone.name));
         if let Activity::Running { progress, .. } = &phone.activity {

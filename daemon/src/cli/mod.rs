@@ -72,6 +72,10 @@ impl Context {
             paths.config_file = file;
         }
         let config = Config::read(&paths.config_file)?;
+        if let Some(root) = config.backup.root.as_ref().filter(|root| !root.is_absolute()) {
+            let (file, root) = (paths.config_file.display(), root.display());
+            return Err(CliError::Usage(format!("{file}: root is {root:?}; write the whole path, without ~")));
+        }
         let root = root.or_else(|| config.backup.root.clone()).unwrap_or_else(|| paths.default_root.clone());
         Ok(Self { root: std::path::absolute(&root).unwrap_or(root), paths, config })
     }
@@ -102,6 +106,9 @@ pub enum CliError {
     /// Nobody answers on the daemon's socket.
     #[error(transparent)]
     Daemon(#[from] ClientError),
+    /// A person stopped waiting.
+    #[error("{0}")]
+    Interrupted(&'static str),
     /// Standard output is closed: who reads has seen enough.
     #[error("standard output is closed")]
     OutputClosed,

@@ -73,6 +73,7 @@ pub fn report(error: &CliError, as_json: bool) -> ExitCode {
             refused(&format!("{error}. Start it with: backstay daemon"), 3, as_json)
         }
         CliError::Daemon(error) => refused(&error.to_string(), 3, as_json),
+        CliError::Interrupted(text) => refused(text, 130, as_json),
         CliError::OutputClosed => ExitCode::SUCCESS,
     }
 }

@@ -1,6 +1,9 @@
 //! A running backup, as a bar for people or as one object a line for scripts.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use backstay_shared::{
     health::readable_bytes,
@@ -50,6 +53,10 @@ impl Display {
                 output::json_line(&object)
             }
             Self::Bar(bar) => {
+                // A bar is drawn on terminals alone, and this must not be missed.
+                if progress.phase == Phase::WaitingForPasscode && bar.is_hidden() {
+                    drop(writeln!(io::stderr(), "{}: {}", bar.prefix(), describe(progress)));
+                }
                 bar.set_position((progress.fraction.unwrap_or(0.0) * STEPS as f64) as u64);
                 bar.set_message(describe(progress));
                 Ok(())

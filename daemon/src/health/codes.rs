@@ -93,7 +93,7 @@ pub fn host_error(error: &io::Error) -> FailureId {
     match error.kind() {
         ErrorKind::StorageFull => HostDiskFull,
         ErrorKind::QuotaExceeded => HostQuotaExceeded,
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => HostWriteDenied,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory => HostWriteDenied,
         ErrorKind::NotFound
         | ErrorKind::StaleNetworkFileHandle
         | ErrorKind::NotConnected

@@ -148,7 +148,9 @@ impl Seen<'_> {
 /// still there.
 pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> Failure {
     // The phone's own code for it says less than the errno.
-    if let (Some(error), TransferError::Device { .. } | TransferError::NoResult) = (seen.disk_error, error) {
+    if let (Some(error), TransferError::Device { .. } | TransferError::NoResult | TransferError::DiskFailed) =
+        (seen.disk_error, error)
+    {
         let mut failure = disk(error);
         if failure.id == FailureId::HostDiskFull {
             failure.evidence.bytes_free = seen.bytes_free;
@@ -171,6 +173,7 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
             failure
         }
         TransferError::NoResult => Failure::from(FailureId::DeviceAgentDied).text(error),
+        TransferError::DiskFailed => Failure::from(FailureId::HostIoError).text(error),
         TransferError::Stalled { .. } => Failure::from(FailureId::BackupStalled).text(error),
         TransferError::Cancelled => Failure::from(FailureId::CancelledByUser),
     };

@@ -63,17 +63,18 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
         let layout = Layout::new(&around.root, &udid);
-        if let Err(error) = transaction::recover_if_idle(&layout) {
+        let idle = transaction::recover_if_idle(&layout).unwrap_or_else(|error| {
             tracing::warn!(%udid, %error, "what an earlier run left could not be tidied up");
-        }
+            true
+        });
         let receipt = receipt::latest(&layout).unwrap_or_else(|error| {
             tracing::warn!(%udid, %error, "the receipts can't be read");
             None
         });
         let last_run = journal::read(&layout);
-        // A run whose receipt is there did not fail, wherever it was killed.
+        // A run whose receipt is there did not fail, wherever it was killed; one that another process is at did not yet.
         let committed = receipt.as_ref().map(|receipt| receipt.run);
-        let failed = last_run.as_ref().filter(|ended| Some(ended.run) != committed);
+        let failed = last_run.as_ref().filter(|ended| idle && Some(ended.run) != committed);
         let failed = failed.and_then(|ended| ended.failure.clone());
         // A run that was killed is owed, like one whose cable came out.
         let owed = match &failed {
@@ -198,19 +199,32 @@ impl Actor {
         }
     }
 
-    /// Somebody may have made a backup without the daemon.
-    fn look_again(&mut self) {
+    /// There is a new good backup, whoever made it: what was wrong before is over.
+    fn backed_up(&mut self, receipt: Receipt) {
+        self.problems.retain(|id, _| *id == FailureId::TrustPending);
+        receipt.warning.iter().for_each(|warning| self.raise(warning));
+        self.receipt = Some(receipt);
+    }
+
+    /// Somebody may have made a backup without the daemon; true when it is so.
+    fn look_again(&mut self) -> bool {
         let layout = Layout::new(&self.around.root, &self.udid);
         match receipt::latest(&layout) {
-            Ok(receipt) => self.receipt = receipt,
+            Ok(Some(receipt)) if self.receipt.as_ref() != Some(&receipt) => {
+                self.backed_up(receipt);
+                return true;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => self.receipt = None,
             Err(error) => tracing::warn!(udid = %self.udid, %error, "the receipts can't be read"),
         }
+        false
     }
 
     fn act(&mut self, input: Input) {
-        let idle = self.state.doing == Doing::Nothing;
-        if idle && matches!(input, Input::Attached | Input::Tick) && self.due(Utc::now()) <= Utc::now() {
-            self.look_again();
+        let may_start = self.active.is_none() && matches!(input, Input::Attached | Input::Tick);
+        if may_start && self.due(Utc::now()) <= Utc::now() && self.look_again() {
+            self.act(Input::Satisfied);
         }
         let now = Utc::now();
         let facts = Facts { now, due: self.due(now), fresh_run: new_run_id() };
@@ -283,8 +297,7 @@ impl Actor {
         match &ended.result {
             Ok(receipt) => {
                 tracing::info!(udid = %self.udid, run = %ended.run, files = ended.files_received, "backed up and verified");
-                receipt.warning.iter().for_each(|warning| self.raise(warning));
-                self.receipt = Some(receipt.clone());
+                self.backed_up(receipt.clone());
             }
             Err(failure) => {
                 tracing::warn!(udid = %self.udid, run = %ended.run, %failure, "a backup failed");

@@ -298,7 +298,13 @@ impl Run {
             bytes_missing: conversation.bytes_missing,
             bytes_free: disk::free_bytes(layout.root()).ok(),
         };
-        Err(diagnose::transfer(&error, &seen, FailureId::SessionLost).doing("receiving the backup"))
+        let failure = diagnose::transfer(&error, &seen, FailureId::SessionLost).doing("receiving the backup");
+        // 208 means a locked phone as well as a passcode that nobody typed; it had to ask for the second.
+        let locked = facts.value("PasswordProtected").and_then(plist::Value::as_boolean) == Some(true);
+        if failure.id == FailureId::PasscodeNotEntered && locked && !self.passcode_asked {
+            return Err(Failure { id: FailureId::DeviceLocked, ..failure });
+        }
+        Err(failure)
     }
 
     /// A broken connection says nothing by itself; who is still there does.

@@ -50,6 +50,8 @@ pub enum Input {
     },
     /// A person wants the run to end.
     CancelRequested,
+    /// A good backup was made without the daemon: nothing is owed any more.
+    Satisfied,
     /// The person tapped Trust.
     TrustGained,
     /// A run ended; late news of an older run is ignored.

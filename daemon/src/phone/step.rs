@@ -33,6 +33,12 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
             Doing::Run(run) => vec![Effect::Cancel(run)],
             _ => Vec::new(),
         },
+        Input::Satisfied => {
+            if !matches!(state.doing, Doing::Run(_)) {
+                (state.doing, state.failures_in_a_row, state.full) = (Doing::Nothing, 0, false);
+            }
+            Vec::new()
+        }
         Input::TrustGained => match state.doing {
             Doing::Nothing => start_if_due(&mut state, facts),
             Doing::WaitFor(_) if state.present => start(&mut state, facts),
@@ -152,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_starts_a_backup_and_what_does_not() {
-        use Input::{Attached, CancelRequested, Detached, Requested, Tick, TrustGained};
+        use Input::{Attached, CancelRequested, Detached, Requested, Satisfied, Tick, TrustGained};
         let (past, future) = (NOON - 1, NOON + 3600);
         let done = Input::Ended { run: RunId(0), next: None };
         let asked = Requested { full: false };
@@ -178,6 +184,7 @@ mod tests {
                 vec![Attached, asked.clone(), Detached, failed(1, Next::Reconnection), Attached],
                 vec![1, 4],
             ),
+            ("done elsewhere", future, vec![Attached, failed(0, Next::Person), Satisfied, Detached, Attached], vec![]),
             ("a person is needed", past, vec![Attached, failed(0, Next::Person), Detached, Attached, Tick], vec![0]),
             ("and asks", past, vec![Attached, failed(0, Next::Person), asked], vec![0, 2]),
             (

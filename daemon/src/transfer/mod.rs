@@ -50,6 +50,9 @@ pub enum TransferError {
         /// How long.
         seconds: u64,
     },
+    /// This computer can't write, and the phone goes on sending.
+    #[error("the backup disk failed")]
+    DiskFailed,
     /// A person or the daemon's end stopped it.
     #[error("stopped on request")]
     Cancelled,

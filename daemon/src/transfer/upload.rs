@@ -3,10 +3,14 @@
 use std::{
     fs::File,
     io::{self, Write},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep_until},
+};
 
 use super::{
     DiskError, Refused, TransferError,
@@ -28,6 +32,10 @@ const CODE_FILE_DATA: u8 = 0x0c;
 
 /// Files up to this size go to a writer in one piece.
 const WHOLE_BYTES_MAX: usize = 128 * 1024;
+
+/// After a disk error the phone can be told only at the end of its batch, which may be the whole phone. This long it
+/// is heard out, so that it ends in good order; then the connection ends.
+const HEARING_OUT_MAX: Duration = Duration::from_secs(20);
 
 /// Files that the phone could not read; more than these are only counted.
 const UNREADABLE_KEPT_MAX: usize = 100;
@@ -85,19 +93,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
     /// # Errors
     /// When the link breaks or the phone sends what is never believed.
     pub async fn receive(mut self) -> Result<(), TransferError> {
+        let mut failed_at = None;
         loop {
-            let Some(device_path) = name(self.frames, "a device path").await? else { return Ok(()) };
-            let Some(file_path) = name(self.frames, "a file path").await? else { return Ok(()) };
-            let place = Place::new(&file_path, self.udid)?;
-            if place.is_whole_backup() {
-                return Err(Refused::Path { path: file_path, why: "is the phone's folder itself" }.into());
+            if failed_at.is_none() && (self.disk_error.is_some() || self.writers.failed()) {
+                failed_at = Some(Instant::now());
             }
-            let more = self.receive_file(place, &device_path).await?;
-            self.meter.publish(self.received);
-            if !more {
-                return Ok(());
+            let Some(at) = failed_at else { if self.receive_one().await? { continue } else { return Ok(()) } };
+            tokio::select! {
+                more = self.receive_one() => if !more? { return Ok(()) },
+                () = sleep_until(at + HEARING_OUT_MAX) => return Err(TransferError::DiskFailed),
             }
         }
+    }
+
+    /// The next file; false at the end of the list.
+    async fn receive_one(&mut self) -> Result<bool, TransferError> {
+        let Some(device_path) = name(self.frames, "a device path").await? else { return Ok(false) };
+        let Some(file_path) = name(self.frames, "a file path").await? else { return Ok(false) };
+        let place = Place::new(&file_path, self.udid)?;
+        if place.is_whole_backup() {
+            return Err(Refused::Path { path: file_path, why: "is the phone's folder itself" }.into());
+        }
+        let more = self.receive_file(place, &device_path).await?;
+        self.meter.publish(self.received);
+        Ok(more)
     }
 
     /// One file; false when the list ended with it.

@@ -76,6 +76,11 @@ impl Writers {
         &self.base
     }
 
+    /// True once something could not be written.
+    pub fn failed(&self) -> bool {
+        self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Writes a file that is all here.
     pub fn whole(&self, place: Place, content: Bytes) {
         let bytes = content.len();

@@ -125,17 +125,17 @@ fn discard(layout: &Layout) -> Result<(), VaultError> {
     }
 }
 
-/// At start: what an earlier run left is finished, unless somebody else is at work on it.
+/// At start: what an earlier run left is finished. False when somebody else is at work on it right now.
 ///
 /// # Errors
 /// Of the file system.
-pub fn recover_if_idle(layout: &Layout) -> Result<(), VaultError> {
+pub fn recover_if_idle(layout: &Layout) -> Result<bool, VaultError> {
     if !layout.own().exists() {
-        return Ok(());
+        return Ok(true);
     }
     match LockFile::take(&layout.lock()) {
-        Ok(_lock) => recover(layout).map(|_| ()),
-        Err(LockError::Held { .. }) => Ok(()),
+        Ok(_lock) => recover(layout).map(|_| true),
+        Err(LockError::Held { .. }) => Ok(false),
         Err(LockError::Io(error)) => Err(failed("locking", &layout.lock())(error)),
     }
 }
