@@ -8,6 +8,7 @@ pub mod pair;
 pub mod phones;
 pub mod progress;
 pub mod status;
+pub mod vault;
 
 use std::{path::PathBuf, process::ExitCode};
 

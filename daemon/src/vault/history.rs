@@ -39,6 +39,35 @@ pub fn snapshots(layout: &Layout) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// One backup that can be read: the latest or an older one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its time, which is also its name.
+    pub id: String,
+    /// The tree, in Apple's layout.
+    pub tree: PathBuf,
+}
+
+/// Every whole backup of a phone, oldest first; the last one is the latest.
+///
+/// # Errors
+/// When a folder can't be read.
+pub fn all(layout: &Layout) -> io::Result<Vec<Snapshot>> {
+    let mut found: Vec<Snapshot> = snapshots(layout)?
+        .into_iter()
+        .map(|path| Snapshot {
+            id: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            tree: path.join(layout.udid().as_str()),
+        })
+        .collect();
+    if layout.latest().join("Status.plist").exists() {
+        let receipt = receipt::latest(layout)?;
+        let id = receipt.map_or_else(|| "latest".to_owned(), |receipt| receipt.stamp());
+        found.push(Snapshot { id, tree: layout.latest() });
+    }
+    Ok(found)
+}
+
 /// A tree from before Backstay is older than all others.
 fn sort_key(path: &Path) -> (bool, String) {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -41,44 +41,62 @@ pub struct ManifestFile<'a> {
     pub relative_path: &'a str,
     /// Bytes, as the manifest has it.
     pub size: u64,
+    /// The archived `MBFile` itself.
+    pub archive: &'a [u8],
 }
 
-/// Calls `visit` for every row that has content, in no order.
-///
-/// # Errors
-/// When the manifest can't be read or a row is none that a backup can hold.
-pub fn for_each_file(tree: &Path, mut visit: impl FnMut(ManifestFile<'_>)) -> Result<(), ManifestError> {
-    let path = tree.join("Manifest.db");
-    let database = |source| ManifestError::Database { path: path.clone(), source };
-    let row_error = |file_id: &str, why| ManifestError::Row {
-        path: path.clone(),
-        file_id: file_id.chars().take(80).collect(),
-        why,
-    };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(immutable_uri(&path), flags).map_err(database)?;
-    let kind: String = connection
-        .query_row("SELECT type FROM sqlite_master WHERE name = 'Files'", [], |row| row.get(0))
-        .map_err(database)?;
-    if kind != "table" {
-        // A view could produce rows for ever.
-        return Err(row_error("Files", "is no table"));
+/// The manifest of one tree.
+#[derive(Debug)]
+pub struct Manifest {
+    /// The database, in plain form.
+    database: PathBuf,
+    /// What messages name: the file in the tree.
+    path: PathBuf,
+}
+
+impl Manifest {
+    /// The manifest of a tree that is not encrypted.
+    pub fn plain(tree: &Path) -> Self {
+        let path = tree.join("Manifest.db");
+        Self { database: path.clone(), path }
     }
-    let mut statement =
-        connection.prepare("SELECT fileID, domain, relativePath, file FROM Files WHERE flags = 1").map_err(database)?;
-    let mut rows = statement.query([]).map_err(database)?;
-    while let Some(row) = rows.next().map_err(database)? {
-        let text = |index| row.get_ref(index).ok().and_then(|value| value.as_str().ok());
-        let file_id = text(0).unwrap_or_default();
-        if file_id.len() != 40 || !file_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(row_error(file_id, "has a name that no file of a backup has"));
+
+    /// Calls `visit` for every row that has content, in no order.
+    ///
+    /// # Errors
+    /// When the manifest can't be read or a row is none that a backup can hold.
+    pub fn for_each_file(&self, mut visit: impl FnMut(ManifestFile<'_>)) -> Result<(), ManifestError> {
+        let database = |source| ManifestError::Database { path: self.path.clone(), source };
+        let row_error = |file_id: &str, why| ManifestError::Row {
+            path: self.path.clone(),
+            file_id: file_id.chars().take(80).collect(),
+            why,
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(immutable_uri(&self.database), flags).map_err(database)?;
+        let kind: String = connection
+            .query_row("SELECT type FROM sqlite_master WHERE name = 'Files'", [], |row| row.get(0))
+            .map_err(database)?;
+        if kind != "table" {
+            // A view could produce rows for ever.
+            return Err(row_error("Files", "is no table"));
         }
-        let blob = row.get_ref(3).ok().and_then(|value| value.as_blob().ok()).unwrap_or_default();
-        let size = archived_size(blob).ok_or_else(|| row_error(file_id, "does not tell its size"))?;
-        let (domain, relative_path) = (text(1).unwrap_or_default(), text(2).unwrap_or_default());
-        visit(ManifestFile { file_id, domain, relative_path, size });
+        let query = "SELECT fileID, domain, relativePath, file FROM Files WHERE flags = 1";
+        let mut statement = connection.prepare(query).map_err(database)?;
+        let mut rows = statement.query([]).map_err(database)?;
+        while let Some(row) = rows.next().map_err(database)? {
+            let text = |index| row.get_ref(index).ok().and_then(|value| value.as_str().ok());
+            let file_id = text(0).unwrap_or_default();
+            if file_id.len() != 40 || !file_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(row_error(file_id, "has a name that no file of a backup has"));
+            }
+            let archive = row.get_ref(3).ok().and_then(|value| value.as_blob().ok()).unwrap_or_default();
+            let size = archived_size(archive).ok_or_else(|| row_error(file_id, "does not tell its size"))?;
+            let (domain, relative_path) = (text(1).unwrap_or_default(), text(2).unwrap_or_default());
+            visit(ManifestFile { file_id, domain, relative_path, size, archive });
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Immutable: SQLite neither locks nor leaves files of its own beside it.

@@ -10,6 +10,7 @@ pub mod history;
 pub mod journal;
 pub mod layout;
 pub mod manifest;
+pub mod phones;
 pub mod receipt;
 pub mod roots;
 pub mod transaction;

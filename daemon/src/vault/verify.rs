@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use super::manifest::{self, ManifestError};
+use super::manifest::{Manifest, ManifestError};
 use crate::transfer::value::Value;
 
 const THREADS: usize = 4;
@@ -108,7 +108,7 @@ pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
     check_property_list(&tree.join("Manifest.plist"))?;
     let mut verified = Verified { full, ..Verified::default() };
     let mut by_folder: HashMap<String, Vec<Expected>> = HashMap::new();
-    manifest::for_each_file(tree, |file| {
+    Manifest::plain(tree).for_each_file(|file| {
         verified.files += 1;
         verified.bytes = verified.bytes.saturating_add(file.size);
         if let Ok(file_id) = file.file_id.as_bytes().try_into() {
@@ -130,7 +130,7 @@ pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
 
 /// Finds out what the damaged files are to the person.
 fn name_damages(tree: &Path, damages: &mut [Damage]) -> Result<(), VerifyError> {
-    manifest::for_each_file(tree, |file| {
+    Manifest::plain(tree).for_each_file(|file| {
         for damage in damages.iter_mut().filter(|damage| damage.path.ends_with(file.file_id)) {
             file.domain.clone_into(&mut damage.domain);
             file.relative_path.clone_into(&mut damage.relative_path);

@@ -1,0 +1,55 @@
+//! What the commands that read backups have in common: which phone, which snapshot.
+
+use backstay_shared::health::Failure;
+
+use super::{CliError, Context};
+use crate::{
+    health::diagnose,
+    transfer::DiskError,
+    vault::{
+        history::{self, Snapshot},
+        phones::{self, BackedUp},
+    },
+};
+
+/// The phone that is meant, of those that have a backup; may be left out when there is one.
+///
+/// # Errors
+/// When none or several fit, or the backup folder can't be read.
+pub fn choose_phone(context: &Context, wanted: Option<&str>) -> Result<BackedUp, CliError> {
+    let found = phones::backed_up(&context.root).map_err(|source| reading(&context.root, source))?;
+    let names: Vec<(String, String)> =
+        found.iter().map(|phone| (phone.name.clone(), phone.layout.udid().to_string())).collect();
+    let index = match (wanted, &names[..]) {
+        (_, []) => return Err(CliError::Usage(format!("{} holds no backup yet", context.root.display()))),
+        (Some(wanted), _) => crate::ipc::names::choose(&names, wanted)?,
+        (None, [_]) => 0,
+        (None, _) => {
+            let names: Vec<String> = names.iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
+            return Err(CliError::Usage(format!("several phones have backups, name one: {}", names.join(", "))));
+        }
+    };
+    found.into_iter().nth(index).ok_or_else(|| CliError::Usage("no such phone".into()))
+}
+
+/// The snapshot that is meant: its id or a unique beginning of it; the latest when none is named.
+///
+/// # Errors
+/// When none or several fit, or the history can't be read.
+pub fn choose_snapshot(phone: &BackedUp, wanted: Option<&str>) -> Result<Snapshot, CliError> {
+    let own = phone.layout.own();
+    let mut all = history::all(&phone.layout).map_err(|source| reading(&own, source))?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != "latest") {
+        all.retain(|snapshot| snapshot.id.starts_with(wanted));
+        if all.len() > 1 {
+            let ids: Vec<String> = all.into_iter().map(|snapshot| snapshot.id).collect();
+            return Err(CliError::Usage(format!("several snapshots fit: {}", ids.join(", "))));
+        }
+    }
+    let name = wanted.unwrap_or("latest");
+    all.pop().ok_or_else(|| CliError::Usage(format!("{} has no snapshot {name:?}; see: backstay history", phone.name)))
+}
+
+fn reading(path: &std::path::Path, source: std::io::Error) -> Failure {
+    diagnose::disk(&DiskError { operation: "reading", path: path.to_owned(), source })
+}
