@@ -27,13 +27,50 @@ pub struct Backup {
     pub every_hours: Hours,
     /// A cron expression with seconds, in local time; replaces `every_hours`.
     pub schedule: Option<Schedule>,
-    /// Older snapshots that are kept beside the latest.
+    /// Older snapshots that are kept beside the latest, whatever their age.
     pub keep_last: u32,
+    /// Days before the latest's of which one snapshot is kept.
+    pub keep_daily: u32,
+    /// Weeks, likewise.
+    pub keep_weekly: u32,
+    /// Months, likewise.
+    pub keep_monthly: u32,
+    /// Every file is read again and compared with its checksum once in so many days; 0 is never.
+    pub check_days: u32,
+}
+
+/// Which older snapshots are kept; each rule on its own is enough to keep one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The newest so many.
+    pub last: u32,
+    /// The newest of each of so many days.
+    pub daily: u32,
+    /// The newest of each of so many weeks.
+    pub weekly: u32,
+    /// The newest of each of so many months.
+    pub monthly: u32,
+}
+
+impl Backup {
+    /// The rules of keeping.
+    pub const fn retention(&self) -> Retention {
+        Retention { last: self.keep_last, daily: self.keep_daily, weekly: self.keep_weekly, monthly: self.keep_monthly }
+    }
 }
 
 impl Default for Backup {
     fn default() -> Self {
-        Self { root: None, every_hours: Hours(20), schedule: None, keep_last: 7 }
+        Self {
+            root: None,
+            every_hours: Hours(20),
+            schedule: None,
+            keep_last: 3,
+            keep_daily: 7,
+            keep_weekly: 4,
+            keep_monthly: 6,
+            check_days: 7,
+        }
     }
 }
 

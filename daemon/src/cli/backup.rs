@@ -56,7 +56,7 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         attached,
         root: context.root.clone(),
         known_roots: context.known_roots(),
-        keep_last: context.config.backup.keep_last,
+        retention: context.config.backup.retention(),
         full: arguments.full,
         progress,
         cancel: cancel.clone(),

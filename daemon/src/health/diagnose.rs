@@ -11,7 +11,12 @@ use super::codes;
 use crate::{
     phone::guard,
     transfer::{DiskError, TransferError, upload::Received},
-    vault::{transaction::VaultError, verify::VerifyError},
+    vault::{
+        ledger::LedgerError,
+        transaction::VaultError,
+        tree::Unreadable,
+        verify::{Damages, VerifyError},
+    },
 };
 
 /// usbmuxd can't be reached.
@@ -97,6 +102,19 @@ pub fn vault(error: &VaultError) -> Failure {
     match error {
         VaultError::Busy { .. } => Failure::from(FailureId::BackupInProgressElsewhere).text(error),
         VaultError::Disk(error) => disk(error),
+        VaultError::Ledger(error) => ledger(error),
+    }
+}
+
+/// The ledger can't be used.
+pub fn ledger(error: &LedgerError) -> Failure {
+    match error {
+        LedgerError::Disk { path, source } => {
+            let mut failure = with_chain(codes::host_error(source), source).path(path).doing("keeping the ledger");
+            failure.evidence.code = source.raw_os_error().map(i64::from);
+            failure
+        }
+        LedgerError::Damaged { path, .. } => with_chain(FailureId::LedgerDamaged, error).path(path),
     }
 }
 
@@ -106,21 +124,22 @@ pub fn verification(error: &VerifyError) -> Failure {
         VerifyError::Unfinished { .. } | VerifyError::Empty => Failure::from(FailureId::BackupVerifyFailed).text(error),
         VerifyError::Unreadable { path, .. } => Failure::from(FailureId::BackupVerifyFailed).path(path).text(error),
         VerifyError::Manifest(_) => with_chain(FailureId::BackupVerifyFailed, error),
-        VerifyError::Damaged { count, first } => {
-            let mut failure = Failure::from(FailureId::BackupVerifyFailed);
-            failure.evidence.files = Some(*count);
-            match first.first() {
-                Some(damage) => failure
-                    .path(&damage.path)
-                    .text(format!("{}: {} {}", damage.domain, damage.relative_path, damage.what)),
-                None => failure,
-            }
-        }
-        VerifyError::Disk { path, source } => {
+        VerifyError::Damaged(damages) => damaged(FailureId::BackupVerifyFailed, damages),
+        VerifyError::Disk(Unreadable { path, source }) => {
             let mut failure = with_chain(codes::host_error(source), source).path(path);
             failure.evidence.code = source.raw_os_error().map(i64::from);
             failure
         }
+    }
+}
+
+/// Files are not as they should be; the first is told.
+pub fn damaged(id: FailureId, damages: &Damages) -> Failure {
+    let mut failure = Failure::from(id);
+    failure.evidence.files = Some(damages.count);
+    match damages.first.first() {
+        Some(damage) => failure.path(&damage.path).text(damage.told()),
+        None => failure,
     }
 }
 

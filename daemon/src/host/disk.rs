@@ -95,3 +95,15 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 pub fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+/// Writes and removes a small file, to learn what is wrong with a folder when somebody else's error does not say.
+///
+/// # Errors
+/// What is wrong.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    let path = folder.join("probe.new");
+    let written = fs::write(&path, [0; 64 * 1024]).and_then(|()| fs::File::open(&path)?.sync_all());
+    let removed = fs::remove_file(&path);
+    written?;
+    removed
+}

@@ -29,7 +29,12 @@ use crate::{
         due::{Rule, next_due},
         retry::{self, Next},
     },
-    vault::{journal, layout::Layout, receipt, receipt::Receipt, transaction},
+    vault::{
+        layout::Layout,
+        ledger::LedgerError,
+        receipt::{self, Receipt},
+        transaction::{self, Idle},
+    },
 };
 
 /// The wall clock is looked at this often while a phone is here, since it may be set or the computer may sleep.
@@ -63,15 +68,16 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
         let layout = Layout::new(&around.root, &udid);
-        let idle = transaction::recover_if_idle(&layout).unwrap_or_else(|error| {
+        let found = transaction::recover_if_idle(&layout).unwrap_or_else(|error| {
             tracing::warn!(%udid, %error, "what an earlier run left could not be tidied up");
-            true
+            Idle::Nothing
         });
         let receipt = receipt::latest(&layout).unwrap_or_else(|error| {
             tracing::warn!(%udid, %error, "the receipts can't be read");
             None
         });
-        let last_run = journal::read(&layout);
+        let idle = !matches!(found, Idle::Busy);
+        let Standing { last_run, noticed } = Standing::of(found);
         // A run whose receipt is there did not fail, wherever it was killed; one that another process is at did not yet.
         let committed = receipt.as_ref().map(|receipt| receipt.run);
         let failed = last_run.as_ref().filter(|ended| idle && Some(ended.run) != committed);
@@ -86,7 +92,7 @@ impl Actor {
             .and_then(|receipt| receipt.warning.as_ref().map(|warning| Problem::new(warning, receipt.verified_at)));
         let introduction = receipt.as_ref().map(Introduction::from).unwrap_or_default();
         Self {
-            problems: failed.into_iter().chain(warned).map(|problem| (problem.id, problem)).collect(),
+            problems: failed.into_iter().chain(warned).chain(noticed).map(|problem| (problem.id, problem)).collect(),
             udid,
             around,
             own,
@@ -261,7 +267,7 @@ impl Actor {
             attached,
             root: self.around.root.clone(),
             known_roots: self.around.known_roots.clone(),
-            keep_last: self.around.config.backup.keep_last,
+            retention: self.around.config.backup.retention(),
             full,
             progress,
             cancel: cancel.clone(),
@@ -359,6 +365,30 @@ impl Actor {
             // A run that is past its receipt commits; any other leaves the last good backup as it is.
             drop(active.ended.await);
         }
+    }
+}
+
+/// What the ledger says at start.
+#[derive(Default)]
+struct Standing {
+    last_run: Option<EndedRun>,
+    noticed: Vec<Problem>,
+}
+
+impl Standing {
+    fn of(found: Idle) -> Self {
+        let Idle::Recovered(recovered) = found else { return Self::default() };
+        let told = || {
+            let damaged = recovered.ledger.newest()?.is_some_and(|newest| newest.damaged);
+            Ok::<_, LedgerError>((recovered.ledger.last_run()?, damaged))
+        };
+        let (last_run, damaged) = told().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ledger can't be read");
+            (None, false)
+        });
+        let notices = [(damaged, FailureId::BackupDamaged), (recovered.renewed, FailureId::LedgerDamaged)];
+        let noticed = notices.into_iter().filter(|(is_so, _)| *is_so);
+        Self { last_run, noticed: noticed.map(|(_, id)| Problem::new(&id.into(), Utc::now())).collect() }
     }
 }
 

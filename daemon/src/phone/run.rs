@@ -3,6 +3,7 @@
 use std::{path::PathBuf, thread};
 
 use backstay_shared::{
+    config::Retention,
     health::{Failure, FailureId},
     ids::RunId,
     overview::{EndedRun, Phase, Problem, Progress},
@@ -22,6 +23,7 @@ use crate::{
     transfer::{
         DiskError,
         conversation::{Conversation, Plan},
+        digests::Digests,
         info_plist,
         meter::Meter,
         passcode,
@@ -29,8 +31,9 @@ use crate::{
         upload::Received,
     },
     vault::{
-        journal,
+        inventory::Inventory,
         layout::Layout,
+        ledger::Ledger,
         receipt::{self, Receipt},
         roots::KnownRoots,
         transaction::Transaction,
@@ -57,7 +60,7 @@ pub struct Job {
     /// Folders that held backups before.
     pub known_roots: KnownRoots,
     /// Older snapshots to keep.
-    pub keep_last: u32,
+    pub retention: Retention,
     /// Everything anew.
     pub full: bool,
     /// Where to tell how far it is.
@@ -173,7 +176,7 @@ impl Run {
 
     fn note(&self, ended: &Ended) {
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
-        if let Err(error) = journal::write(&layout, &ended.told()) {
+        if let Err(error) = Ledger::open(&layout).and_then(|mut ledger| ledger.note_run(&ended.told())) {
             tracing::warn!(%error, "how the run stands can't be noted");
         }
     }
@@ -181,15 +184,16 @@ impl Run {
     async fn back_up(&mut self) -> Result<Receipt, Failure> {
         self.job.known_roots.prepare(&self.job.root)?;
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
-        let begun = Transaction::begin(layout, self.job.keep_last);
-        let transaction = begun.map_err(|error| diagnose::vault(&error))?;
+        let begun = Transaction::begin(layout, &self.job.retention);
+        let mut transaction = begun.map_err(|error| diagnose::vault(&error))?;
         self.noted = true;
         self.note(&self.so_far());
-        match self.fill(&transaction).await {
+        match self.carry_through(&mut transaction).await {
             Ok(receipt) => {
-                transaction.commit(&receipt).map_err(|error| diagnose::vault(&error))?;
                 self.note(&Ended { result: Ok(receipt.clone()), ..self.so_far() });
-                transaction.prune(self.job.keep_last);
+                if let Err(error) = transaction.prune(&self.job.retention) {
+                    tracing::warn!(%error, "old snapshots could not be removed");
+                }
                 Ok(receipt)
             }
             Err(failure) => {
@@ -204,32 +208,45 @@ impl Run {
         }
     }
 
+    async fn carry_through(&mut self, transaction: &mut Transaction) -> Result<Receipt, Failure> {
+        let (receipt, inventory) = self.fill(transaction).await?;
+        transaction.commit(&receipt, inventory).map_err(|error| diagnose::vault(&error))?;
+        Ok(receipt)
+    }
+
     /// Everything up to the verified tree.
-    async fn fill(&mut self, transaction: &Transaction) -> Result<Receipt, Failure> {
+    async fn fill(&mut self, transaction: &Transaction) -> Result<(Receipt, Inventory), Failure> {
         let cancel = self.job.cancel.clone();
-        tokio::select! {
+        let digests = tokio::select! {
             received = self.receive(transaction) => received?,
             () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
-        }
+        };
         let facts = self.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
         // Files that the manifest lists and the phone could not read are the phone's trouble, not the check's.
         let verified = verify::verify(&tree).map_err(|error| match (&error, &unreadable) {
-            (VerifyError::Damaged { count, .. }, Some(failure)) if *count <= self.received.unreadable_count => {
+            (VerifyError::Damaged(damages), Some(failure)) if damages.count <= self.received.unreadable_count => {
                 failure.clone()
             }
             _ => diagnose::verification(&error),
         })?;
+        let inventory = transaction
+            .inventory(&verified.found, &digests)
+            .map_err(|error| diagnose::vault(&error))?
+            .map_err(|error| diagnose::verification(&error))?;
+        let verified_at = Utc::now();
+        let id = transaction.free_id(verified_at).map_err(|error| diagnose::vault(&error.into()))?;
         let identity = receipt::tree_identity(&tree).map_err(|source| {
             diagnose::disk(&DiskError { operation: "reading", path: tree.join("Info.plist"), source })
         })?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Committing);
-        Ok(Receipt {
+        let receipt = Receipt {
+            id,
             run: self.job.run,
             started_at: self.started_at,
-            verified_at: Utc::now(),
+            verified_at,
             phone_name: facts.name.clone(),
             model: facts.model.clone(),
             ios: facts.ios.clone(),
@@ -238,15 +255,16 @@ impl Run {
             files_received: self.received.files,
             bytes_received: self.received.bytes,
             full: verified.full,
-            warning: unreadable,
+            warning: unreadable.or_else(|| transaction.ledger_was_renewed().then(|| FailureId::LedgerDamaged.into())),
             tree: identity.ok_or_else(|| {
                 Failure::from(FailureId::BackupVerifyFailed).path(tree.join("Info.plist")).text("is missing")
             })?,
             made_by: env!("CARGO_PKG_VERSION").into(),
-        })
+        };
+        Ok((receipt, inventory))
     }
 
-    async fn receive(&mut self, transaction: &Transaction) -> Result<(), Failure> {
+    async fn receive(&mut self, transaction: &Transaction) -> Result<Digests, Failure> {
         let mut session = Session::open(&self.job.muxer, &self.job.attached).await?;
         let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
         self.facts = Some(facts.clone());
@@ -267,7 +285,7 @@ impl Run {
         transaction: &Transaction,
         session: &mut Session,
         facts: &Facts,
-    ) -> Result<(), Failure> {
+    ) -> Result<Digests, Failure> {
         let layout = transaction.layout();
         let info = info_plist::gather(session, facts).await?;
         info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
@@ -277,7 +295,8 @@ impl Run {
         let plan = Plan {
             base: layout.next(),
             udid: self.job.attached.udid.clone(),
-            full: self.job.full,
+            aside: transaction.aside().cloned(),
+            full: self.job.full || transaction.base_is_damaged(),
             passcode_sheet,
             cancel: self.job.cancel.clone(),
         };
@@ -289,7 +308,10 @@ impl Run {
         self.received = std::mem::take(&mut conversation.received);
         let Err(error) = outcome else {
             // A phone that takes no notice of a write that failed has not made a backup.
-            return conversation.disk_error.as_ref().map_or(Ok(()), |error| Err(diagnose::disk(error)));
+            return match &conversation.disk_error {
+                Some(error) => Err(diagnose::disk(error)),
+                None => Ok(std::mem::take(&mut conversation.digests)),
+            };
         };
         tracing::warn!(%error, "the transfer ended without success");
         let seen = Seen {

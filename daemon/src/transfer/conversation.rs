@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     DiskError, TransferError, device_link_code,
+    digests::Digests,
     download::{multi_status, send_files},
     folders::Folders,
     frames::Frames,
@@ -29,7 +30,7 @@ use super::{
     upload::{Received, Upload},
     writers::Writers,
 };
-use crate::host::disk;
+use crate::{host::disk, vault::aside::Aside};
 
 /// The phone waits this long for its passcode and may prepare as long before its first message.
 const SILENCE_MAX_BEFORE_BYTES: Duration = Duration::from_secs(31 * 60);
@@ -48,6 +49,8 @@ const EMPTY: &str = "___EmptyParameterString___";
 pub struct Plan {
     /// The folder that holds the phone's folder.
     pub base: PathBuf,
+    /// Where files go that the phone replaces, on a disk that can't clone.
+    pub aside: Option<Aside>,
     /// The phone.
     pub udid: Udid,
     /// Everything anew.
@@ -70,6 +73,8 @@ pub struct Conversation<S> {
     activity: Arc<AtomicU64>,
     /// What came.
     pub received: Received,
+    /// Checksums of what came.
+    pub digests: Digests,
     /// The first disk error; it tells why the phone gave up.
     pub disk_error: Option<DiskError>,
     /// Bytes that the phone reckoned to be missing.
@@ -87,12 +92,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         let activity = Arc::new(AtomicU64::new(0));
         Ok(Self {
             frames: Frames::new(stream, activity.clone()),
-            folders: Folders::open(&plan.base)?,
-            writers: Writers::start(&plan.base)?,
+            folders: Folders::open(&plan.base, plan.aside.as_ref())?,
+            writers: Writers::start(&plan.base, plan.aside.as_ref())?,
             plan,
             meter,
             activity,
             received: Received::default(),
+            digests: Digests::default(),
             disk_error: None,
             bytes_missing: None,
             passcode_asked: false,
@@ -212,11 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                     writers: &self.writers,
                     folders: &mut self.folders,
                     received: &mut self.received,
+                    digests: &mut self.digests,
                     disk_error: &mut self.disk_error,
                     meter: &mut self.meter,
                 };
                 upload.receive().await?;
-                self.writers.drain();
                 self.collect_disk_error();
                 return match &self.disk_error {
                     None => self.status(0, EMPTY, empty()).await,
@@ -251,9 +257,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 return self.status(-1, "Operation not supported", empty()).await;
             }
             Request::CreateFolder { folder } => operations::create_folder(&mut self.folders, &folder),
-            Request::Move { items } => operations::move_items(&self.plan.base, &mut self.folders, &items),
-            Request::Remove { items } => operations::remove_items(&self.plan.base, &mut self.folders, &items),
-            Request::Copy { from, to } => operations::copy(&self.plan.base, &from, &to),
+            Request::Move { items } => {
+                operations::move_items(&self.plan.base, &mut self.folders, &mut self.digests, &items)
+            }
+            Request::Remove { items } => {
+                operations::remove_items(&self.plan.base, &mut self.folders, &mut self.digests, &items)
+            }
+            Request::Copy { from, to } => {
+                operations::copy(&self.plan.base, &mut self.folders, &mut self.digests, &from, &to)
+            }
             Request::Result { .. } | Request::Disconnect => Ok(()),
         };
         self.writers.forget();

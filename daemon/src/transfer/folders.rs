@@ -3,6 +3,7 @@
 use std::{collections::HashMap, io, path::Path};
 
 use super::place::Place;
+use crate::vault::aside::Aside;
 
 /// Most folders that are held open at a time; a backup has 256 and as many in its `Snapshot`.
 const OPEN_FOLDERS_MAX: usize = 600;
@@ -18,6 +19,8 @@ pub struct Folders {
     base: std::path::PathBuf,
     #[cfg(not(unix))]
     open: HashMap<String, ()>,
+    /// On a disk that can't clone.
+    aside: Option<Aside>,
 }
 
 #[cfg(unix)]
@@ -28,7 +31,7 @@ mod unix {
         io::Errno,
     };
 
-    use super::{Folders, HashMap, OPEN_FOLDERS_MAX, Path, Place, io};
+    use super::{Aside, Folders, HashMap, OPEN_FOLDERS_MAX, Path, Place, io};
 
     fn open_folder(parent: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
         // Component by component: O_NOFOLLOW guards only the last one.
@@ -46,9 +49,10 @@ mod unix {
         ///
         /// # Errors
         /// When it can't be opened.
-        pub fn open(base: &Path) -> io::Result<Self> {
+        pub fn open(base: &Path, aside: Option<&Aside>) -> io::Result<Self> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            Ok(Self { base: openat(CWD, base, flags, Mode::empty())?, open: HashMap::new() })
+            let base = openat(CWD, base, flags, Mode::empty())?;
+            Ok(Self { base, open: HashMap::new(), aside: aside.cloned() })
         }
 
         fn at(&mut self, folder: &str) -> io::Result<BorrowedFd<'_>> {
@@ -72,13 +76,14 @@ mod unix {
         /// Of the file system; a folder of that name is never removed for a file.
         pub fn create(&mut self, place: &Place) -> io::Result<std::fs::File> {
             let (folder, name) = place.split();
-            let within = self.at(folder)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;
-            match openat(within, name, flags, mode) {
+            match openat(self.at(folder)?, name, flags, mode) {
                 Err(Errno::EXIST) => {
-                    unlinkat(within, name, AtFlags::empty())?;
-                    Ok(openat(within, name, flags, mode)?.into())
+                    if !self.set_aside(place)? {
+                        unlinkat(self.at(folder)?, name, AtFlags::empty())?;
+                    }
+                    Ok(openat(self.at(folder)?, name, flags, mode)?.into())
                 }
                 other => Ok(other?.into()),
             }
@@ -122,6 +127,9 @@ mod unix {
         /// # Errors
         /// Of the file system.
         pub fn rename(&mut self, from: &Place, to: &Place) -> io::Result<()> {
+            if self.aside.is_some() && self.is_file(to)? {
+                self.set_aside(to)?;
+            }
             let (from_folder, from_name) = from.split();
             let (to_folder, to_name) = to.split();
             self.at(from_folder)?;
@@ -140,6 +148,9 @@ mod unix {
         /// # Errors
         /// Of the file system.
         pub fn remove_file(&mut self, place: &Place) -> io::Result<bool> {
+            if self.aside.is_some() && self.is_file(place)? && self.set_aside(place)? {
+                return Ok(true);
+            }
             let (folder, name) = place.split();
             let within = self.at(folder)?;
             match unlinkat(within, name, AtFlags::empty()) {
@@ -149,14 +160,23 @@ mod unix {
                 Err(error) => Err(error.into()),
             }
         }
+
+        fn is_file(&mut self, place: &Place) -> io::Result<bool> {
+            let (folder, name) = place.split();
+            match statat(self.at(folder)?, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(facts) => Ok(FileType::from_raw_mode(facts.st_mode) != FileType::Directory),
+                Err(Errno::NOENT) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        }
     }
 }
 
 #[cfg(not(unix))]
 impl Folders {
     /// Opens the folder that holds the phone's folder.
-    pub fn open(base: &Path) -> io::Result<Self> {
-        Ok(Self { base: base.to_owned(), open: HashMap::new() })
+    pub fn open(base: &Path, aside: Option<&Aside>) -> io::Result<Self> {
+        Ok(Self { base: base.to_owned(), open: HashMap::new(), aside: aside.cloned() })
     }
 
     fn at(&self, place: &Place) -> std::path::PathBuf {
@@ -171,7 +191,9 @@ impl Folders {
         options.write(true).create_new(true);
         match options.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                std::fs::remove_file(&path)?;
+                if !self.set_aside(place)? {
+                    std::fs::remove_file(&path)?;
+                }
                 options.open(&path)
             }
             other => other,
@@ -190,6 +212,9 @@ impl Folders {
 
     /// Moves a file or folder; a file in its place is replaced.
     pub fn rename(&mut self, from: &Place, to: &Place) -> io::Result<()> {
+        if self.aside.is_some() && self.at(to).is_file() {
+            self.set_aside(to)?;
+        }
         std::fs::rename(self.at(from), self.at(to))
     }
 
@@ -199,12 +224,40 @@ impl Folders {
         if std::fs::symlink_metadata(&path)?.is_dir() {
             return Ok(false);
         }
+        if self.set_aside(place)? {
+            return Ok(true);
+        }
         std::fs::remove_file(path)?;
         Ok(true)
     }
 }
 
 impl Folders {
+    /// Moves what is about to be replaced out of the way, on a disk that can't clone; false when it may go.
+    fn set_aside(&self, place: &Place) -> io::Result<bool> {
+        self.aside.as_ref().map_or(Ok(false), |aside| aside.take(place.as_str()))
+    }
+
+    /// Sees to it that what an earlier run left under this name can be put back, on a disk that can't clone.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn keep(&self, place: &Place) -> io::Result<()> {
+        self.aside.as_ref().map_or(Ok(()), |aside| aside.copy(place.as_str()))
+    }
+
+    /// Removes a folder and everything in it.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn remove_folder(&mut self, base: &Path, place: &Place) -> io::Result<()> {
+        self.forget();
+        if let Some(aside) = &self.aside {
+            aside.take_folder(place.as_str())?;
+        }
+        std::fs::remove_dir_all(base.join(place.as_str()))
+    }
+
     /// Lets go of every open folder, since one of them may have been moved or removed.
     pub fn forget(&mut self) {
         self.open.clear();

@@ -8,6 +8,7 @@
 //! disk operations in between are plain blocking calls.
 
 pub mod conversation;
+pub mod digests;
 pub mod download;
 pub mod folders;
 pub mod frames;

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path, time::SystemTime};
 
-use super::{DiskError, folders::Folders, place::Place};
+use super::{DiskError, digests::Digests, folders::Folders, place::Place};
 use crate::vault::clone;
 
 fn failed(operation: &'static str, base: &Path, place: &Place) -> impl FnOnce(io::Error) -> DiskError {
@@ -45,21 +45,30 @@ pub fn create_folder(folders: &mut Folders, folder: &Place) -> Result<(), DiskEr
 ///
 /// # Errors
 /// Of the file system, or when the phone's own folder is to be moved.
-pub fn move_items(base: &Path, folders: &mut Folders, items: &[(Place, Place)]) -> Result<(), DiskError> {
+pub fn move_items(
+    base: &Path,
+    folders: &mut Folders,
+    digests: &mut Digests,
+    items: &[(Place, Place)],
+) -> Result<(), DiskError> {
     for (from, to) in items {
         if from.is_whole_backup() || to.is_whole_backup() {
             return Err(failed("moving", base, to)(io::ErrorKind::InvalidInput.into()));
+        }
+        if !digests.came(from) {
+            folders.keep(from).map_err(failed("keeping", base, from))?;
         }
         match folders.rename(from, to) {
             Ok(()) => {}
             // A folder in the place of a folder is what the phone wants replaced; anything else is told as it is.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                folders.forget();
-                fs::remove_dir_all(base.join(to.as_str())).map_err(failed("removing", base, to))?;
+                folders.remove_folder(base, to).map_err(failed("removing", base, to))?;
                 folders.rename(from, to).map_err(failed("moving", base, from))?;
+                digests.removed(to);
             }
             Err(error) => return Err(failed("moving", base, from)(error)),
         }
+        digests.moved(from, to);
     }
     forget_moved_folders(folders, items);
     Ok(())
@@ -79,19 +88,22 @@ const PAYLOAD_NAME_LENGTH: usize = 40;
 ///
 /// # Errors
 /// Of the file system, or when the phone's own folder is to be removed.
-pub fn remove_items(base: &Path, folders: &mut Folders, items: &[Place]) -> Result<(), DiskError> {
+pub fn remove_items(
+    base: &Path,
+    folders: &mut Folders,
+    digests: &mut Digests,
+    items: &[Place],
+) -> Result<(), DiskError> {
     for place in items {
         if place.is_whole_backup() {
             return Err(failed("removing", base, place)(io::ErrorKind::InvalidInput.into()));
         }
         let removed = match folders.remove_file(place) {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                folders.forget();
-                fs::remove_dir_all(base.join(place.as_str()))
-            }
+            Ok(false) => folders.remove_folder(base, place),
             Err(error) => Err(error),
         };
+        digests.removed(place);
         match removed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other.map_err(failed("removing", base, place))?,
@@ -104,15 +116,24 @@ pub fn remove_items(base: &Path, folders: &mut Folders, items: &[Place]) -> Resu
 ///
 /// # Errors
 /// Of the file system.
-pub fn copy(base: &Path, from: &Place, to: &Place) -> Result<(), DiskError> {
+pub fn copy(
+    base: &Path,
+    folders: &mut Folders,
+    digests: &mut Digests,
+    from: &Place,
+    to: &Place,
+) -> Result<(), DiskError> {
     let (source, target) = (base.join(from.as_str()), base.join(to.as_str()));
     let metadata = fs::symlink_metadata(&source).map_err(failed("copying", base, from))?;
     let copied = if metadata.is_dir() {
         clone::clone_tree(&source, &target).map(|_| ())
     } else {
-        fs::remove_file(&target).or_else(ignore_missing).and_then(|()| clone::clone_file(&source, &target))
+        let removed = folders.remove_file(to).map(|_| ()).or_else(ignore_missing);
+        removed.and_then(|()| clone::clone_file(&source, &target))
     };
-    copied.map_err(failed("copying", base, from))
+    copied.map_err(failed("copying", base, from))?;
+    digests.copied(from, to);
+    Ok(())
 }
 
 fn ignore_missing(error: io::Error) -> io::Result<()> {

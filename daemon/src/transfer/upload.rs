@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     DiskError, Refused, TransferError,
+    digests::{Digests, name_of},
     folders::Folders,
     frames::{BLOCK_BYTES_MAX, Frames},
     meter::Meter,
@@ -81,6 +82,8 @@ pub struct Upload<'a, S> {
     pub folders: &'a mut Folders,
     /// What came.
     pub received: &'a mut Received,
+    /// Their checksums.
+    pub digests: &'a mut Digests,
     /// The first disk error.
     pub disk_error: &'a mut Option<DiskError>,
     /// Where to tell how far it is.
@@ -88,11 +91,18 @@ pub struct Upload<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
-    /// Receives the batch. The caller drains the writers before it answers.
+    /// Receives the batch. Everything of it is in the file system when this returns, though not synced.
     ///
     /// # Errors
     /// When the link breaks or the phone sends what is never believed.
     pub async fn receive(mut self) -> Result<(), TransferError> {
+        let received = self.receive_all().await;
+        self.writers.drain();
+        self.collect_digests();
+        received
+    }
+
+    async fn receive_all(&mut self) -> Result<(), TransferError> {
         let mut failed_at = None;
         loop {
             if failed_at.is_none() && (self.disk_error.is_some() || self.writers.failed()) {
@@ -153,14 +163,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
     ) -> Result<bool, TransferError> {
         // A small file of this name may still be on its way.
         self.writers.drain();
+        self.collect_digests();
         let mut file = self.noting("creating", &place, |folders| folders.create(&place));
         let mut bytes = first.len() as u64;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&first);
         self.write(&mut file, &place, &first);
         while let Step::Data(mut left) = step {
             while left > 0 {
                 let block = self.frames.some(left).await?;
                 left -= block.len();
                 bytes += block.len() as u64;
+                hasher.update(&block);
                 self.write(&mut file, &place, &block);
                 self.meter.tick(self.received, bytes);
             }
@@ -175,7 +189,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         }
         self.received.files += 1;
         self.received.bytes += bytes;
+        self.digests.received(name_of(&place), bytes, *hasher.finalize().as_bytes());
         Ok(!matches!(step, Step::ListEnd))
+    }
+
+    /// What the writers have taken of small files.
+    fn collect_digests(&mut self) {
+        for written in self.writers.take_written() {
+            self.digests.received(written.name, written.size, written.digest);
+        }
     }
 
     fn write(&mut self, file: &mut Option<File>, place: &Place, content: &[u8]) {

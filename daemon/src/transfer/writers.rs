@@ -15,7 +15,8 @@ use std::{
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{DiskError, folders::Folders, place::Place};
+use super::{DiskError, digests::name_of, folders::Folders, place::Place};
+use crate::vault::{aside::Aside, ledger::Digest, name::Name};
 
 const THREADS: usize = 2;
 
@@ -51,6 +52,18 @@ struct Shared {
     in_flight: Mutex<usize>,
     less: Condvar,
     error: Mutex<Option<DiskError>>,
+    written: Mutex<Vec<Written>>,
+}
+
+/// A file that a writer has written.
+#[derive(Debug)]
+pub struct Written {
+    /// Which.
+    pub name: Name,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3 of what came.
+    pub digest: Digest,
 }
 
 impl Writers {
@@ -58,12 +71,13 @@ impl Writers {
     ///
     /// # Errors
     /// When the folder can't be opened or a thread not be started.
-    pub fn start(base: &Path) -> io::Result<Self> {
+    pub fn start(base: &Path, aside: Option<&Aside>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
         for number in 0..THREADS {
             let (sender, receiver) = bounded(QUEUE_LENGTH);
-            let mut worker = Worker { folders: Folders::open(base)?, base: base.to_owned(), shared: shared.clone() };
+            let mut worker =
+                Worker { folders: Folders::open(base, aside)?, base: base.to_owned(), shared: shared.clone() };
             let builder = thread::Builder::new().name(format!("disk-writer-{number}"));
             threads.push(builder.spawn(move || worker.run(&receiver))?);
             queues.push(sender);
@@ -121,6 +135,11 @@ impl Writers {
         }
     }
 
+    /// What was written since the last call; in order for each name, after a [`Writers::drain`] complete.
+    pub fn take_written(&self) -> Vec<Written> {
+        std::mem::take(&mut *self.shared.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The first error, which also explains all later ones.
     pub fn take_error(&self) -> Option<DiskError> {
         self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -143,6 +162,10 @@ impl Shared {
         error.get_or_insert(DiskError { operation, path: path.to_owned(), source });
     }
 
+    fn wrote(&self, written: Written) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).push(written);
+    }
+
     fn landed(&self, bytes: usize) {
         *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner) -= bytes;
         self.less.notify_one();
@@ -160,9 +183,13 @@ impl Worker {
         for job in jobs {
             match job {
                 Job::Whole { place, content } => {
-                    let written = self.folders.create(&place).and_then(|mut file| file.write_all(&content));
-                    if let Err(error) = written {
-                        self.shared.fail("writing", &self.base.join(place.as_str()), error);
+                    match self.folders.create(&place).and_then(|mut file| file.write_all(&content)) {
+                        Ok(()) => self.shared.wrote(Written {
+                            name: name_of(&place),
+                            size: content.len() as u64,
+                            digest: *blake3::hash(&content).as_bytes(),
+                        }),
+                        Err(error) => self.shared.fail("writing", &self.base.join(place.as_str()), error),
                     }
                     self.shared.landed(content.len());
                 }

@@ -112,6 +112,21 @@ pub fn clone_file(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to).or_else(|_| reflink_copy::reflink_or_copy(from, to).map(|_| ()))
 }
 
+/// True when this folder's disk can hold a file twice without a copy.
+///
+/// # Errors
+/// Of the file system.
+pub fn is_possible_in(folder: &Path) -> io::Result<bool> {
+    let (probe, second) = (folder.join("probe.new"), folder.join("probe-clone.new"));
+    fs::write(&probe, "can this be cloned?")?;
+    let cloned = fs::hard_link(&probe, &second).or_else(|_| reflink_copy::reflink(&probe, &second)).is_ok();
+    if cloned {
+        fs::remove_file(&second)?;
+    }
+    fs::remove_file(&probe)?;
+    Ok(cloned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,39 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use backstay_shared::config::Retention;
+use chrono::{DateTime, Local, NaiveDateTime, Utc};
+
 use super::{
     layout::Layout,
+    ledger::{Entry, Ledger, LedgerError},
     receipt::{self, Receipt},
+    retention,
 };
-
-/// Where the tree `old` goes that `newer` has replaced: named by the time of its own receipt, or, when another program
-/// made it, by the time it was replaced. A name that is taken (the clock was set back) is never used twice.
-///
-/// # Errors
-/// When the tree can't be read.
-pub fn place_for_old(layout: &Layout, old: &Path, newer: &Receipt) -> io::Result<PathBuf> {
-    let identity = receipt::tree_identity(old)?;
-    let own = receipt::all(layout)?.into_iter().find(|receipt| Some(&receipt.tree) == identity.as_ref());
-    let name = own.map_or_else(|| format!("before-{}", newer.stamp()), |receipt| receipt.stamp());
-    let names = std::iter::once(name.clone()).chain((2..).map(|number| format!("{name}-{number}")));
-    let mut places = names.map(|name| layout.history().join(name));
-    // An endless list has a first that is free; the fallback is for the type only.
-    Ok(places.find(|place| !place.join(layout.udid().as_str()).exists()).unwrap_or_else(|| layout.history().join(name)))
-}
-
-/// The snapshots, oldest first.
-///
-/// # Errors
-/// When the folder can't be read.
-pub fn snapshots(layout: &Layout) -> io::Result<Vec<PathBuf>> {
-    let mut found: Vec<PathBuf> = match fs::read_dir(layout.history()) {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    found.sort_by_key(|path| sort_key(path));
-    Ok(found)
-}
 
 /// One backup that can be read: the latest or an older one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,42 +29,103 @@ pub struct Snapshot {
 /// # Errors
 /// When a folder can't be read.
 pub fn all(layout: &Layout) -> io::Result<Vec<Snapshot>> {
-    let mut found: Vec<Snapshot> = snapshots(layout)?
+    let mut found: Vec<Snapshot> = older(layout)?
         .into_iter()
-        .map(|path| Snapshot {
-            id: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            tree: path.join(layout.udid().as_str()),
-        })
+        .map(|id| Snapshot { tree: layout.snapshot_tree(&id), id })
+        .filter(|snapshot| snapshot.tree.exists())
         .collect();
     if layout.latest().join("Status.plist").exists() {
         let receipt = receipt::latest(layout)?;
-        let id = receipt.map_or_else(|| "latest".to_owned(), |receipt| receipt.stamp());
+        let id = receipt.map_or_else(|| "latest".to_owned(), |receipt| receipt.id);
         found.push(Snapshot { id, tree: layout.latest() });
     }
     Ok(found)
 }
 
-/// A tree from before Backstay is older than all others.
-fn sort_key(path: &Path) -> (bool, String) {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    (!name.starts_with("before-"), name)
+/// The names of the older snapshots, by time.
+///
+/// # Errors
+/// When the folder can't be read.
+pub fn older(layout: &Layout) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(layout.history()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found: Vec<String> = entries
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<_>>()?;
+    found.sort();
+    Ok(found)
 }
 
-/// Removes the oldest snapshots beyond `keep_last`. Never touches the latest backup; what can't be removed now is
-/// removed after a later backup.
-pub fn prune(layout: &Layout, keep_last: u32) {
-    let found = match snapshots(layout) {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(%error, "the history can't be listed");
-            return;
-        }
+/// A name for a backup of this time that no other has: the clock may have been set back.
+pub fn free_id(layout: &Layout, ledger: &[Entry], at: DateTime<Utc>) -> String {
+    let stamp = receipt::stamp(at);
+    let taken = |id: &str| {
+        let receipt = layout.receipts().join(format!("{id}.json"));
+        ledger.iter().any(|entry| entry.id == id) || receipt.exists() || layout.snapshot_tree(id).exists()
     };
-    let surplus = found.len().saturating_sub(keep_last as usize);
-    for path in &found[..surplus] {
-        match fs::remove_dir_all(path) {
-            Ok(()) => tracing::info!(path = %path.display(), "removed an old snapshot"),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "an old snapshot can't be removed"),
+    let mut ids = std::iter::once(stamp.clone()).chain((2..).map(|number| format!("{stamp}-{number}")));
+    // An endless list has a first that is free; the fallback is for the type only.
+    ids.find(|id| !taken(id)).unwrap_or(stamp)
+}
+
+/// Where the tree `old` goes that `newer` has replaced: named as its receipt or the ledger has it.
+///
+/// # Errors
+/// When the tree can't be read.
+pub fn id_of_old(layout: &Layout, ledger: &[Entry], old: &Path, newer: &Receipt) -> io::Result<String> {
+    let identity = receipt::tree_identity(old)?;
+    let known = ledger.iter().find(|entry| Some(&entry.tree) == identity.as_ref()).map(|entry| entry.id.clone());
+    let known = match known {
+        Some(id) => Some(id),
+        None => receipt::all(layout)?
+            .into_iter()
+            .find(|receipt| Some(&receipt.tree) == identity.as_ref())
+            .map(|found| found.id),
+    };
+    let free = |id: &String| !layout.snapshot_tree(id).exists();
+    Ok(known.filter(free).unwrap_or_else(|| free_id(layout, ledger, newer.started_at)))
+}
+
+/// When a snapshot was made, as its name says; none for a folder that has another kind of name.
+pub fn time_of(id: &str) -> Option<DateTime<Utc>> {
+    let (stamp, _) = id.split_once('Z')?;
+    Some(NaiveDateTime::parse_from_str(stamp, "%Y-%m-%dT%H%M%S%.f").ok()?.and_utc())
+}
+
+/// The older snapshots that the rules no longer keep, oldest first. While the latest backup is damaged the newest
+/// good one stays in any case.
+pub fn surplus<'a>(entries: &'a [Entry], rule: &Retention) -> Vec<&'a Entry> {
+    let Some((latest, older)) = entries.split_last() else { return Vec::new() };
+    let times: Vec<DateTime<Utc>> = older.iter().map(|entry| time_of(&entry.id).unwrap_or_default()).collect();
+    let kept = retention::keep(&times, time_of(&latest.id), rule, &Local);
+    let fallback = older.iter().rposition(|entry| !entry.damaged).filter(|_| latest.damaged);
+    let stays = |index: usize, kept: bool| kept || Some(index) == fallback;
+    let rows = older.iter().zip(kept).enumerate();
+    rows.filter(|(index, (_, kept))| !stays(*index, *kept)).map(|(_, (entry, _))| entry).collect()
+}
+
+/// Removes the snapshots that the rules no longer keep. Never touches the latest backup; what can't be removed now is
+/// removed after a later backup.
+///
+/// # Errors
+/// When the ledger can't be read or written.
+pub fn prune(layout: &Layout, ledger: &mut Ledger, rule: &Retention) -> Result<Vec<Entry>, LedgerError> {
+    let entries = ledger.snapshots()?;
+    let mut removed = Vec::new();
+    for entry in surplus(&entries, rule) {
+        let path = layout.history().join(&entry.id);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "an old snapshot can't be removed");
+            }
+            _ => {
+                tracing::info!(path = %path.display(), "removed an old snapshot");
+                ledger.forget(entry.number)?;
+                removed.push(entry.clone());
+            }
         }
     }
+    Ok(removed)
 }

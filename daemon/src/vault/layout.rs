@@ -55,6 +55,21 @@ impl Layout {
         self.next().join("receipt.json")
     }
 
+    /// Files that the phone has replaced, on a disk that can't clone.
+    pub fn aside(&self) -> PathBuf {
+        self.next().join("aside")
+    }
+
+    /// What Backstay remembers of this phone's backups.
+    pub fn ledger(&self) -> PathBuf {
+        self.own().join("ledger.sqlite")
+    }
+
+    /// The tree of an older snapshot.
+    pub fn snapshot_tree(&self, id: &str) -> PathBuf {
+        self.history().join(id).join(self.udid.as_str())
+    }
+
     /// Receipts of committed backups, one file each, named by time.
     pub fn receipts(&self) -> PathBuf {
         self.own().join("receipts")

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::name::Name;
+
 /// The manifest can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -87,7 +89,7 @@ impl Manifest {
         while let Some(row) = rows.next().map_err(database)? {
             let text = |index| row.get_ref(index).ok().and_then(|value| value.as_str().ok());
             let file_id = text(0).unwrap_or_default();
-            if file_id.len() != 40 || !file_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if Name::of_file_id(file_id).is_none() {
                 return Err(row_error(file_id, "has a name that no file of a backup has"));
             }
             let archive = row.get_ref(3).ok().and_then(|value| value.as_blob().ok()).unwrap_or_default();

@@ -5,13 +5,19 @@
 //! ([`transaction`]). The receipt is the commit point: what has none is no backup, and a start that finds a receipt
 //! whose swap did not happen completes it.
 
+pub mod aside;
 pub mod clone;
 pub mod history;
-pub mod journal;
+pub mod inventory;
 pub mod layout;
+pub mod ledger;
 pub mod manifest;
+pub mod name;
 pub mod phones;
 pub mod receipt;
+pub mod recovery;
+pub mod retention;
 pub mod roots;
 pub mod transaction;
+pub mod tree;
 pub mod verify;

@@ -15,6 +15,8 @@ const RECEIPT_BYTES_MAX: u64 = 1024 * 1024;
 /// What was proved, when, and of which tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
+    /// Names the receipt and, later, the snapshot.
+    pub id: String,
     /// The run that made it.
     pub run: RunId,
     /// When the run began.
@@ -51,11 +53,11 @@ impl Receipt {
     pub const fn last_good(&self) -> LastGood {
         LastGood { at: self.verified_at, files: self.files, bytes: self.bytes }
     }
+}
 
-    /// Names the receipt and, later, the snapshot: sorts by time and is allowed on every file system.
-    pub fn stamp(&self) -> String {
-        self.verified_at.format("%Y-%m-%dT%H%M%S%.3fZ").to_string()
-    }
+/// A name for what is from this time: sorts by time and is allowed on every file system.
+pub fn stamp(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H%M%S%.3fZ").to_string()
 }
 
 /// Which tree this is; none when there is no tree.

@@ -1,27 +1,36 @@
 //! From a clone of the latest backup to a new latest backup, with no moment in between at which there is none.
 //!
-//! Order of writes: files, sync, receipt (temporary file, sync, rename, sync of the folder), swap, the old tree into
-//! history. Whatever interrupts it, [`recover`] finishes or forgets it.
+//! Order of writes: files, sync, ledger, receipt (temporary file, sync, rename, sync of the folder), swap, the old
+//! tree into history. Whatever interrupts it, [`recover`](recovery::recover) finishes or forgets it.
 
-use std::{fs, io, path::Path};
+use std::{fs, io};
+
+use backstay_shared::{config::Retention, overview::EndedRun};
+use chrono::{DateTime, Utc};
 
 use super::{
+    aside::{self, Aside},
     clone, history,
+    inventory::{self, Inventory},
     layout::Layout,
+    ledger::{Ledger, LedgerError, NewSnapshot},
     receipt::{self, Receipt},
+    recovery::{self, Recovered, failed},
+    tree::{Found, Unreadable},
+    verify::VerifyError,
 };
 use crate::{
     host::{
         disk,
         lock::{LockError, LockFile},
     },
-    transfer::DiskError,
+    transfer::{DiskError, digests::Digests},
 };
 
 /// Why there is no transaction.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// Another Backstay makes a backup of this phone.
+    /// Another Backstay is at work on this phone's backups.
     #[error("another Backstay is at work on this phone: process {holder}")]
     Busy {
         /// Its process id.
@@ -30,17 +39,39 @@ pub enum VaultError {
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The ledger can't be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
 }
 
-fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> VaultError + 'a {
-    move |source| DiskError { operation, path: path.to_owned(), source }.into()
+impl From<Unreadable> for VaultError {
+    fn from(unreadable: Unreadable) -> Self {
+        let Unreadable { path, source } = unreadable;
+        DiskError { operation: "reading", path, source }.into()
+    }
+}
+
+/// Takes the phone's lock.
+///
+/// # Errors
+/// When another Backstay has it.
+pub fn lock(layout: &Layout) -> Result<LockFile, VaultError> {
+    match LockFile::take(&layout.lock()) {
+        Ok(lock) => Ok(lock),
+        Err(LockError::Held { holder }) => Err(VaultError::Busy { holder }),
+        Err(LockError::Io(error)) => Err(failed("locking", &layout.lock())(error)),
+    }
 }
 
 /// The right to make a backup of one phone. While it lives nobody else can.
 #[derive(Debug)]
 pub struct Transaction {
     layout: Layout,
+    ledger: Ledger,
     has_base: bool,
+    base_is_damaged: bool,
+    ledger_was_renewed: bool,
+    aside: Option<Aside>,
     _lock: LockFile,
 }
 
@@ -52,28 +83,34 @@ impl Transaction {
     ///
     /// # Errors
     /// When another Backstay has the lock, or of the file system.
-    pub fn begin(layout: Layout, keep_last: u32) -> Result<Self, VaultError> {
+    pub fn begin(layout: Layout, retention: &Retention) -> Result<Self, VaultError> {
         let own = layout.own();
         disk::make_private(&own).map_err(failed("creating", &own))?;
-        let lock = match LockFile::take(&layout.lock()) {
-            Ok(lock) => lock,
-            Err(LockError::Held { holder }) => return Err(VaultError::Busy { holder }),
-            Err(LockError::Io(error)) => return Err(failed("locking", &layout.lock())(error)),
-        };
-        recover(&layout)?;
+        let lock = lock(&layout)?;
+        let Recovered { mut ledger, renewed: ledger_was_renewed } = recovery::recover(&layout)?;
         // Before the room is needed, too: a full disk must not keep old snapshots that nobody wants.
-        history::prune(&layout, keep_last);
+        history::prune(&layout, &mut ledger, retention)?;
         let (latest, tree) = (layout.latest(), layout.next_tree());
         let has_base = latest.join("Manifest.db").exists() || latest.join("Status.plist").exists();
+        let base_is_damaged = has_base && ledger.newest()?.is_some_and(|newest| newest.damaged);
+        let mut aside = None;
         if has_base {
             discard(&layout)?;
             disk::make_private(&layout.next()).map_err(failed("creating", &layout.next()))?;
-            let files = clone::clone_tree(&latest, &tree).map_err(failed("cloning", &latest))?;
-            tracing::debug!(files, "cloned the latest backup");
+            if clone::is_possible_in(&own).map_err(failed("writing", &own))? {
+                let files = clone::clone_tree(&latest, &tree).map_err(failed("cloning", &latest))?;
+                tracing::debug!(files, "cloned the latest backup");
+            } else {
+                tracing::info!(
+                    "this disk can't clone: replaced files are kept until the backup is whole, without history"
+                );
+                aside::begin(&layout).map_err(failed("moving", &latest))?;
+                aside = Some(Aside::of(&layout));
+            }
         } else {
             disk::make_private(&tree).map_err(failed("creating", &tree))?;
         }
-        Ok(Self { layout, has_base, _lock: lock })
+        Ok(Self { layout, ledger, has_base, base_is_damaged, ledger_was_renewed, aside, _lock: lock })
     }
 
     /// The places of this phone.
@@ -86,34 +123,91 @@ impl Transaction {
         self.has_base
     }
 
-    /// Syncs the tree, writes the receipt and swaps. The caller has verified the tree; this is where it becomes the
-    /// backup.
+    /// True when that backup is known to be damaged: only a full one heals it.
+    pub const fn base_is_damaged(&self) -> bool {
+        self.base_is_damaged
+    }
+
+    /// True when the record of checksums was lost or damaged.
+    pub const fn ledger_was_renewed(&self) -> bool {
+        self.ledger_was_renewed
+    }
+
+    /// Where files go that the phone replaces, on a disk that can't clone.
+    pub const fn aside(&self) -> Option<&Aside> {
+        self.aside.as_ref()
+    }
+
+    /// Notes how the run stands.
     ///
     /// # Errors
-    /// Of the file system. Before the receipt is written nothing has changed; after it, [`recover`] finishes.
-    pub fn commit(&self, receipt: &Receipt) -> Result<(), VaultError> {
+    /// When the ledger can't be written.
+    pub fn note(&mut self, ended: &EndedRun) -> Result<(), LedgerError> {
+        self.ledger.note_run(ended)
+    }
+
+    /// What the new tree shares with the backup that it builds on.
+    ///
+    /// # Errors
+    /// When a file is not as long as what came of it, or the disk or the ledger can't be read.
+    pub fn inventory(&self, found: &[Found], digests: &Digests) -> Result<Result<Inventory, VerifyError>, VaultError> {
+        let held = self.ledger.held(i64::MAX)?;
+        Ok(inventory::take(&self.layout.next_tree(), found, held, self.has_base, digests))
+    }
+
+    /// A name for the new backup that no other has.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn free_id(&self, at: DateTime<Utc>) -> Result<String, LedgerError> {
+        Ok(history::free_id(&self.layout, &self.ledger.snapshots()?, at))
+    }
+
+    /// Syncs the tree, writes ledger and receipt and swaps. The caller has verified the tree; this is where it becomes
+    /// the backup.
+    ///
+    /// # Errors
+    /// Of the file system. Before the receipt is written nothing has changed; after it, a start finishes.
+    pub fn commit(&mut self, receipt: &Receipt, inventory: Inventory) -> Result<(), VaultError> {
         let tree = self.layout.next_tree();
         disk::sync_tree(&tree).map_err(failed("syncing", &tree))?;
+        let known = self.ledger.snapshots()?;
+        self.ledger.seal(NewSnapshot {
+            id: &receipt.id,
+            tree: &receipt.tree,
+            files: receipt.files,
+            bytes: receipt.bytes,
+            receipt: Some(receipt),
+            new: inventory.new,
+            gone: inventory.gone,
+        })?;
         let path = self.layout.next_receipt();
         receipt::write(&path, receipt).map_err(failed("writing", &path))?;
-        if !recover(&self.layout)? {
+        if !recovery::finish_commit(&self.layout, &known)? {
             let source = io::Error::new(io::ErrorKind::InvalidData, "the tree is not the one that was sealed");
             return Err(failed("committing", &tree)(source));
         }
         Ok(())
     }
 
-    /// Removes snapshots beyond `keep_last`. May take a while, so it comes after the good news.
-    pub fn prune(&self, keep_last: u32) {
-        history::prune(&self.layout, keep_last);
+    /// Removes snapshots that the rules no longer keep. May take a while, so it comes after the good news.
+    ///
+    /// # Errors
+    /// When the ledger can't be read or written.
+    pub fn prune(&mut self, retention: &Retention) -> Result<(), LedgerError> {
+        history::prune(&self.layout, &mut self.ledger, retention).map(|_| ())
     }
 
     /// Throws away what the phone has sent, when it is known to be of no use to a next try.
     ///
     /// # Errors
     /// Of the file system.
-    pub fn discard(&self) -> Result<(), VaultError> {
-        discard(&self.layout)
+    pub fn discard(&mut self) -> Result<(), VaultError> {
+        // A receipt that is written is a commit that the next start finishes.
+        if self.layout.next_receipt().exists() {
+            return Ok(());
+        }
+        if self.aside.is_some() { recovery::recover(&self.layout).map(|_| ()) } else { discard(&self.layout) }
     }
 }
 
@@ -125,108 +219,81 @@ fn discard(layout: &Layout) -> Result<(), VaultError> {
     }
 }
 
-/// At start: what an earlier run left is finished. False when somebody else is at work on it right now.
+/// At start: what an earlier run left is finished; none when somebody else is at work on it right now, or when there is
+/// nothing of this phone.
 ///
 /// # Errors
 /// Of the file system.
-pub fn recover_if_idle(layout: &Layout) -> Result<bool, VaultError> {
+pub fn recover_if_idle(layout: &Layout) -> Result<Idle, VaultError> {
     if !layout.own().exists() {
-        return Ok(true);
+        return Ok(Idle::Nothing);
     }
-    match LockFile::take(&layout.lock()) {
-        Ok(_lock) => recover(layout).map(|_| true),
-        Err(LockError::Held { .. }) => Ok(false),
-        Err(LockError::Io(error)) => Err(failed("locking", &layout.lock())(error)),
-    }
-}
-
-/// Finishes a commit that was interrupted at any point after its receipt; true when there was one to finish.
-///
-/// # Errors
-/// Of the file system.
-pub fn recover(layout: &Layout) -> Result<bool, VaultError> {
-    let path = layout.next_receipt();
-    let Some(receipt) = receipt::read(&path).map_err(failed("reading", &path))? else { return Ok(false) };
-    let identity = |tree: &Path| receipt::tree_identity(tree).map_err(failed("reading", tree));
-    let (latest, next) = (layout.latest(), layout.next_tree());
-    if identity(&latest)?.as_deref() != Some(&receipt.tree) {
-        if identity(&next)?.as_deref() != Some(&receipt.tree) {
-            tracing::error!(path = %path.display(), "a receipt fits neither tree; it is forgotten");
-            fs::remove_file(&path).map_err(failed("removing", &path))?;
-            return Ok(false);
-        }
-        swap(&next, &latest).map_err(failed("swapping", &latest))?;
-        disk::sync_folder(layout.root()).map_err(failed("syncing", layout.root()))?;
-    }
-    file_away(layout, &receipt)?;
-    tracing::info!(udid = %layout.udid(), files = receipt.files, "the new backup is in place");
-    Ok(true)
-}
-
-/// Puts the new tree in the place of the old one.
-fn swap(next: &Path, latest: &Path) -> io::Result<()> {
-    if !latest.exists() {
-        // A swap without the atomic step may have moved the old tree aside and stopped there.
-        return fs::rename(next, latest);
-    }
-    match disk::exchange(next, latest) {
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-            let aside = next.with_file_name("old");
-            fs::rename(latest, &aside)?;
-            fs::rename(next, latest)?;
-            fs::rename(&aside, next)
-        }
-        done => done,
+    match lock(layout) {
+        Ok(_lock) => recovery::recover(layout).map(|recovered| Idle::Recovered(Box::new(recovered))),
+        Err(VaultError::Busy { .. }) => Ok(Idle::Busy),
+        Err(error) => Err(error),
     }
 }
 
-/// The old tree goes into history, the receipt to the others.
-fn file_away(layout: &Layout, receipt: &Receipt) -> Result<(), VaultError> {
-    let old = [layout.next_tree(), layout.next().join("old")].into_iter().find(|tree| tree.exists());
-    if let Some(old) = old {
-        let kept = history::place_for_old(layout, &old, receipt).map_err(failed("reading", &old))?;
-        disk::make_private(&kept).map_err(failed("creating", &kept))?;
-        let target = kept.join(layout.udid().as_str());
-        fs::rename(&old, &target).map_err(failed("moving", &old))?;
-    }
-    let receipts = layout.receipts();
-    disk::make_private(&receipts).map_err(failed("creating", &receipts))?;
-    let target = receipts.join(format!("{}.json", receipt.stamp()));
-    fs::rename(layout.next_receipt(), &target).map_err(failed("moving", &target))?;
-    disk::sync_folder(&receipts).map_err(failed("syncing", &receipts))
+/// What a start found of a phone's backups.
+#[derive(Debug)]
+pub enum Idle {
+    /// There are none.
+    Nothing,
+    /// Another Backstay is at work on them.
+    Busy,
+    /// They are in order.
+    Recovered(Box<Recovered>),
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
+    use std::path::Path;
 
     use super::*;
 
+    const KEEP_ALL: Retention = Retention { last: 99, daily: 0, weekly: 0, monthly: 0 };
+
     fn make_tree(tree: &Path, mark: &str) {
-        fs::create_dir_all(tree).unwrap();
-        for name in ["Info.plist", "Status.plist", "Manifest.db"] {
+        fs::create_dir_all(tree.join("ab")).unwrap();
+        for name in ["Info.plist", "Status.plist", "Manifest.db", "ab/x"] {
+            // Never in place: it may be a link into the backup before.
+            drop(fs::remove_file(tree.join(name)));
             fs::write(tree.join(name), format!("{name} {mark}")).unwrap();
         }
     }
 
-    fn receipt_for(tree: &Path) -> Receipt {
-        let now = Utc::now();
+    fn receipt_for(transaction: &Transaction, verified_at: DateTime<Utc>) -> Receipt {
+        let tree = transaction.layout().next_tree();
         Receipt {
+            id: transaction.free_id(verified_at).unwrap(),
             run: backstay_shared::ids::RunId(1),
-            started_at: now,
-            verified_at: now,
+            started_at: verified_at,
+            verified_at,
             phone_name: "Anna".into(),
             model: "iPhone15,2".into(),
             ios: "18.5".into(),
-            files: 0,
-            bytes: 0,
+            files: 1,
+            bytes: 4,
             files_received: 0,
             bytes_received: 0,
             full: false,
             warning: None,
-            tree: receipt::tree_identity(tree).unwrap().unwrap(),
+            tree: receipt::tree_identity(&tree).unwrap().unwrap(),
             made_by: "test".into(),
         }
+    }
+
+    /// As if the files of [`make_tree`] had come.
+    fn inventory_of(transaction: &Transaction) -> Inventory {
+        let tree = transaction.layout().next_tree();
+        let found = super::super::tree::list(&tree).unwrap();
+        let mut digests = Digests::default();
+        for found in found.iter().filter(|found| found.name.to_string() != "ab/stays") {
+            let digest = super::super::tree::digest(&found.name.below(&tree)).unwrap();
+            digests.received(found.name.clone(), found.size.unwrap(), digest);
+        }
+        transaction.inventory(&found, &digests).unwrap().unwrap()
     }
 
     fn layout(root: &Path) -> Layout {
@@ -237,46 +304,86 @@ mod tests {
         fs::read_to_string(tree.join("Info.plist")).unwrap()
     }
 
+    fn commit(layout: &Layout, mark: &str, at: DateTime<Utc>) {
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL).unwrap();
+        make_tree(&layout.next_tree(), mark);
+        let receipt = receipt_for(&transaction, at);
+        let inventory = inventory_of(&transaction);
+        transaction.commit(&receipt, inventory).unwrap();
+        assert_eq!(content(&layout.latest()), format!("Info.plist {mark}"));
+    }
+
+    /// What the ledger and the disk say of each snapshot must agree.
+    fn check_agreement(layout: &Layout) {
+        let Recovered { ledger, .. } = recovery::recover(layout).unwrap();
+        let entries = ledger.snapshots().unwrap();
+        let on_disk = history::all(layout).unwrap();
+        assert_eq!(entries.len(), on_disk.len(), "{entries:#?} {on_disk:#?}");
+        for (index, entry) in entries.iter().enumerate() {
+            let is_latest = index + 1 == entries.len();
+            let tree = if is_latest { layout.latest() } else { layout.snapshot_tree(&entry.id) };
+            assert_eq!(receipt::tree_identity(&tree).unwrap().as_ref(), Some(&entry.tree));
+            let held = ledger.held(entry.number).unwrap();
+            let found = super::super::tree::list(&tree).unwrap();
+            assert_eq!(held.len(), found.len());
+            for found in found {
+                let held = held[&found.name];
+                assert_eq!(Some(held.size), found.size);
+                if let Some(digest) = held.digest {
+                    assert_eq!(super::super::tree::digest(&found.name.below(&tree)).unwrap(), digest);
+                }
+            }
+        }
+    }
+
     /// P5: every place where a commit can stop, and what a start makes of it.
     #[test]
     fn p5_a_commit_is_finished_wherever_it_stopped() {
-        for stop in ["before receipt", "after receipt", "moved aside", "after swap", "after history"] {
+        for stop in ["before ledger", "before receipt", "after receipt", "moved aside", "after swap", "after history"] {
             let folder = tempfile::tempdir().unwrap();
             let layout = layout(folder.path());
             make_tree(&layout.latest(), "old");
-            let transaction = Transaction::begin(layout.clone(), 9).unwrap();
-            fs::remove_file(layout.next_tree().join("Info.plist")).unwrap();
-            fs::write(layout.next_tree().join("Info.plist"), "Info.plist new").unwrap();
-            let receipt = receipt_for(&layout.next_tree());
-            if stop != "before receipt" {
+            let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL).unwrap();
+            make_tree(&layout.next_tree(), "new");
+            let receipt = receipt_for(&transaction, Utc::now());
+            if stop != "before ledger" {
+                let Inventory { new, gone } = inventory_of(&transaction);
+                let (id, tree) = (&*receipt.id, &*receipt.tree);
+                let snapshot = NewSnapshot { id, tree, files: 1, bytes: 4, receipt: Some(&receipt), new, gone };
+                transaction.ledger.seal(snapshot).unwrap();
+            }
+            if !stop.starts_with("before") {
                 receipt::write(&layout.next_receipt(), &receipt).unwrap();
             }
+            let entries = transaction.ledger.snapshots().unwrap();
             match stop {
                 "moved aside" => fs::rename(layout.latest(), layout.next().join("old")).unwrap(),
                 "after swap" => disk::exchange(&layout.next_tree(), &layout.latest()).unwrap(),
                 "after history" => {
                     disk::exchange(&layout.next_tree(), &layout.latest()).unwrap();
-                    let kept = history::place_for_old(&layout, &layout.next_tree(), &receipt).unwrap();
-                    fs::create_dir_all(&kept).unwrap();
-                    fs::rename(layout.next_tree(), kept.join(layout.udid().as_str())).unwrap();
+                    let id = history::id_of_old(&layout, &entries, &layout.next_tree(), &receipt).unwrap();
+                    fs::create_dir_all(layout.history().join(&id)).unwrap();
+                    fs::rename(layout.next_tree(), layout.snapshot_tree(&id)).unwrap();
                 }
                 _ => {}
             }
             drop(transaction);
 
-            recover(&layout).unwrap();
-            recover(&layout).unwrap();
-            if stop == "before receipt" {
+            recovery::recover(&layout).unwrap();
+            recovery::recover(&layout).unwrap();
+            if stop.starts_with("before") {
                 assert_eq!(content(&layout.latest()), "Info.plist old", "{stop}");
                 assert!(receipt::latest(&layout).unwrap().is_none(), "{stop}");
             } else {
                 assert_eq!(content(&layout.latest()), "Info.plist new", "{stop}");
                 assert_eq!(receipt::latest(&layout).unwrap(), Some(receipt), "{stop}");
-                let snapshots = history::snapshots(&layout).unwrap();
-                assert_eq!(snapshots.len(), 1, "{stop}");
-                assert_eq!(content(&snapshots[0].join(layout.udid().as_str())), "Info.plist old", "{stop}");
+                let all = history::all(&layout).unwrap();
+                assert_eq!(all.len(), 2, "{stop}");
+                assert_eq!(content(&all[0].tree), "Info.plist old", "{stop}");
             }
-            Transaction::begin(layout.clone(), 9).unwrap();
+            check_agreement(&layout);
+            commit(&layout, "next", Utc::now());
+            check_agreement(&layout);
         }
     }
 
@@ -284,14 +391,15 @@ mod tests {
     fn p4_a_tree_that_was_replaced_has_no_receipt() {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
-        let transaction = Transaction::begin(layout.clone(), 9).unwrap();
-        make_tree(&layout.next_tree(), "ours");
-        transaction.commit(&receipt_for(&layout.next_tree())).unwrap();
+        commit(&layout, "ours", Utc::now());
         assert!(receipt::latest(&layout).unwrap().is_some());
         fs::remove_dir_all(layout.latest()).unwrap();
         assert!(receipt::latest(&layout).unwrap().is_none());
         make_tree(&layout.latest(), "somebody else's");
         assert!(receipt::latest(&layout).unwrap().is_none());
+        check_agreement(&layout);
+        commit(&layout, "ours again", Utc::now());
+        check_agreement(&layout);
     }
 
     /// A clock that was set back gives times that were there before; no snapshot is lost and no commit gets stuck.
@@ -300,24 +408,90 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
         for (hour, mark) in [(10, "a"), (12, "b"), (11, "c"), (11, "d"), (9, "e"), (13, "f")] {
-            let transaction = Transaction::begin(layout.clone(), 9).unwrap();
-            fs::remove_dir_all(layout.next_tree()).unwrap();
-            make_tree(&layout.next_tree(), mark);
-            let verified_at = format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap();
-            let receipt = Receipt { verified_at, ..receipt_for(&layout.next_tree()) };
-            transaction.commit(&receipt).unwrap();
-            assert_eq!(content(&layout.latest()), format!("Info.plist {mark}"));
+            commit(&layout, mark, format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap());
         }
-        let kept = history::snapshots(&layout).unwrap();
-        let mut kept: Vec<String> = kept.iter().map(|path| content(&path.join(layout.udid().as_str()))).collect();
+        let kept = history::all(&layout).unwrap();
+        let mut kept: Vec<String> = kept.iter().map(|snapshot| content(&snapshot.tree)).collect();
         kept.sort();
-        assert_eq!(kept, ["a", "b", "c", "d", "e"].map(|mark| format!("Info.plist {mark}")));
+        assert_eq!(kept, ["a", "b", "c", "d", "e", "f"].map(|mark| format!("Info.plist {mark}")));
     }
 
     #[test]
     fn only_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let _first = Transaction::begin(layout(folder.path()), 9).unwrap();
-        assert!(matches!(Transaction::begin(layout(folder.path()), 9), Err(VaultError::Busy { .. })));
+        let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL).unwrap();
+        let second = Transaction::begin(layout(folder.path()), &KEEP_ALL);
+        assert!(matches!(second, Err(VaultError::Busy { .. })));
+    }
+
+    /// A ledger that is lost, or is no ledger any more, is made anew from what is on disk; what is shared stays shared.
+    #[test]
+    fn p5_a_lost_ledger_is_made_anew() {
+        for garbage in [None, Some("no database at all"), Some("SQLite format 3\0 cut short")] {
+            let folder = tempfile::tempdir().unwrap();
+            let layout = layout(folder.path());
+            make_tree(&layout.latest(), "old");
+            fs::write(layout.latest().join("ab/stays"), "the same in all").unwrap();
+            commit(&layout, "one", Utc::now());
+            commit(&layout, "two", Utc::now());
+            let costs =
+                |ledger: &Ledger| -> Vec<u64> { ledger.costs().unwrap().into_iter().map(|(_, bytes)| bytes).collect() };
+            let before = costs(&recovery::recover(&layout).unwrap().ledger);
+            match garbage {
+                None => fs::remove_file(layout.ledger()).unwrap(),
+                Some(garbage) => fs::write(layout.ledger(), garbage).unwrap(),
+            }
+            let recovered = recovery::recover(&layout).unwrap();
+            assert!(recovered.renewed);
+            assert_eq!(costs(&recovered.ledger), before);
+            let newest = recovered.ledger.newest().unwrap().unwrap();
+            assert!(newest.receipt.is_some());
+            assert_eq!(recovered.ledger.unproved(newest.number).unwrap().0, 5);
+            drop(recovered);
+            check_agreement(&layout);
+            assert!(!recovery::recover(&layout).unwrap().renewed);
+            commit(&layout, "three", Utc::now());
+            check_agreement(&layout);
+        }
+    }
+
+    /// A disk that can't clone: the latest backup itself is worked on and put back, wherever the run stops.
+    #[test]
+    fn p1_without_clones_the_backup_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        make_tree(&layout.latest(), "old");
+        fs::write(layout.latest().join("ab/y"), "stays").unwrap();
+        recovery::recover(&layout).unwrap_err();
+        fs::create_dir_all(layout.own()).unwrap();
+        recovery::recover(&layout).unwrap();
+        let before = super::super::tree::list(&layout.latest()).unwrap();
+        for steps in 0..6 {
+            disk::make_private(&layout.next()).unwrap();
+            aside::begin(&layout).unwrap();
+            let aside = Aside::of(&layout);
+            let udid = layout.udid();
+            let tree = layout.next_tree();
+            let work: [&dyn Fn(); 5] = [
+                &|| assert!(aside.take(&format!("{udid}/ab/x")).unwrap()),
+                &|| fs::write(tree.join("ab/x"), "new and longer").unwrap(),
+                &|| {
+                    assert!(!aside.take(&format!("{udid}/ab/x")).unwrap());
+                    fs::write(tree.join("ab/x"), "newer").unwrap();
+                },
+                &|| fs::write(tree.join("ab/added"), "added").unwrap(),
+                &|| {
+                    aside.take_folder(&format!("{udid}/ab")).unwrap();
+                    fs::remove_dir_all(tree.join("ab")).unwrap();
+                    fs::write(tree.join("Info.plist"), "new").unwrap();
+                },
+            ];
+            work.iter().take(steps).for_each(|step| step());
+            recovery::recover(&layout).unwrap();
+            assert_eq!(super::super::tree::list(&layout.latest()).unwrap(), before, "{steps}");
+            assert_eq!(content(&layout.latest()), "Info.plist old", "{steps}");
+            assert_eq!(fs::read_to_string(layout.latest().join("ab/x")).unwrap(), "ab/x old", "{steps}");
+            assert!(!layout.next().exists());
+        }
     }
 }

@@ -1,20 +1,16 @@
 //! Does the tree hold what its manifest says? Only this, not the phone's word, makes a backup.
 
 use std::{
-    collections::HashMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
 };
 
-use super::manifest::{Manifest, ManifestError};
+use super::{
+    manifest::{Manifest, ManifestError, ManifestFile},
+    name::Name,
+    tree::{self, Found, Unreadable},
+};
 use crate::transfer::value::Value;
-
-const THREADS: usize = 4;
 
 /// `Manifest.plist` lists every app and is some megabytes at most.
 const PROPERTY_LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -23,7 +19,7 @@ const PROPERTY_LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const DAMAGES_KEPT_MAX: usize = 20;
 
 /// What a whole tree holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Files with content.
     pub files: u64,
@@ -31,12 +27,14 @@ pub struct Verified {
     pub bytes: u64,
     /// True when the phone said it sent everything.
     pub full: bool,
+    /// Every file that is there, in order of their names.
+    pub found: Vec<Found>,
 }
 
-/// One file that is not as the manifest says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One file that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Damage {
-    /// For example `CameraRollDomain`.
+    /// For example `CameraRollDomain`; empty when no manifest tells.
     pub domain: String,
     /// Path below the domain.
     pub relative_path: String,
@@ -44,6 +42,44 @@ pub struct Damage {
     pub path: PathBuf,
     /// What is wrong.
     pub what: &'static str,
+}
+
+impl Damage {
+    /// What a person knows it by.
+    pub fn told(&self) -> String {
+        if self.domain.is_empty() {
+            format!("{} {}", self.path.display(), self.what)
+        } else {
+            format!("{}: {} {} ({})", self.domain, self.relative_path, self.what, self.path.display())
+        }
+    }
+}
+
+/// Damages, of which the first are told one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Damages {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<Damage>,
+}
+
+impl Damages {
+    /// One more.
+    pub fn add(&mut self, damage: Damage) {
+        self.count += 1;
+        if self.first.len() < DAMAGES_KEPT_MAX {
+            self.first.push(damage);
+        }
+    }
+
+    /// An error when there are any.
+    ///
+    /// # Errors
+    /// [`VerifyError::Damaged`]
+    pub fn into_result(self) -> Result<(), VerifyError> {
+        if self.count == 0 { Ok(()) } else { Err(VerifyError::Damaged(self)) }
+    }
 }
 
 /// Why a tree is no backup.
@@ -70,33 +106,11 @@ pub enum VerifyError {
     #[error("the manifest lists no file at all")]
     Empty,
     /// Files are missing or have the wrong size.
-    #[error("{count} files are missing or damaged, the first: {} {}", first[0].path.display(), first[0].what)]
-    Damaged {
-        /// How many.
-        count: u64,
-        /// The first of them; never empty.
-        first: Vec<Damage>,
-    },
+    #[error("{} files are missing or damaged, the first: {}", .0.count, .0.first.first().map(Damage::told).unwrap_or_default())]
+    Damaged(Damages),
     /// The disk can't be read.
-    #[error("{}: {source}", path.display())]
-    Disk {
-        /// What was read.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-/// Kept small, since there are hundreds of thousands: where a damaged one belongs is looked up afterwards.
-struct Expected {
-    file_id: [u8; 40],
-    size: u64,
-}
-
-impl Expected {
-    fn name(&self) -> &str {
-        std::str::from_utf8(&self.file_id).unwrap_or_default()
-    }
+    #[error(transparent)]
+    Disk(#[from] Unreadable),
 }
 
 /// Checks a tree; reads its manifest and the size of every file.
@@ -106,41 +120,56 @@ impl Expected {
 pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
     let full = check_status(tree)?;
     check_property_list(&tree.join("Manifest.plist"))?;
-    let mut verified = Verified { full, ..Verified::default() };
-    let mut by_folder: HashMap<String, Vec<Expected>> = HashMap::new();
-    Manifest::plain(tree).for_each_file(|file| {
-        verified.files += 1;
-        verified.bytes = verified.bytes.saturating_add(file.size);
-        if let Ok(file_id) = file.file_id.as_bytes().try_into() {
-            by_folder.entry(file.file_id[..2].to_owned()).or_default().push(Expected { file_id, size: file.size });
-        }
-    })?;
+    let found = tree::list(tree)?;
+    let mut damages = Damages::default();
+    let verified = against_manifest(tree, found, &mut damages)?;
+    damages.into_result()?;
     if verified.files == 0 {
         return Err(VerifyError::Empty);
     }
-    match check_files(tree, &by_folder.into_iter().collect::<Vec<_>>()) {
-        Ok(()) => Ok(verified),
-        Err(VerifyError::Damaged { count, mut first }) => {
-            name_damages(tree, &mut first)?;
-            Err(VerifyError::Damaged { count, first })
+    Ok(Verified { full, ..verified })
+}
+
+/// Compares what is there with what the manifest lists.
+///
+/// # Errors
+/// When the manifest can't be read.
+pub fn against_manifest(tree: &Path, found: Vec<Found>, damages: &mut Damages) -> Result<Verified, ManifestError> {
+    let mut verified = Verified { found, ..Verified::default() };
+    Manifest::plain(tree).for_each_file(|file| {
+        verified.files += 1;
+        verified.bytes = verified.bytes.saturating_add(file.size);
+        let Some(name) = Name::of_file_id(file.file_id) else { return };
+        let here = verified.found.binary_search_by(|found| found.name.cmp(&name));
+        let here = here.ok().and_then(|index| verified.found.get(index));
+        if let Some(what) = difference(here, file.size) {
+            damages.add(damage(tree, &name, &file, what));
         }
-        Err(error) => Err(error),
+    })?;
+    Ok(verified)
+}
+
+/// What is wrong with a file of which the size is known.
+pub fn difference(here: Option<&Found>, size: u64) -> Option<&'static str> {
+    match here {
+        None => Some("is missing"),
+        Some(Found { size: None, .. }) => Some("is no file"),
+        Some(Found { size: Some(there), .. }) if *there < size => Some("is shorter than it should be"),
+        Some(Found { size: Some(there), .. }) if *there > size => Some("is longer than it should be"),
+        Some(_) => None,
     }
 }
 
-/// Finds out what the damaged files are to the person.
-fn name_damages(tree: &Path, damages: &mut [Damage]) -> Result<(), VerifyError> {
-    Manifest::plain(tree).for_each_file(|file| {
-        for damage in damages.iter_mut().filter(|damage| damage.path.ends_with(file.file_id)) {
-            file.domain.clone_into(&mut damage.domain);
-            file.relative_path.clone_into(&mut damage.relative_path);
-        }
-    })?;
-    Ok(())
+fn damage(tree: &Path, name: &Name, file: &ManifestFile<'_>, what: &'static str) -> Damage {
+    let (domain, relative_path) = (file.domain.to_owned(), file.relative_path.to_owned());
+    Damage { domain, relative_path, path: name.below(tree), what }
 }
 
 /// `SnapshotState` must be "finished"; returns `IsFullBackup`.
-fn check_status(tree: &Path) -> Result<bool, VerifyError> {
+///
+/// # Errors
+/// When it says something else or can't be read.
+pub fn check_status(tree: &Path) -> Result<bool, VerifyError> {
     let status = check_property_list(&tree.join("Status.plist"))?;
     let state = status.get("SnapshotState").and_then(Value::text).unwrap_or_default();
     if state != "finished" {
@@ -160,82 +189,4 @@ fn check_property_list(path: &Path) -> Result<Value, VerifyError> {
         dictionary @ Value::Map(_) => Ok(dictionary),
         _ => Err(unreadable("is no dictionary".into())),
     }
-}
-
-fn check_files(tree: &Path, folders: &[(String, Vec<Expected>)]) -> Result<(), VerifyError> {
-    let next = AtomicUsize::new(0);
-    let damages = Mutex::new((0, Vec::new()));
-    let disk_error = Mutex::new(None);
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                while let Some((folder, files)) = folders.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = check_folder(&tree.join(folder), files);
-                    match found {
-                        Ok(found) => {
-                            let mut damages = damages.lock().unwrap_or_else(PoisonError::into_inner);
-                            damages.0 += found.len() as u64;
-                            let room = DAMAGES_KEPT_MAX.saturating_sub(damages.1.len());
-                            damages.1.extend(found.into_iter().take(room));
-                        }
-                        Err(error) => {
-                            disk_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        }
-                    }
-                }
-            });
-        }
-    });
-    if let Some(error) = disk_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
-    }
-    let (count, first) = damages.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if count > 0 { Err(VerifyError::Damaged { count, first }) } else { Ok(()) }
-}
-
-fn check_folder(folder: &Path, files: &[Expected]) -> Result<Vec<Damage>, VerifyError> {
-    let mut damages = Vec::new();
-    for (file, state) in files.iter().zip(sizes(folder, files)) {
-        let what = match state {
-            Ok(Some(size)) if size == file.size => continue,
-            Ok(Some(size)) if size < file.size => "is shorter than it should be",
-            Ok(Some(_)) => "is longer than it should be",
-            Ok(None) => "is no file",
-            Err(error) if error.kind() == io::ErrorKind::NotFound => "is missing",
-            Err(source) => return Err(VerifyError::Disk { path: folder.join(file.name()), source }),
-        };
-        let (domain, relative_path) = (String::new(), String::new());
-        damages.push(Damage { domain, relative_path, path: folder.join(file.name()), what });
-    }
-    Ok(damages)
-}
-
-/// The size of each file; none for what is no plain file.
-#[cfg(unix)]
-fn sizes(folder: &Path, files: &[Expected]) -> Vec<io::Result<Option<u64>>> {
-    use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match openat(CWD, folder, flags, Mode::empty()) {
-        Ok(within) => files
-            .iter()
-            .map(|file| {
-                let facts = statat(&within, file.name(), AtFlags::SYMLINK_NOFOLLOW)?;
-                let plain = FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile;
-                Ok(plain.then_some(facts.st_size.cast_unsigned()))
-            })
-            .collect(),
-        Err(error) => files.iter().map(|_| Err(error.into())).collect(),
-    }
-}
-
-/// The size of each file; none for what is no plain file.
-#[cfg(not(unix))]
-fn sizes(folder: &Path, files: &[Expected]) -> Vec<io::Result<Option<u64>>> {
-    files
-        .iter()
-        .map(|file| {
-            let facts = std::fs::symlink_metadata(folder.join(file.name()))?;
-            Ok(facts.is_file().then_some(facts.len()))
-        })
-        .collect()
 }

@@ -102,6 +102,8 @@ failure_ids! {
     BackupFormatUnsupported = "backup-format-unsupported",
     BackupMissing = "backup-missing",
     BackupVerifyFailed = "backup-verify-failed",
+    BackupDamaged = "backup-damaged",
+    LedgerDamaged = "ledger-damaged",
     RestoreIosTooOld = "restore-ios-too-old",
     RestoreIphoneTooSmall = "restore-iphone-too-small",
     RestoreFileRefused = "restore-file-refused",

@@ -1,0 +1,132 @@
+//! On a disk that can't clone: the phone works on the latest backup itself, and what it replaces is moved aside first.
+//!
+//! exFAT and some network drives have neither hard links nor shared blocks; a copy of 200 GB for each backup is no
+//! choice there. A run that fails, or a start after a crash, puts back what was moved. There is no history on such a
+//! disk.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    clone,
+    layout::Layout,
+    ledger::Held,
+    name::Name,
+    tree::{self, Unreadable},
+};
+use crate::host::disk;
+
+/// Where replaced files go during one run.
+#[derive(Debug, Clone)]
+pub struct Aside {
+    /// What paths are below, for the phone.
+    base: PathBuf,
+    folder: PathBuf,
+}
+
+impl Aside {
+    /// That of a phone.
+    pub fn of(layout: &Layout) -> Self {
+        Self { base: layout.next(), folder: layout.aside() }
+    }
+
+    /// Moves a file aside before it is replaced; false when the earlier backup's own is aside already, so that this
+    /// one may go.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn take(&self, path: &str) -> io::Result<bool> {
+        let target = self.folder.join(path);
+        if fs::symlink_metadata(&target).is_ok() {
+            return Ok(false);
+        }
+        if let Some(parent) = target.parent() {
+            disk::make_private(parent)?;
+        }
+        fs::rename(self.base.join(path), target).map(|()| true)
+    }
+
+    /// Keeps a copy of a file or folder that the phone gives another name.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn copy(&self, path: &str) -> io::Result<()> {
+        let (source, target) = (self.base.join(path), self.folder.join(path));
+        if let Some(parent) = target.parent() {
+            disk::make_private(parent)?;
+        }
+        if fs::symlink_metadata(&source)?.is_dir() {
+            return clone::clone_tree(&source, &target).map(|_| ());
+        }
+        if fs::symlink_metadata(&target).is_ok() {
+            return Ok(());
+        }
+        // Under another name first: a copy that a crash cut short must not be put back.
+        let unfinished = self.folder.join("unfinished");
+        fs::copy(source, &unfinished)?;
+        fs::rename(unfinished, target)
+    }
+
+    /// Moves every file of a folder aside, before the folder is removed.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn take_folder(&self, path: &str) -> io::Result<()> {
+        let found = tree::list(&self.base.join(path)).map_err(|unreadable| unreadable.source)?;
+        found.iter().try_for_each(|found| self.take(&format!("{path}/{}", found.name)).map(|_| ()))
+    }
+}
+
+/// Hands the latest backup to the phone.
+///
+/// # Errors
+/// Of the file system; [`put_back`] then undoes what was done.
+pub fn begin(layout: &Layout) -> io::Result<()> {
+    // This folder first: it tells a start after a crash what is going on.
+    disk::make_private(&layout.aside())?;
+    disk::sync_folder(&layout.next())?;
+    fs::rename(layout.latest(), layout.next_tree())?;
+    // Written by this computer rather than sent by the phone.
+    let info = format!("{}/Info.plist", layout.udid());
+    if layout.next().join(&info).exists() { Aside::of(layout).copy(&info) } else { Ok(()) }
+}
+
+/// Undoes a run that did not end: the latest backup is again what it was. `held` is what it held, so that what the
+/// phone has added goes; without it that stays, and no manifest names it.
+///
+/// # Errors
+/// Of the file system; it can be called again.
+pub fn put_back(layout: &Layout, held: Option<&HashMap<Name, Held>>) -> Result<(), Unreadable> {
+    let (tree, latest, aside) = (layout.next_tree(), layout.latest(), layout.aside());
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Unreadable { path, source }
+    };
+    let moved = aside.join(layout.udid().as_str());
+    if tree.exists() && !latest.exists() {
+        if moved.exists() {
+            for found in tree::list(&moved)? {
+                let (source, target) = (found.name.below(&moved), found.name.below(&tree));
+                if fs::symlink_metadata(&target).is_ok_and(|facts| facts.is_dir()) {
+                    fs::remove_dir_all(&target).map_err(failed(&target))?;
+                }
+                if let Some(parent) = target.parent() {
+                    disk::make_private(parent).map_err(failed(parent))?;
+                }
+                fs::rename(&source, &target).map_err(failed(&target))?;
+            }
+        }
+        if let Some(held) = held {
+            for found in tree::list(&tree)?.iter().filter(|found| !held.contains_key(&found.name)) {
+                let path = found.name.below(&tree);
+                fs::remove_file(&path).map_err(failed(&path))?;
+            }
+        }
+        fs::rename(&tree, &latest).map_err(failed(&latest))?;
+        tracing::warn!(udid = %layout.udid(), "the latest backup was put back as it was before the last run");
+    }
+    fs::remove_dir_all(layout.next()).map_err(failed(&aside))
+}

@@ -1,0 +1,202 @@
+//! What Backstay remembers of a phone's backups: runs, snapshots and a checksum for each file of each snapshot.
+//!
+//! A SQLite database beside the backups. It adds to what the trees and receipts say and never decides what a backup
+//! is: when it is lost, [`Ledger::reconcile`] fills it again from the disk, and what can't be known any more (the
+//! checksums from the time when the files came) is told as not known.
+
+mod runs;
+mod snapshots;
+mod versions;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode};
+
+pub use self::{
+    snapshots::Entry,
+    versions::{Held, NewSnapshot, Sealed, Version},
+};
+use super::layout::Layout;
+
+/// BLAKE3 of a file.
+pub type Digest = [u8; 32];
+
+/// The format of the database below.
+const FORMAT: i64 = 1;
+
+/// Another process of ours holds it only for moments.
+const BUSY_SECONDS_MAX: Duration = Duration::from_secs(20);
+
+const SCHEMA: &str = "
+    CREATE TABLE snapshots (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,      -- its time, which also names its receipt and its folder in history
+        tree TEXT NOT NULL,           -- identity of its tree: BLAKE3 of Info.plist
+        files INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        receipt TEXT,                 -- none when another program made it
+        checked INTEGER,              -- when every file was last compared with its checksum, seconds since 1970
+        damaged INTEGER NOT NULL DEFAULT 0
+    );
+    -- One row for each content of each file, with the span of snapshots that hold it.
+    CREATE TABLE versions (
+        name NOT NULL,                -- 20 bytes for a file of the phone, else its path
+        first INTEGER NOT NULL,       -- number of the first snapshot that holds it
+        last INTEGER,                 -- of the last one; none while it is in the latest
+        size INTEGER NOT NULL,        -- bytes on disk
+        digest BLOB,                  -- none until it is first read
+        received INTEGER NOT NULL,    -- 1 when the checksum was taken while the file came, 0 from the disk later
+        checked INTEGER,              -- when it was last read and found good, seconds since 1970
+        PRIMARY KEY (name, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE runs (
+        run INTEGER PRIMARY KEY,
+        told TEXT NOT NULL            -- as front ends see it
+    );
+";
+
+/// The ledger can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file is no ledger, or no longer whole.
+    #[error("{}: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The disk failed.
+    #[error("{}: {source}", path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The open database of one phone.
+#[derive(Debug)]
+pub struct Ledger {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens it, or makes a new one.
+    ///
+    /// # Errors
+    /// When it is damaged or the disk fails.
+    pub fn open(layout: &Layout) -> Result<Self, LedgerError> {
+        let path = layout.ledger();
+        let is_new = !path.exists();
+        let connection = Connection::open(&path).map_err(|error| failed(&path, error))?;
+        let mut ledger = Self { connection, path };
+        ledger.prepare().map_err(|error| failed(&ledger.path, error))?;
+        let format: i64 = ledger
+            .connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(|error| failed(&ledger.path, error))?;
+        match format {
+            FORMAT => {}
+            0 => {
+                let tables = |connection: &Connection| {
+                    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+                };
+                let tables = tables(&ledger.connection).map_err(|error| failed(&ledger.path, error))?;
+                if tables > 0 {
+                    return Err(ledger.damaged("is another program's"));
+                }
+                ledger.create().map_err(|error| failed(&ledger.path, error))?;
+            }
+            _ => return Err(ledger.damaged(&format!("has format {format}, which this version does not know"))),
+        }
+        if is_new {
+            tracing::debug!(path = %ledger.path.display(), "a new ledger");
+        }
+        Ok(ledger)
+    }
+
+    fn prepare(&self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(BUSY_SECONDS_MAX)?;
+        // A rollback journal also works on network drives; its folder entry is synced too.
+        self.connection.pragma_update(None, "synchronous", "EXTRA")
+    }
+
+    fn create(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()
+    }
+
+    /// Opens it after a look at every page; a damaged one is moved aside and a new one begun. True when it was so.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open_or_renew(layout: &Layout) -> Result<(Self, bool), LedgerError> {
+        let whole = Self::open(layout).and_then(|ledger| ledger.check().map(|()| ledger));
+        match whole {
+            Err(LedgerError::Damaged { path, why }) => {
+                tracing::error!(path = %path.display(), why, "the ledger is damaged; a new one is begun");
+                let aside = |source| LedgerError::Disk { path: path.clone(), source };
+                fs::rename(&path, path.with_extension("damaged.sqlite")).map_err(aside)?;
+                match fs::remove_file(journal_of(&path)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(aside(error)),
+                    _ => {}
+                }
+                Ok((Self::open(layout)?, true))
+            }
+            opened => opened.map(|ledger| (ledger, false)),
+        }
+    }
+
+    /// SQLite's own check of the structure.
+    fn check(&self) -> Result<(), LedgerError> {
+        let verdict = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        match verdict.map_err(|error| failed(&self.path, error))? {
+            verdict if verdict == "ok" => Ok(()),
+            verdict => Err(self.damaged(&verdict)),
+        }
+    }
+
+    fn damaged(&self, why: &str) -> LedgerError {
+        LedgerError::Damaged { path: self.path.clone(), why: why.to_owned() }
+    }
+
+    fn error(&self, error: rusqlite::Error) -> LedgerError {
+        failed(&self.path, error)
+    }
+}
+
+fn journal_of(path: &Path) -> PathBuf {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    journal.into()
+}
+
+/// SQLite does not tell errno, so that the folder is asked what is wrong with it.
+fn failed(path: &Path, error: rusqlite::Error) -> LedgerError {
+    let path = path.to_owned();
+    let disk = |path: PathBuf, kind: io::ErrorKind, error: rusqlite::Error| {
+        let probed = path.parent().and_then(|folder| crate::host::disk::probe(folder).err());
+        LedgerError::Disk { source: probed.unwrap_or_else(|| io::Error::new(kind, error.to_string())), path }
+    };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => disk(path, io::ErrorKind::StorageFull, error),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+            disk(path, io::ErrorKind::PermissionDenied, error)
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => disk(path, io::ErrorKind::ResourceBusy, error),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::FileLockingProtocolFailed) => {
+            disk(path, io::ErrorKind::Other, error)
+        }
+        // Neither the schema nor the statements vary: what does not fit them is not what we wrote.
+        _ => LedgerError::Damaged { path, why: error.to_string() },
+    }
+}

@@ -1,0 +1,132 @@
+//! The snapshots that there are, and what each costs.
+
+use rusqlite::{OptionalExtension, Row};
+
+use super::{Ledger, LedgerError};
+use crate::vault::receipt::Receipt;
+
+/// One snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its place in the order in which they were made.
+    pub number: i64,
+    /// Its time, which also names its receipt and its folder in history.
+    pub id: String,
+    /// Identity of its tree.
+    pub tree: String,
+    /// Files with content.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Its receipt; none when another program made it.
+    pub receipt: Option<Receipt>,
+    /// When every file was last compared with its checksum, seconds since 1970.
+    pub checked: Option<i64>,
+    /// Some file of it is not as it was.
+    pub damaged: bool,
+}
+
+const COLUMNS: &str = "number, id, tree, files, bytes, receipt, checked, damaged";
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let receipt: Option<String> = row.get(5)?;
+    Ok(Entry {
+        number: row.get(0)?,
+        id: row.get(1)?,
+        tree: row.get(2)?,
+        files: row.get::<_, i64>(3)?.cast_unsigned(),
+        bytes: row.get::<_, i64>(4)?.cast_unsigned(),
+        receipt: receipt.and_then(|receipt| serde_json::from_str(&receipt).ok()),
+        checked: row.get(6)?,
+        damaged: row.get(7)?,
+    })
+}
+
+impl Ledger {
+    /// Every snapshot, in the order in which they were made.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn snapshots(&self) -> Result<Vec<Entry>, LedgerError> {
+        let read = || {
+            let mut statement = self.connection.prepare(&format!("SELECT {COLUMNS} FROM snapshots ORDER BY number"))?;
+            statement.query_map([], entry)?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    /// The newest snapshot.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn newest(&self) -> Result<Option<Entry>, LedgerError> {
+        let query = format!("SELECT {COLUMNS} FROM snapshots ORDER BY number DESC LIMIT 1");
+        self.connection.query_row(&query, [], entry).optional().map_err(|error| self.error(error))
+    }
+
+    /// The bytes that would become free without each snapshot, by its number: of the contents that no other holds.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn costs(&self) -> Result<Vec<(i64, u64)>, LedgerError> {
+        let read = || {
+            // The snapshots that hold a version are those between its first and last which still exist.
+            let query = "
+                SELECT number, coalesce((
+                    SELECT sum(size) FROM versions
+                    WHERE first <= number AND (last IS NULL OR last >= number)
+                      AND (before IS NULL OR first > before) AND (after IS NULL OR last < after)
+                ), 0)
+                FROM (SELECT number, lag(number) OVER (ORDER BY number) AS before,
+                             lead(number) OVER (ORDER BY number) AS after FROM snapshots)";
+            let mut statement = self.connection.prepare(query)?;
+            let cost = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+            statement.query_map([], cost)?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    /// Forgets a snapshot whose tree is gone, and the contents that no other holds.
+    ///
+    /// # Errors
+    /// When the ledger can't be written.
+    pub fn forget(&mut self, number: i64) -> Result<(), LedgerError> {
+        let forgotten = self.connection.transaction().and_then(|transaction| {
+            transaction.execute("DELETE FROM snapshots WHERE number = ?1", [number])?;
+            transaction.execute(
+                "DELETE FROM versions WHERE last IS NOT NULL AND NOT EXISTS
+                    (SELECT 1 FROM snapshots WHERE number BETWEEN first AND last)",
+                [],
+            )?;
+            transaction.commit()
+        });
+        forgotten.map_err(|error| self.error(error))
+    }
+
+    /// Takes back what was written of a snapshot whose commit never came: the newest one.
+    ///
+    /// # Errors
+    /// When the ledger can't be written.
+    pub fn undo(&mut self, number: i64) -> Result<(), LedgerError> {
+        let undone = self.connection.transaction().and_then(|transaction| {
+            transaction.execute("DELETE FROM versions WHERE first = ?1", [number])?;
+            // Contents that ended just before were ended by it.
+            transaction.execute("UPDATE versions SET last = NULL WHERE last = ?1 - 1", [number])?;
+            transaction.execute("DELETE FROM snapshots WHERE number = ?1", [number])?;
+            // So that the next one follows without a gap, and the line above stays true.
+            transaction.execute("UPDATE sqlite_sequence SET seq = ?1 - 1 WHERE name = 'snapshots'", [number])?;
+            transaction.commit()
+        });
+        undone.map_err(|error| self.error(error))
+    }
+
+    /// Notes the outcome of a check of a whole snapshot.
+    ///
+    /// # Errors
+    /// When the ledger can't be written.
+    pub fn note_check(&mut self, number: i64, checked: Option<i64>, damaged: bool) -> Result<(), LedgerError> {
+        let query = "UPDATE snapshots SET checked = coalesce(?2, checked), damaged = ?3 WHERE number = ?1";
+        let noted = self.connection.execute(query, (number, checked, damaged));
+        noted.map(|_| ()).map_err(|error| self.error(error))
+    }
+}

@@ -1,0 +1,216 @@
+//! The contents that the files of the snapshots had, each once.
+
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, Row};
+
+use super::{Digest, Ledger, LedgerError};
+use crate::vault::{name::Name, receipt::Receipt};
+
+/// What a snapshot holds under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes on disk.
+    pub size: u64,
+    /// None until it is first read.
+    pub digest: Option<Digest>,
+}
+
+/// A content that is new in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The file.
+    pub name: Name,
+    /// Bytes on disk.
+    pub size: u64,
+    /// None until it is first read.
+    pub digest: Option<Digest>,
+    /// True when the checksum was taken while the file came, false when from the disk.
+    pub received: bool,
+}
+
+/// A content in the ledger, and where to find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The file.
+    pub name: Name,
+    /// The first snapshot that holds it.
+    pub first: i64,
+    /// A snapshot that is there and holds it.
+    pub holder: i64,
+    /// What it holds.
+    pub held: Held,
+}
+
+fn held(row: &Row<'_>, size: usize, digest: usize) -> rusqlite::Result<Held> {
+    Ok(Held { size: row.get::<_, i64>(size)?.cast_unsigned(), digest: row.get(digest)? })
+}
+
+/// A snapshot as it is about to be sealed.
+#[derive(Debug)]
+pub struct NewSnapshot<'a> {
+    /// Its time.
+    pub id: &'a str,
+    /// Identity of its tree.
+    pub tree: &'a str,
+    /// Files with content.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// None when another program made it.
+    pub receipt: Option<&'a Receipt>,
+    /// Contents that it does not share with the one before.
+    pub new: Vec<Sealed>,
+    /// Files of the one before that it has not.
+    pub gone: Vec<Name>,
+}
+
+impl Ledger {
+    /// Everything a snapshot holds, by name.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn held(&self, number: i64) -> Result<HashMap<Name, Held>, LedgerError> {
+        let read = || {
+            let query = "SELECT name, size, digest FROM versions WHERE first <= ?1 AND (last IS NULL OR last >= ?1)";
+            let mut statement = self.connection.prepare(query)?;
+            statement.query_map([number], |row| Ok((row.get(0)?, held(row, 1, 2)?)))?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    /// Writes down a new latest snapshot; returns its number.
+    ///
+    /// # Errors
+    /// When the ledger can't be written; then nothing is.
+    pub fn seal(&mut self, snapshot: NewSnapshot<'_>) -> Result<i64, LedgerError> {
+        let receipt = snapshot.receipt.map(serde_json::to_string).transpose();
+        let receipt = receipt.map_err(|error| self.damaged(&error.to_string()))?;
+        let mut new = snapshot.new;
+        // In order of their place in the database: a first backup brings hundreds of thousands.
+        new.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let sealed = self.connection.transaction().and_then(|transaction| {
+            transaction.execute(
+                "INSERT INTO snapshots (id, tree, files, bytes, receipt) VALUES (?1, ?2, ?3, ?4, ?5)",
+                (snapshot.id, snapshot.tree, snapshot.files.cast_signed(), snapshot.bytes.cast_signed(), receipt),
+            )?;
+            let number = transaction.last_insert_rowid();
+            {
+                let mut end = transaction
+                    .prepare("UPDATE versions SET last = ?2 - 1 WHERE name = ?1 AND last IS NULL AND first < ?2")?;
+                let names = snapshot.gone.iter().chain(new.iter().map(|sealed| &sealed.name));
+                for name in names {
+                    end.execute((name, number))?;
+                }
+                let mut insert = transaction.prepare(
+                    "INSERT INTO versions (name, first, size, digest, received) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?;
+                for sealed in &new {
+                    let size = sealed.size.cast_signed();
+                    insert.execute((&sealed.name, number, size, sealed.digest, sealed.received))?;
+                }
+            }
+            transaction.commit().map(|()| number)
+        });
+        sealed.map_err(|error| self.error(error))
+    }
+
+    /// How many files of a snapshot have no checksum yet, and how many have one that was taken later than they came.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn unproved(&self, number: i64) -> Result<(u64, u64), LedgerError> {
+        let query = "
+            SELECT count(*) FILTER (WHERE digest IS NULL), count(*) FILTER (WHERE digest IS NOT NULL AND NOT received)
+            FROM versions WHERE first <= ?1 AND (last IS NULL OR last >= ?1)";
+        let count = |row: &Row<'_>, index| row.get::<_, i64>(index).map(i64::cast_unsigned);
+        let counted = self.connection.query_row(query, [number], |row| Ok((count(row, 0)?, count(row, 1)?)));
+        counted.map_err(|error| self.error(error))
+    }
+
+    /// The contents that were not read for longest, and not since `before` (seconds since 1970): some more than
+    /// `bytes` of them.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn due_for_check(&self, before: i64, bytes: u64) -> Result<Vec<Version>, LedgerError> {
+        let read = || {
+            let query = "
+                SELECT name, first, size, digest,
+                       (SELECT max(number) FROM snapshots WHERE number >= first AND (last IS NULL OR number <= last))
+                FROM versions WHERE coalesce(checked, 0) < ?1 ORDER BY coalesce(checked, 0)";
+            let mut statement = self.connection.prepare(query)?;
+            let mut rows = statement.query([before])?;
+            let (mut due, mut sum) = (Vec::new(), 0_u64);
+            while let Some(row) = rows.next()? {
+                let held = held(row, 2, 3)?;
+                // One that no snapshot holds is of a run that did not end.
+                let Some(holder) = row.get(4)? else { continue };
+                due.push(Version { name: row.get(0)?, first: row.get(1)?, holder, held });
+                sum = sum.saturating_add(held.size.max(1));
+                if sum > bytes {
+                    break;
+                }
+            }
+            Ok(due)
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    /// Bytes of all contents together.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn bytes(&self) -> Result<u64, LedgerError> {
+        let query = "SELECT coalesce(sum(size), 0) FROM versions";
+        let sum = self.connection.query_row(query, [], |row| row.get::<_, i64>(0));
+        sum.map(i64::cast_unsigned).map_err(|error| self.error(error))
+    }
+
+    /// Notes which contents were read and found good at a time; a checksum that was not known is known from then on.
+    ///
+    /// # Errors
+    /// When the ledger can't be written.
+    pub fn note_read(&mut self, read: &[(Version, Digest)], at: i64) -> Result<(), LedgerError> {
+        let noted = self.connection.transaction().and_then(|transaction| {
+            {
+                let mut note = transaction.prepare(
+                    "UPDATE versions SET checked = ?3, digest = coalesce(digest, ?4) WHERE name = ?1 AND first = ?2",
+                )?;
+                for (version, digest) in read {
+                    note.execute((&version.name, version.first, at, digest))?;
+                }
+            }
+            transaction.commit()
+        });
+        noted.map_err(|error| self.error(error))
+    }
+
+    /// Which snapshots hold this content, by number.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn holders(&self, version: &Version) -> Result<Vec<i64>, LedgerError> {
+        let read = || {
+            let query = "
+                SELECT number FROM snapshots, versions
+                WHERE name = ?1 AND first = ?2 AND number >= first AND (last IS NULL OR number <= last)";
+            let mut statement = self.connection.prepare(query)?;
+            statement.query_map((&version.name, version.first), |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    /// The content that a snapshot holds under a name.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn version(&self, number: i64, name: &Name) -> Result<Option<Version>, LedgerError> {
+        let query = "SELECT first, size, digest FROM versions
+            WHERE name = ?1 AND first <= ?2 AND (last IS NULL OR last >= ?2)";
+        let found = self.connection.query_row(query, (name, number), |row| {
+            Ok(Version { name: name.clone(), first: row.get(0)?, holder: number, held: held(row, 1, 2)? })
+        });
+        found.optional().map_err(|error| self.error(error))
+    }
+}

@@ -1,0 +1,216 @@
+//! At every start: what an earlier run left behind is finished or undone, and the ledger brought in line with the disk.
+
+use std::{collections::HashMap, fs, io, path::Path};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    aside, history,
+    layout::Layout,
+    ledger::{Entry, Held, Ledger, NewSnapshot, Sealed},
+    name::Name,
+    receipt::{self, Receipt},
+    transaction::VaultError,
+    tree,
+};
+use crate::{host::disk, transfer::DiskError};
+
+pub(super) fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> VaultError + 'a {
+    move |source| DiskError { operation, path: path.to_owned(), source }.into()
+}
+
+/// What a start found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The ledger, in line with the disk.
+    pub ledger: Ledger,
+    /// The ledger was lost or damaged and had to be made anew from what is on disk.
+    pub renewed: bool,
+}
+
+/// Finishes or undoes what an earlier run left. The caller holds the phone's lock.
+///
+/// # Errors
+/// Of the file system.
+pub fn recover(layout: &Layout) -> Result<Recovered, VaultError> {
+    let is_lost = !layout.ledger().exists() && layout.receipts().exists();
+    let (mut ledger, damaged) = Ledger::open_or_renew(layout)?;
+    let finished = finish_commit(layout, &ledger.snapshots()?)?;
+    if !finished && layout.aside().exists() {
+        let held = match ledger.snapshots()?.iter().rfind(|entry| is_committed(layout, entry)) {
+            Some(entry) => Some(ledger.held(entry.number)?),
+            None => None,
+        };
+        aside::put_back(layout, held.as_ref())?;
+    }
+    reconcile(layout, &mut ledger)?;
+    Ok(Recovered { ledger, renewed: damaged || is_lost })
+}
+
+/// Finishes a commit that was interrupted at any point after its receipt; true when there was one to finish.
+///
+/// # Errors
+/// Of the file system.
+pub(super) fn finish_commit(layout: &Layout, ledger: &[Entry]) -> Result<bool, VaultError> {
+    let path = layout.next_receipt();
+    let Some(receipt) = receipt::read(&path).map_err(failed("reading", &path))? else { return Ok(false) };
+    let identity = |tree: &Path| receipt::tree_identity(tree).map_err(failed("reading", tree));
+    let (latest, next) = (layout.latest(), layout.next_tree());
+    if identity(&latest)?.as_deref() != Some(&receipt.tree) {
+        if identity(&next)?.as_deref() != Some(&receipt.tree) {
+            tracing::error!(path = %path.display(), "a receipt fits neither tree; it is forgotten");
+            fs::remove_file(&path).map_err(failed("removing", &path))?;
+            return Ok(false);
+        }
+        swap(&next, &latest).map_err(failed("swapping", &latest))?;
+        disk::sync_folder(layout.root()).map_err(failed("syncing", layout.root()))?;
+    }
+    file_away(layout, ledger, &receipt)?;
+    tracing::info!(udid = %layout.udid(), files = receipt.files, "the new backup is in place");
+    Ok(true)
+}
+
+/// Puts the new tree in the place of the old one.
+fn swap(next: &Path, latest: &Path) -> io::Result<()> {
+    if !latest.exists() {
+        // A first backup, a disk that can't clone, or a swap without the atomic step that had moved the old tree
+        // aside and stopped there.
+        return fs::rename(next, latest);
+    }
+    match disk::exchange(next, latest) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            let old = next.with_file_name("old");
+            fs::rename(latest, &old)?;
+            fs::rename(next, latest)?;
+            fs::rename(&old, next)
+        }
+        done => done,
+    }
+}
+
+/// The old tree goes into history, the receipt to the others.
+fn file_away(layout: &Layout, ledger: &[Entry], receipt: &Receipt) -> Result<(), VaultError> {
+    let old = [layout.next_tree(), layout.next().join("old")].into_iter().find(|tree| tree.exists());
+    if let Some(old) = old {
+        let id = history::id_of_old(layout, ledger, &old, receipt).map_err(failed("reading", &old))?;
+        let kept = layout.history().join(&id);
+        disk::make_private(&kept).map_err(failed("creating", &kept))?;
+        fs::rename(&old, layout.snapshot_tree(&id)).map_err(failed("moving", &old))?;
+        disk::sync_folder(&kept).map_err(failed("syncing", &kept))?;
+    }
+    let aside = layout.aside();
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(failed("removing", &aside))?;
+    }
+    let receipts = layout.receipts();
+    disk::make_private(&receipts).map_err(failed("creating", &receipts))?;
+    let target = receipts.join(format!("{}.json", receipt.id));
+    fs::rename(layout.next_receipt(), &target).map_err(failed("moving", &target))?;
+    disk::sync_folder(&receipts).map_err(failed("syncing", &receipts))
+}
+
+/// Another program's backup counts as it is found; one of ours once its receipt is there.
+fn is_committed(layout: &Layout, entry: &Entry) -> bool {
+    entry.receipt.is_none() || layout.receipts().join(format!("{}.json", entry.id)).exists()
+}
+
+/// Brings the ledger in line with the trees that are there.
+fn reconcile(layout: &Layout, ledger: &mut Ledger) -> Result<(), VaultError> {
+    let latest = layout.latest();
+    let identity = receipt::tree_identity(&latest).map_err(failed("reading", &latest))?;
+    if let Some(newest) = ledger.newest()?
+        && Some(&newest.tree) != identity.as_ref()
+        && !is_committed(layout, &newest)
+    {
+        // Written before a receipt that never came.
+        ledger.undo(newest.number)?;
+    }
+    let entries = ledger.snapshots()?;
+    let receipts = receipt::all(layout).map_err(failed("reading", &layout.receipts()))?;
+    if entries.is_empty() {
+        let mut before = None;
+        for id in history::older(layout).map_err(failed("reading", &layout.history()))? {
+            let tree = layout.snapshot_tree(&id);
+            if let Some(identity) = receipt::tree_identity(&tree).map_err(failed("reading", &tree))? {
+                let receipt = receipts.iter().find(|receipt| receipt.tree == identity);
+                adopt(ledger, &tree, &id, &identity, receipt, before.as_deref())?;
+                before = Some(tree);
+            }
+        }
+        if let Some(identity) = &identity {
+            let id = id_of_latest(layout, ledger, &receipts, identity)?;
+            let receipt = receipts.iter().find(|receipt| receipt.tree == *identity);
+            adopt(ledger, &latest, &id, identity, receipt, before.as_deref())?;
+        }
+    } else if let Some(identity) =
+        identity.as_ref().filter(|identity| entries.iter().all(|entry| entry.tree != **identity))
+    {
+        // Another program has made a backup in the place of ours.
+        let id = id_of_latest(layout, ledger, &receipts, identity)?;
+        adopt(ledger, &latest, &id, identity, None, None)?;
+    }
+    for entry in &entries {
+        let is_latest = identity.as_ref() == Some(&entry.tree);
+        if !is_latest && !layout.snapshot_tree(&entry.id).exists() {
+            tracing::info!(id = entry.id, "a snapshot is gone from the disk");
+            ledger.forget(entry.number)?;
+        }
+    }
+    Ok(())
+}
+
+fn id_of_latest(layout: &Layout, ledger: &Ledger, receipts: &[Receipt], identity: &str) -> Result<String, VaultError> {
+    if let Some(receipt) = receipts.iter().find(|receipt| receipt.tree == identity) {
+        return Ok(receipt.id.clone());
+    }
+    // Every program writes this file anew for each backup.
+    let info = layout.latest().join("Info.plist");
+    let modified = fs::metadata(&info).and_then(|facts| facts.modified()).map_err(failed("reading", &info))?;
+    Ok(history::free_id(layout, &ledger.snapshots()?, DateTime::<Utc>::from(modified)))
+}
+
+/// Takes a tree that is there into the ledger, with no checksums: these are not known from when its files came.
+fn adopt(
+    ledger: &mut Ledger,
+    tree: &Path,
+    id: &str,
+    identity: &str,
+    receipt: Option<&Receipt>,
+    before: Option<&Path>,
+) -> Result<(), VaultError> {
+    tracing::info!(tree = %tree.display(), "taking a backup into the ledger as it is found");
+    // Contents that last to the newest snapshot, whether or not that is still there.
+    let mut open: HashMap<Name, Held> = ledger.held(i64::MAX)?;
+    let (mut files, mut bytes) = (0, 0);
+    let mut new = Vec::new();
+    for found in tree::list(tree)? {
+        let Some(size) = found.size else { continue };
+        if matches!(found.name, Name::Payload(_)) {
+            files += 1;
+            bytes += size;
+        }
+        let is_shared = before.is_some_and(|before| is_same_file(&found.name.below(before), &found.name.below(tree)));
+        if is_shared && open.remove(&found.name).is_some() {
+            continue;
+        }
+        open.remove(&found.name);
+        new.push(Sealed { name: found.name, size, digest: None, received: false });
+    }
+    let gone = open.into_keys().collect();
+    ledger.seal(NewSnapshot { id, tree: identity, files, bytes, receipt, new, gone })?;
+    Ok(())
+}
+
+/// Two names of one file on disk, as snapshots that share it have.
+#[cfg(unix)]
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let facts = |path: &Path| fs::symlink_metadata(path).ok().map(|facts| (facts.dev(), facts.ino()));
+    facts(one).is_some_and(|one| facts(other) == Some(one))
+}
+
+/// Two names of one file on disk; not told by this system without opening both.
+#[cfg(not(unix))]
+fn is_same_file(_one: &Path, _other: &Path) -> bool {
+    false
+}
