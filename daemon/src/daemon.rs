@@ -24,6 +24,7 @@ use crate::{
     phone::{
         link::Muxer,
         phones::{Phones, Surroundings},
+        scrubber,
     },
     presence::{
         roster::Roster,
@@ -88,6 +89,7 @@ pub async fn run(
         root: root.display().to_string(),
         ..Overview::default()
     });
+    let check_days = config.backup.check_days;
     let phones = Phones::new(Surroundings {
         muxer: muxer.clone(),
         config: Arc::new(config),
@@ -101,6 +103,8 @@ pub async fn run(
     for udid in known_phones(root) {
         phones.remember(&udid);
     }
+    let scrubber = scrubber::run(phones.clone(), root.to_owned(), check_days, shutdown.clone());
+    tasks.spawn(scrubber);
     let server = Server { board: board.clone(), phones: phones.clone(), shutdown: shutdown.clone() };
     tasks.spawn(server.serve(listener));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), root = %root.display(), "the daemon runs");

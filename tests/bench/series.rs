@@ -138,7 +138,7 @@ impl<'a> Stage<'a> {
             self.check_incremental(client)?;
         }
         let layout = Layout::new(&Client::Backstay.folder(&self.plan.targets), &self.udid.parse()?);
-        let snapshots = history::snapshots(&layout)?.len();
+        let snapshots = history::older(&layout)?.len();
         if snapshots != keep_last as usize {
             return Err(format!("backstay has {snapshots} older snapshots in place of {keep_last}").into());
         }

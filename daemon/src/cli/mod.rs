@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod daemon;
+pub mod history;
 pub mod logs;
 pub mod output;
 pub mod pair;
@@ -9,6 +10,7 @@ pub mod phones;
 pub mod progress;
 pub mod status;
 pub mod vault;
+pub mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -49,6 +51,12 @@ enum Command {
     Phones(phones::Arguments),
     /// Let a phone trust this computer
     Pair(pair::Arguments),
+    /// List the snapshots of a phone and what each costs
+    History(history::Arguments),
+    /// Check a snapshot against its manifest and its checksums
+    Verify(verify::Arguments),
+    /// Remove the old snapshots that the settings no longer keep
+    Prune(history::PruneArguments),
 }
 
 /// What every command may use.
@@ -143,6 +151,9 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => arguments.json,
         Command::Backup(arguments) => arguments.json,
         Command::Phones(arguments) => arguments.json,
+        Command::History(arguments) => arguments.json,
+        Command::Verify(arguments) => arguments.json,
+        Command::Prune(arguments) => arguments.json,
         Command::Daemon | Command::Pair(_) => false,
     };
     match run(arguments) {
@@ -155,13 +166,13 @@ fn asks_the_daemon(command: &Command) -> bool {
     match command {
         Command::Status(_) => true,
         Command::Backup(arguments) => !arguments.once,
-        Command::Daemon | Command::Phones(_) | Command::Pair(_) => false,
+        _ => false,
     }
 }
 
 fn run(arguments: Arguments) -> Result<(), CliError> {
     if arguments.root.is_some() && asks_the_daemon(&arguments.command) {
-        return Err(CliError::Usage("--root goes with `daemon` and `backup --once`; the daemon has its own".into()));
+        return Err(CliError::Usage("--root does not go with this command: the daemon has its own".into()));
     }
     let context = Context::new(arguments.root, arguments.config)?;
     // Kept to the end: dropping it flushes the log file.
@@ -184,6 +195,9 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Backup(arguments) => backup::run(&context, &arguments).await,
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,
+            Command::History(arguments) => history::run(&context, &arguments),
+            Command::Verify(arguments) => verify::run(&context, &arguments).await,
+            Command::Prune(arguments) => history::prune(&context, &arguments),
         }
     })
 }

@@ -5,10 +5,14 @@ use backstay_shared::health::Failure;
 use super::{CliError, Context};
 use crate::{
     health::diagnose,
+    host::{disk, lock::LockFile},
     transfer::DiskError,
     vault::{
         history::{self, Snapshot},
+        ledger::Ledger,
         phones::{self, BackedUp},
+        recovery,
+        transaction::{self, VaultError},
     },
 };
 
@@ -48,6 +52,23 @@ pub fn choose_snapshot(phone: &BackedUp, wanted: Option<&str>) -> Result<Snapsho
     }
     let name = wanted.unwrap_or("latest");
     all.pop().ok_or_else(|| CliError::Usage(format!("{} has no snapshot {name:?}; see: backstay history", phone.name)))
+}
+
+/// The phone's ledger, in line with the disk; the lock, unless another Backstay is at work and sees to that.
+///
+/// # Errors
+/// When the backups can't be read.
+pub fn open_ledger(phone: &BackedUp) -> Result<(Ledger, Option<LockFile>), CliError> {
+    let layout = &phone.layout;
+    let own = layout.own();
+    disk::make_private(&own)
+        .map_err(|source| diagnose::disk(&DiskError { operation: "creating", path: own, source }))?;
+    let opened = match transaction::lock(layout) {
+        Ok(lock) => recovery::recover(layout).map(|recovered| (recovered.ledger, Some(lock))),
+        Err(VaultError::Busy { .. }) => Ledger::open(layout).map(|ledger| (ledger, None)).map_err(VaultError::from),
+        Err(error) => Err(error),
+    };
+    opened.map_err(|error| diagnose::vault(&error).into())
 }
 
 fn reading(path: &std::path::Path, source: std::io::Error) -> Failure {

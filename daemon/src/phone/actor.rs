@@ -153,6 +153,10 @@ impl Actor {
                 self.act(Input::CancelRequested);
                 drop(reply.send(if running { Ok(()) } else { Err(Refusal::NothingRunning) }));
             }
+            Message::Noticed(failure) => {
+                tracing::warn!(udid = %self.udid, %failure, "noticed");
+                self.raise(&failure);
+            }
             Message::Introduced(introduction) => self.introduction = introduction,
             Message::Trust(Ok(())) => {
                 self.problems.remove(&FailureId::TrustPending);

@@ -9,5 +9,6 @@ pub mod loss;
 pub mod pairing;
 pub mod phones;
 pub mod run;
+pub mod scrubber;
 pub mod state;
 pub mod step;

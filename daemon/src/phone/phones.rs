@@ -54,6 +54,7 @@ pub(super) enum Message {
     Cancel { reply: oneshot::Sender<Result<(), Refusal>> },
     Introduced(Introduction),
     Trust(Result<(), Failure>),
+    Noticed(Failure),
 }
 
 /// The actors, by phone. Clones are the same.
@@ -79,6 +80,18 @@ impl Phones {
             sender
         };
         actors.entry(udid.clone()).or_insert_with(start).clone()
+    }
+
+    /// The phones heard of so far.
+    pub fn known(&self) -> Vec<Udid> {
+        self.actors.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Something is wrong with this phone's kept backups.
+    pub async fn noticed(&self, udid: &Udid, failure: Failure) {
+        if self.actor(udid).send(Message::Noticed(failure)).await.is_err() {
+            tracing::error!(%udid, "a phone's actor ended");
+        }
     }
 
     /// A phone that has backups here, though it may be away.

@@ -6,6 +6,7 @@
 //! whose swap did not happen completes it.
 
 pub mod aside;
+pub mod check;
 pub mod clone;
 pub mod history;
 pub mod inventory;
@@ -18,6 +19,7 @@ pub mod receipt;
 pub mod recovery;
 pub mod retention;
 pub mod roots;
+pub mod scrub;
 pub mod transaction;
 pub mod tree;
 pub mod verify;

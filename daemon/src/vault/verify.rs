@@ -1,6 +1,7 @@
 //! Does the tree hold what its manifest says? Only this, not the phone's word, makes a backup.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -62,11 +63,15 @@ pub struct Damages {
     pub count: u64,
     /// The first of them.
     pub first: Vec<Damage>,
+    told: HashSet<PathBuf>,
 }
 
 impl Damages {
-    /// One more.
+    /// One more; a file that is there already is not told again.
     pub fn add(&mut self, damage: Damage) {
+        if !self.told.insert(damage.path.clone()) {
+            return;
+        }
         self.count += 1;
         if self.first.len() < DAMAGES_KEPT_MAX {
             self.first.push(damage);

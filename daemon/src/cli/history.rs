@@ -1,0 +1,115 @@
+//! `backstay history` and `backstay prune`: which snapshots there are, what each costs, and which may go.
+
+use backstay_shared::health::{Failure, FailureId, readable_bytes};
+use chrono::Utc;
+use serde_json::json;
+
+use super::{CliError, Context, output, vault};
+use crate::{
+    health::diagnose,
+    vault::{
+        history::{self, time_of},
+        ledger::Entry,
+    },
+};
+
+/// Arguments of `backstay history`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A name, a UDID or a unique part of either; may be left out when there is one phone
+    phone: Option<String>,
+    /// One object, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `backstay prune`.
+#[derive(Debug, clap::Args)]
+pub struct PruneArguments {
+    /// A name, a UDID or a unique part of either; may be left out when there is one phone
+    phone: Option<String>,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// One object, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Carries out `backstay history`.
+///
+/// # Errors
+/// When the backups can't be read.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    let phone = vault::choose_phone(context, arguments.phone.as_deref())?;
+    let (ledger, _lock) = vault::open_ledger(&phone)?;
+    let told = || Ok((ledger.snapshots()?, ledger.costs()?));
+    let (entries, costs) = told().map_err(|error| diagnose::ledger(&error))?;
+    let latest = entries.last().map(|entry| entry.number);
+    let rows = entries.iter().zip(costs.iter().map(|(_, cost)| *cost));
+    if arguments.json {
+        let snapshots: Vec<_> = rows
+            .map(|(entry, cost)| {
+                let tree = if Some(entry.number) == latest {
+                    phone.layout.latest()
+                } else {
+                    phone.layout.snapshot_tree(&entry.id)
+                };
+                json!({
+                    "id": entry.id, "latest": Some(entry.number) == latest, "files": entry.files, "bytes": entry.bytes,
+                    "bytes_only_here": cost, "made_by_backstay": entry.receipt.is_some(), "damaged": entry.damaged,
+                    "checked_at": entry.checked.and_then(|at| chrono::DateTime::<Utc>::from_timestamp(at, 0)),
+                    "folder": tree,
+                })
+            })
+            .collect();
+        return output::json_line(&json!({ "phone": phone.name, "udid": phone.layout.udid(), "snapshots": snapshots }));
+    }
+    output::line(&format!("{}: {} snapshots", phone.name, entries.len()))?;
+    for (entry, cost) in rows {
+        let latest = if Some(entry.number) == latest { ", the latest" } else { "" };
+        let origin = if entry.receipt.is_none() { ", made by another program" } else { "" };
+        let damaged = if entry.damaged { ", DAMAGED: backstay verify" } else { "" };
+        output::line(&format!(
+            "{}  {}, {} files ({}), {} only here{latest}{origin}{damaged}",
+            entry.id,
+            time_of(&entry.id).map_or_else(String::new, output::moment),
+            entry.files,
+            readable_bytes(entry.bytes),
+            readable_bytes(cost),
+        ))?;
+    }
+    Ok(())
+}
+
+/// Carries out `backstay prune`.
+///
+/// # Errors
+/// When the backups can't be read, or another Backstay is at work on them.
+pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliError> {
+    let phone = vault::choose_phone(context, arguments.phone.as_deref())?;
+    let (mut ledger, lock) = vault::open_ledger(&phone)?;
+    if lock.is_none() {
+        return Err(Failure::from(FailureId::BackupInProgressElsewhere).into());
+    }
+    let retention = context.config.backup.retention();
+    let before = || Ok((ledger.snapshots()?, ledger.costs()?));
+    let (entries, costs) = before().map_err(|error| diagnose::ledger(&error))?;
+    let gone: Vec<Entry> = if arguments.dry_run {
+        history::surplus(&entries, &retention).into_iter().cloned().collect()
+    } else {
+        history::prune(&phone.layout, &mut ledger, &retention).map_err(|error| diagnose::ledger(&error))?
+    };
+    let cost = |entry: &Entry| costs.iter().find(|(number, _)| *number == entry.number).map_or(0, |(_, cost)| *cost);
+    if arguments.json {
+        let snapshots: Vec<_> =
+            gone.iter().map(|entry| json!({ "id": entry.id, "bytes_only_here": cost(entry) })).collect();
+        return output::json_line(&json!({ "dry_run": arguments.dry_run, "removed": snapshots }));
+    }
+    let verb = if arguments.dry_run { "would be removed" } else { "removed" };
+    for entry in &gone {
+        output::line(&format!("{}  {verb}, {} only there", entry.id, readable_bytes(cost(entry))))?;
+    }
+    let kept = entries.len() - gone.len();
+    output::line(&format!("{}: {} snapshots {verb}, {kept} kept", phone.name, gone.len()))
+}

@@ -1,0 +1,209 @@
+//! Is a snapshot still what it was when it was sealed?
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use chrono::Utc;
+
+use super::{
+    history::Snapshot,
+    ledger::{Held, Ledger, Version},
+    manifest::{Manifest, ManifestError},
+    name::Name,
+    transaction::VaultError,
+    tree::{self, Found},
+    verify::{self, Damage, Damages, VerifyError},
+};
+
+/// Files are read by this many threads: enough for one core to hash while the disk brings the next.
+const THREADS: usize = 2;
+
+/// What a check of one snapshot found.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    /// Files of the snapshot.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that were read and compared with their checksum.
+    pub bytes_read: u64,
+    /// Files that have no checksum: nobody knows whether they are what came.
+    pub without_checksum: u64,
+    /// Files whose checksum was taken from the disk some time after they came.
+    pub checksum_taken_later: u64,
+    /// What is wrong.
+    pub damages: Damages,
+    /// Why the manifest could not be compared, when it could not.
+    pub manifest_unread: Option<String>,
+}
+
+/// How far a deep check is.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Bytes read so far.
+    pub bytes: AtomicU64,
+    /// Ends the check.
+    pub stop: AtomicBool,
+}
+
+/// Checks a snapshot against its manifest and the ledger: every file is there, has its size, and no other is there.
+/// `deep` reads each file and compares its checksum, and so finds a single flipped bit.
+///
+/// # Errors
+/// When the disk or the ledger can't be read; damage is no error but what was looked for.
+pub fn check(ledger: &mut Ledger, snapshot: &Snapshot, deep: Option<&Meter>) -> Result<Checked, VaultError> {
+    let found = tree::list(&snapshot.tree)?;
+    let mut checked = Checked::default();
+    let found = check_manifest(snapshot, found, &mut checked);
+    let entry = ledger.snapshots()?.into_iter().find(|entry| entry.id == snapshot.id);
+    let Some(entry) = entry else {
+        checked.without_checksum = found.len() as u64;
+        return Ok(checked);
+    };
+    let held = ledger.held(entry.number)?;
+    let already = checked.damages.count;
+    check_sizes(snapshot, &found, &held, &mut checked);
+    (checked.without_checksum, checked.checksum_taken_later) = ledger.unproved(entry.number)?;
+    if let Some(meter) = deep {
+        let wrong = read_all(snapshot, &found, &held, meter, &mut checked)?;
+        for (name, what) in wrong {
+            checked.damages.add(unnamed(snapshot, &name, what));
+        }
+    }
+    if checked.damages.count > already {
+        name_damages(snapshot, &mut checked.damages);
+    }
+    let whole = deep.is_some_and(|meter| !meter.stop.load(Ordering::Relaxed));
+    let damaged = checked.damages.count > 0 || (entry.damaged && !whole);
+    ledger.note_check(entry.number, whole.then(|| Utc::now().timestamp()), damaged)?;
+    Ok(checked)
+}
+
+/// What the manifest says; a manifest that can't be read is itself damaged or encrypted, and the ledger goes on.
+fn check_manifest(snapshot: &Snapshot, found: Vec<Found>, checked: &mut Checked) -> Vec<Found> {
+    let tree = &snapshot.tree;
+    if let Err(error) = verify::check_status(tree) {
+        let path = tree.join("Status.plist");
+        let what = match error {
+            VerifyError::Unfinished { .. } => "does not say that the backup is finished",
+            _ => "can't be read",
+        };
+        checked.damages.add(Damage { domain: String::new(), relative_path: String::new(), path, what });
+    }
+    let kept = found.clone();
+    match verify::against_manifest(tree, found, &mut checked.damages) {
+        Ok(verified) => {
+            (checked.files, checked.bytes) = (verified.files, verified.bytes);
+            verified.found
+        }
+        Err(error) => {
+            if !matches!(error, ManifestError::Row { .. }) {
+                tracing::warn!(%error, "the manifest can't be compared");
+            }
+            checked.manifest_unread = Some(error.to_string());
+            kept
+        }
+    }
+}
+
+/// What the ledger says of names and sizes.
+fn check_sizes(snapshot: &Snapshot, found: &[Found], held: &HashMap<Name, Held>, checked: &mut Checked) {
+    let mut wrong: Vec<(Name, &'static str)> = Vec::new();
+    let mut payload = 0;
+    for (name, held) in held {
+        payload += u64::from(matches!(name, Name::Payload(_)));
+        let here = found.binary_search_by(|found| found.name.cmp(name)).ok().and_then(|index| found.get(index));
+        if let Some(what) = verify::difference(here, held.size) {
+            wrong.push((name.clone(), what));
+        }
+    }
+    for found in found.iter().filter(|found| !held.contains_key(&found.name)) {
+        wrong.push((found.name.clone(), "is not part of this backup"));
+    }
+    if checked.files == 0 {
+        checked.files = payload;
+        checked.bytes = held.values().map(|held| held.size).sum();
+    }
+    wrong.sort();
+    for (name, what) in wrong {
+        checked.damages.add(unnamed(snapshot, &name, what));
+    }
+}
+
+fn unnamed(snapshot: &Snapshot, name: &Name, what: &'static str) -> Damage {
+    Damage { domain: String::new(), relative_path: String::new(), path: name.below(&snapshot.tree), what }
+}
+
+/// Reads every file that is there in its size; returns those whose content is another.
+fn read_all(
+    snapshot: &Snapshot,
+    found: &[Found],
+    held: &HashMap<Name, Held>,
+    meter: &Meter,
+    checked: &mut Checked,
+) -> Result<Vec<(Name, &'static str)>, VaultError> {
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(found) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if meter.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let Some(Held { size, digest: Some(digest) }) = held.get(&found.name) else { continue };
+                    if found.size != Some(*size) {
+                        continue;
+                    }
+                    let what = match tree::digest(&found.name.below(&snapshot.tree)) {
+                        Ok(read) if read == *digest => None,
+                        Ok(_) => Some("is not what it was when it came"),
+                        Err(error) => {
+                            tracing::warn!(%error, "a file of a backup can't be read");
+                            Some("can't be read")
+                        }
+                    };
+                    meter.bytes.fetch_add(*size, Ordering::Relaxed);
+                    if let Some(what) = what {
+                        wrong.lock().unwrap_or_else(PoisonError::into_inner).push((found.name.clone(), what));
+                    }
+                }
+            });
+        }
+    });
+    checked.bytes_read = meter.bytes.load(Ordering::Relaxed);
+    let mut wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
+    wrong.sort();
+    Ok(wrong)
+}
+
+/// Finds out what the damaged files are to the person.
+fn name_damages(snapshot: &Snapshot, damages: &mut Damages) {
+    let named = Manifest::plain(&snapshot.tree).for_each_file(|file| {
+        let unnamed = |damage: &&mut Damage| damage.domain.is_empty() && damage.path.ends_with(file.file_id);
+        for damage in damages.first.iter_mut().filter(unnamed) {
+            file.domain.clone_into(&mut damage.domain);
+            file.relative_path.clone_into(&mut damage.relative_path);
+        }
+    });
+    if let Err(error) = named {
+        tracing::debug!(%error, "damaged files have no other name than that on disk");
+    }
+}
+
+/// One content is not what it was: every snapshot that holds it is damaged.
+///
+/// # Errors
+/// When the ledger can't be written.
+pub fn note_damage(ledger: &mut Ledger, version: &Version) -> Result<(), VaultError> {
+    for number in ledger.holders(version)? {
+        ledger.note_check(number, None, true)?;
+    }
+    Ok(())
+}
