@@ -6,6 +6,7 @@
 //! whose swap did not happen completes it.
 
 pub mod clone;
+pub mod encryption;
 pub mod history;
 pub mod journal;
 pub mod layout;

@@ -11,7 +11,10 @@ use std::{
     thread,
 };
 
-use super::manifest::{Manifest, ManifestError};
+use super::{
+    encryption::{self, EncryptionError, Password, content::stored_size_fits},
+    manifest::{Manifest, ManifestError},
+};
 use crate::transfer::value::Value;
 
 const THREADS: usize = 4;
@@ -66,6 +69,9 @@ pub enum VerifyError {
     /// The manifest can't be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// An encrypted tree can't be opened.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
     /// No phone is empty, so this is no picture of one.
     #[error("the manifest lists no file at all")]
     Empty,
@@ -99,16 +105,25 @@ impl Expected {
     }
 }
 
-/// Checks a tree; reads its manifest and the size of every file.
+/// Checks a tree; reads its manifest and the size of every file. An encrypted one is opened with the first password
+/// that fits, and a sample of its files is decrypted.
 ///
 /// # Errors
 /// When anything is not as the manifest says.
-pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
+pub fn verify(tree: &Path, passwords: &[Password]) -> Result<Verified, VerifyError> {
     let full = check_status(tree)?;
     check_property_list(&tree.join("Manifest.plist"))?;
+    let unlocked = match encryption::is_encrypted(tree)? {
+        true => Some(encryption::open_any(tree, passwords)?),
+        false => None,
+    };
+    let manifest = match &unlocked {
+        Some(unlocked) => Manifest::encrypted(tree, unlocked)?,
+        None => Manifest::plain(tree),
+    };
     let mut verified = Verified { full, ..Verified::default() };
     let mut by_folder: HashMap<String, Vec<Expected>> = HashMap::new();
-    Manifest::plain(tree).for_each_file(|file| {
+    manifest.for_each_file(|file| {
         verified.files += 1;
         verified.bytes = verified.bytes.saturating_add(file.size);
         if let Ok(file_id) = file.file_id.as_bytes().try_into() {
@@ -118,10 +133,15 @@ pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
     if verified.files == 0 {
         return Err(VerifyError::Empty);
     }
-    match check_files(tree, &by_folder.into_iter().collect::<Vec<_>>()) {
-        Ok(()) => Ok(verified),
+    match check_files(tree, &by_folder.into_iter().collect::<Vec<_>>(), unlocked.is_some()) {
+        Ok(()) => {
+            if let Some(unlocked) = &unlocked {
+                encryption::check_sample(tree, &manifest, unlocked)?;
+            }
+            Ok(verified)
+        }
         Err(VerifyError::Damaged { count, mut first }) => {
-            name_damages(tree, &mut first)?;
+            name_damages(&manifest, &mut first)?;
             Err(VerifyError::Damaged { count, first })
         }
         Err(error) => Err(error),
@@ -129,8 +149,8 @@ pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
 }
 
 /// Finds out what the damaged files are to the person.
-fn name_damages(tree: &Path, damages: &mut [Damage]) -> Result<(), VerifyError> {
-    Manifest::plain(tree).for_each_file(|file| {
+fn name_damages(manifest: &Manifest, damages: &mut [Damage]) -> Result<(), VerifyError> {
+    manifest.for_each_file(|file| {
         for damage in damages.iter_mut().filter(|damage| damage.path.ends_with(file.file_id)) {
             file.domain.clone_into(&mut damage.domain);
             file.relative_path.clone_into(&mut damage.relative_path);
@@ -162,7 +182,7 @@ fn check_property_list(path: &Path) -> Result<Value, VerifyError> {
     }
 }
 
-fn check_files(tree: &Path, folders: &[(String, Vec<Expected>)]) -> Result<(), VerifyError> {
+fn check_files(tree: &Path, folders: &[(String, Vec<Expected>)], encrypted: bool) -> Result<(), VerifyError> {
     let next = AtomicUsize::new(0);
     let damages = Mutex::new((0, Vec::new()));
     let disk_error = Mutex::new(None);
@@ -170,7 +190,7 @@ fn check_files(tree: &Path, folders: &[(String, Vec<Expected>)]) -> Result<(), V
         for _ in 0..THREADS {
             scope.spawn(|| {
                 while let Some((folder, files)) = folders.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = check_folder(&tree.join(folder), files);
+                    let found = check_folder(&tree.join(folder), files, encrypted);
                     match found {
                         Ok(found) => {
                             let mut damages = damages.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,13 +213,15 @@ fn check_files(tree: &Path, folders: &[(String, Vec<Expected>)]) -> Result<(), V
     if count > 0 { Err(VerifyError::Damaged { count, first }) } else { Ok(()) }
 }
 
-fn check_folder(folder: &Path, files: &[Expected]) -> Result<Vec<Damage>, VerifyError> {
+fn check_folder(folder: &Path, files: &[Expected], encrypted: bool) -> Result<Vec<Damage>, VerifyError> {
     let mut damages = Vec::new();
     for (file, state) in files.iter().zip(sizes(folder, files)) {
         let what = match state {
-            Ok(Some(size)) if size == file.size => continue,
+            Ok(Some(size)) if size == file.size && !encrypted => continue,
+            Ok(Some(size)) if encrypted && stored_size_fits(file.size, size) => continue,
             Ok(Some(size)) if size < file.size => "is shorter than it should be",
-            Ok(Some(_)) => "is longer than it should be",
+            Ok(Some(size)) if size > file.size => "is longer than it should be",
+            Ok(Some(_)) => "has not the length of an encrypted file",
             Ok(None) => "is no file",
             Err(error) if error.kind() == io::ErrorKind::NotFound => "is missing",
             Err(source) => return Err(VerifyError::Disk { path: folder.join(file.name()), source }),
