@@ -2,11 +2,13 @@
 
 pub mod backup;
 pub mod daemon;
+pub mod encryption;
 pub mod logs;
 pub mod output;
 pub mod pair;
 pub mod phones;
 pub mod progress;
+pub mod secrets;
 pub mod status;
 pub mod vault;
 
@@ -49,6 +51,8 @@ enum Command {
     Phones(phones::Arguments),
     /// Let a phone trust this computer
     Pair(pair::Arguments),
+    /// Whether and with which password a phone encrypts its backups
+    Encryption(encryption::Arguments),
 }
 
 /// What every command may use.
@@ -143,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => arguments.json,
         Command::Backup(arguments) => arguments.json,
         Command::Phones(arguments) => arguments.json,
+        Command::Encryption(arguments) => arguments.json(),
         Command::Daemon | Command::Pair(_) => false,
     };
     match run(arguments) {
@@ -155,7 +160,7 @@ fn asks_the_daemon(command: &Command) -> bool {
     match command {
         Command::Status(_) => true,
         Command::Backup(arguments) => !arguments.once,
-        Command::Daemon | Command::Phones(_) | Command::Pair(_) => false,
+        Command::Daemon | Command::Phones(_) | Command::Pair(_) | Command::Encryption(_) => false,
     }
 }
 
@@ -184,6 +189,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Backup(arguments) => backup::run(&context, &arguments).await,
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,
+            Command::Encryption(arguments) => encryption::run(&context, &arguments).await,
         }
     })
 }

@@ -12,12 +12,20 @@ use crate::{
     },
 };
 
+/// The phones that have a backup.
+///
+/// # Errors
+/// When the backup folder can't be read.
+pub fn all_phones(context: &Context) -> Result<Vec<BackedUp>, CliError> {
+    phones::backed_up(&context.root).map_err(|source| reading(&context.root, source).into())
+}
+
 /// The phone that is meant, of those that have a backup; may be left out when there is one.
 ///
 /// # Errors
 /// When none or several fit, or the backup folder can't be read.
 pub fn choose_phone(context: &Context, wanted: Option<&str>) -> Result<BackedUp, CliError> {
-    let found = phones::backed_up(&context.root).map_err(|source| reading(&context.root, source))?;
+    let found = all_phones(context)?;
     let names: Vec<(String, String)> =
         found.iter().map(|phone| (phone.name.clone(), phone.layout.udid().to_string())).collect();
     let index = match (wanted, &names[..]) {

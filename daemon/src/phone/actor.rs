@@ -263,6 +263,7 @@ impl Actor {
             known_roots: self.around.known_roots.clone(),
             keep_last: self.around.config.backup.keep_last,
             full,
+            password: None,
             progress,
             cancel: cancel.clone(),
         };
