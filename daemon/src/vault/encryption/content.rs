@@ -23,7 +23,7 @@ pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// is what other readers of real backups insist on. What needs no filling up is also taken without padding, and an
 /// empty file without content.
 pub fn stored_size_fits(plain: u64, on_disk: u64) -> bool {
-    on_disk % BLOCK_BYTES == 0 && on_disk >= plain && on_disk - plain <= BLOCK_BYTES
+    on_disk.is_multiple_of(BLOCK_BYTES) && on_disk >= plain && on_disk - plain <= BLOCK_BYTES
 }
 
 /// True for the end of a padded file: each byte is their number.

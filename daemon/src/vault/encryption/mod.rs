@@ -156,7 +156,7 @@ impl Unlocked {
         let writing = |source| EncryptionError::Disk { path: folder.clone(), source };
         let temporary = tempfile::Builder::new().prefix("backstay-manifest-").tempfile_in(&folder).map_err(writing)?;
         let key = self.class_keys.file_key(manifest_key).map_err(|error| broken(&error.to_string()))?;
-        if length == 0 || length % content::BLOCK_BYTES != 0 {
+        if length == 0 || !length.is_multiple_of(content::BLOCK_BYTES) {
             return Err(broken("has not the length of an encrypted file"));
         }
         // Whether there is padding shows in the plain content, so all of it is decrypted as content.

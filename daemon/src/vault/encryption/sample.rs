@@ -55,7 +55,7 @@ fn choose(manifest: &Manifest) -> Result<Vec<Sampled>, VerifyError> {
     let mut sample = Vec::new();
     let (mut step, mut index) = (1_u64, 0_u64);
     manifest.for_each_file(|file| {
-        if index % step == 0 {
+        if index.is_multiple_of(step) {
             if sample.len() == FILES_MAX {
                 let mut keep = false;
                 sample.retain(|_| {
@@ -64,7 +64,7 @@ fn choose(manifest: &Manifest) -> Result<Vec<Sampled>, VerifyError> {
                 });
                 step *= 2;
             }
-            if index % step == 0 {
+            if index.is_multiple_of(step) {
                 sample.push(Sampled {
                     file_id: file.file_id.to_owned(),
                     domain: file.domain.to_owned(),
