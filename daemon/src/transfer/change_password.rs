@@ -131,3 +131,51 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::value::Value;
+
+    /// A phone that greets, takes the request and then answers so, or hangs up.
+    async fn asked(change: Change<'_>, answer: Option<i64>) -> (Value, Result<(), NotChanged>) {
+        let udid: Udid = "00008120-001A2D3E0C40201E".parse().unwrap();
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let phone = async move {
+            let mut frames = Frames::new(theirs, Arc::new(AtomicU64::new(0)));
+            frames.send_message(vec!["DLMessageVersionExchange".into(), 400.into(), 0.into()]).await.unwrap();
+            frames.message().await.unwrap();
+            frames.send_message(vec!["DLMessageDeviceReady".into()]).await.unwrap();
+            frames.message().await.unwrap();
+            let result = |code: i64| {
+                let entries = [("ErrorCode".to_owned(), code.into()), ("ErrorDescription".to_owned(), "why".into())];
+                plist::Value::Dictionary(entries.into_iter().collect())
+            };
+            frames.send_message(vec!["DLMessageProcessMessage".into(), result(0)]).await.unwrap();
+            let request = Value::parse(&frames.message().await.unwrap()).unwrap();
+            if let Some(code) = answer {
+                frames.send_message(vec!["DLMessageProcessMessage".into(), result(code)]).await.unwrap();
+                // The goodbye, or the end.
+                drop(frames.message().await);
+            }
+            request
+        };
+        let (_sheet, passcode_sheet) = watch::channel(false);
+        tokio::join!(phone, change_password(ours, &udid, &change, passcode_sheet, |_| {}))
+    }
+
+    #[tokio::test]
+    async fn what_came_of_it_is_told_apart() {
+        let (old, new) = (Password::new("old".into()), Password::new("new".into()));
+        let (request, changed) = asked(Change::Other { old: &old, new: &new }, Some(0)).await;
+        let Value::List(items) = request else { panic!("no message") };
+        let text = |key| items[1].get(key).and_then(Value::text);
+        assert_eq!((text("MessageName"), text("OldPassword")), (Some("ChangePassword"), Some("old")));
+        assert_eq!((text("NewPassword"), text("TargetIdentifier")), (Some("new"), Some("00008120-001A2D3E0C40201E")));
+        changed.unwrap();
+        for (answer, in_doubt) in [(Some(207), false), (None, true)] {
+            let (_, changed) = asked(Change::On(&new), answer).await;
+            assert_eq!(changed.unwrap_err().in_doubt, in_doubt, "{answer:?}");
+        }
+    }
+}
