@@ -148,7 +148,8 @@ mod tests {
             frames.send_message(vec!["DLMessageDeviceReady".into()]).await.unwrap();
             frames.message().await.unwrap();
             let result = |code: i64| {
-                let entries = [("ErrorCode".to_owned(), code.into()), ("ErrorDescription".to_owned(), "why".into())];
+                let (code, text) = (plist::Value::from(code), plist::Value::from("why"));
+                let entries = [("ErrorCode".to_owned(), code), ("ErrorDescription".to_owned(), text)];
                 plist::Value::Dictionary(entries.into_iter().collect())
             };
             frames.send_message(vec!["DLMessageProcessMessage".into(), result(0)]).await.unwrap();

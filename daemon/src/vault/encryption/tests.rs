@@ -187,7 +187,7 @@ fn the_manifest_is_decrypted_for_this_user_alone_and_removed() {
 fn a_file_that_changed_is_found() {
     let folder = tree();
     let passwords = [password(PASSWORD)];
-    for index in 0..SIZES.len() {
+    for (index, size) in SIZES.into_iter().enumerate() {
         let path = folder.path().join(&name(index)[..2]).join(name(index));
         let stored = fs::read(&path).unwrap();
         let mut bad = stored.clone();
@@ -199,7 +199,7 @@ fn a_file_that_changed_is_found() {
         assert_eq!(first[0].path, path);
         for length in [stored.len() - 1, stored.len() - 16] {
             fs::write(&path, &stored[..length]).unwrap();
-            let taken = SIZES[index] % 16 == 0 && length == stored.len() - 16;
+            let taken = size.is_multiple_of(16) && length == stored.len() - 16;
             assert_eq!(verify(folder.path(), &passwords).is_ok(), taken, "{index} cut to {length}");
         }
         fs::write(&path, stored).unwrap();
