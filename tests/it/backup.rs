@@ -1,7 +1,7 @@
 //! `backstay backup --once`: the bytes, the transaction, and what a pulled cable leaves behind.
 
 use backstay_tests::{
-    phone::{Event, Fault, PasscodeAnswer, dataset::DataSetSpec},
+    phone::{Fault, PasscodeAnswer, dataset::DataSetSpec},
     world::{World, frozen, text},
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -200,18 +200,6 @@ async fn lost_trust_is_told_and_can_be_won_again() {
     assert!(text(&output).contains("not trusted yet"), "{}", text(&output));
     assert!(world.backstay(&["pair"]).await.status.success());
     assert_eq!(world.back_up_once().await.0, 0);
-}
-
-/// What can't be proved whole is not begun, so that it costs neither hours nor a passcode.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_phone_is_told_at_once() {
-    let world = World::new(DataSetSpec::uniform(30, 20, 100)).await;
-    world.phone.set_lockdown_value("com.apple.mobile.backup", "WillEncrypt", Some(true.into()));
-    let mut events = world.phone.events();
-    let (code, object) = world.back_up_once().await;
-    assert_eq!((code, &object["failure"]["id"]), (1, &"backup-encryption-unsupported".into()), "{object}");
-    let asked = std::iter::from_fn(|| events.try_recv().ok()).any(|event| event == Event::BackupRequested);
-    assert!(!asked, "the phone was not asked for a backup");
 }
 
 /// P1: the drive is unplugged, and its mount point is an empty folder on the system's disk.

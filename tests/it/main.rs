@@ -11,6 +11,8 @@ mod backup;
 mod cable_to_click;
 mod daemon;
 mod edges;
+#[cfg(target_os = "linux")]
+mod encryption;
 mod judged;
 mod refusals;
 #[cfg(target_os = "linux")]

@@ -16,7 +16,7 @@ pub mod tls;
 pub mod usbmuxd;
 
 pub use fault::{Fault, PasscodeAnswer};
-pub use spec::PhoneSpec;
+pub use spec::{KeyDerivation, PhoneSpec};
 pub use state::{Event, Phone};
 
 /// What a service of the phone talks over: the raw socket, or TLS on it.

@@ -2,6 +2,22 @@
 
 use super::dataset::DataSetSpec;
 
+/// How often a backup password is hashed until it is a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyDerivation {
+    /// `DPIC`, the first time.
+    pub sha256_iterations: u32,
+    /// `ITER`, the second time.
+    pub sha1_iterations: u32,
+}
+
+impl KeyDerivation {
+    /// As on a real phone: some seconds for each guess.
+    pub const REAL: Self = Self { sha256_iterations: 10_000_000, sha1_iterations: 10_000 };
+    /// As tests want it.
+    pub const QUICK: Self = Self { sha256_iterations: 1000, sha1_iterations: 10 };
+}
+
 /// The fixed facts of one simulated phone.
 #[derive(Debug, Clone)]
 pub struct PhoneSpec {
@@ -25,6 +41,8 @@ pub struct PhoneSpec {
     pub battery_percent: u8,
     /// True while on power.
     pub battery_charging: bool,
+    /// What a new backup password costs.
+    pub key_derivation: KeyDerivation,
     /// What is on it.
     pub data: DataSetSpec,
 }
@@ -44,6 +62,7 @@ impl PhoneSpec {
             total_data_capacity: 128_000_000_000,
             battery_percent: 80,
             battery_charging: true,
+            key_derivation: KeyDerivation::QUICK,
             data,
         }
     }

@@ -6,7 +6,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::{
     Fault, PasscodeAnswer, PhoneSpec,
-    backup::Restored,
+    backup::{Encryption, Restored},
     dataset::{DataSet, Mutation},
     lockdownd::Trust,
     services::Services,
@@ -25,6 +25,11 @@ pub enum Event {
     BackupRequested,
     /// The final status of a backup was sent.
     BackupEnded { code: i64 },
+    /// A computer has changed the backup password.
+    BackupPasswordChanged {
+        /// True if backups are encrypted from now on.
+        encrypts: bool,
+    },
     /// A restore ran to its end.
     RestoreEnded { code: i64 },
     /// The cable came out by script.
@@ -54,6 +59,7 @@ struct Inner {
     fault: Mutex<Option<Fault>>,
     bytes_sent: watch::Sender<u64>,
     data: Mutex<Arc<DataSet>>,
+    encryption: Mutex<Option<Arc<Encryption>>>,
     restored: Mutex<Option<Arc<Restored>>>,
     trust: Mutex<Trust>,
     services: Services,
@@ -73,6 +79,7 @@ impl Phone {
             fault: Mutex::new(None),
             bytes_sent: watch::Sender::new(0),
             data: Mutex::new(Arc::new(data)),
+            encryption: Mutex::new(None),
             restored: Mutex::new(None),
             trust: Mutex::new(Trust::new()),
             services: Services::default(),
@@ -164,6 +171,24 @@ impl Phone {
     pub fn mutate(&self, mutation: Mutation) {
         let mut data = self.0.data.lock().unwrap();
         *data = Arc::new(data.mutated(mutation));
+    }
+
+    /// The backup password, if backups are encrypted.
+    pub fn backup_password(&self) -> Option<String> {
+        self.encryption().map(|encryption| encryption.password().to_owned())
+    }
+
+    /// Sets, changes or with none removes the backup password, as the Finder of another computer would: the next backup
+    /// is full and has keys of its own.
+    pub fn set_backup_password(&self, password: Option<&str>) {
+        let cost = self.0.spec.key_derivation;
+        let encryption = password.map(|password| Arc::new(Encryption::new(password, cost)));
+        *self.0.encryption.lock().unwrap() = encryption;
+    }
+
+    /// What backups are encrypted with, if they are.
+    pub(crate) fn encryption(&self) -> Option<Arc<Encryption>> {
+        self.0.encryption.lock().unwrap().clone()
     }
 
     /// What the last restore brought, also one that failed.

@@ -4,6 +4,7 @@
 
 mod desk;
 mod notification_host;
+mod secret_service;
 mod tray_host;
 
 use std::{
@@ -17,6 +18,7 @@ use zbus::connection;
 
 pub use desk::Desk;
 pub use notification_host::{Noted, Notification, NotificationHost};
+pub use secret_service::SecretService;
 pub use tray_host::{MenuLine, Pixmap, TrayHost};
 
 /// How long anything is waited for.

@@ -9,6 +9,7 @@
 )]
 
 pub mod binaries;
+pub mod decrypt;
 #[cfg(target_os = "linux")]
 pub mod desktop;
 #[cfg(unix)]

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, Context, output, phones, progress::Display};
+use super::{CliError, Context, output, phones, progress::Display, secrets};
 use crate::{
     phone::{
         link::Attached,
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Do it here, with no daemon
     #[arg(long)]
     pub once: bool,
+    /// Read the backup password from standard input, for this backup alone
+    #[arg(long, requires = "once")]
+    password_stdin: bool,
     /// One event a line, for scripts
     #[arg(long)]
     pub json: bool,
@@ -45,6 +48,10 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
 }
 
 async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    let password = match arguments.password_stdin {
+        true => Some(secrets::from_stdin::<1>()?),
+        false => None,
+    };
     let muxer = context.muxer()?;
     let attached = choose(phones::found(&muxer).await?, arguments.phone.as_deref())?;
     let (progress, mut watched) = watch::channel(Progress::start());
@@ -58,6 +65,7 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         known_roots: context.known_roots(),
         retention: context.config.backup.retention(),
         full: arguments.full,
+        password: password.map(|[password]| password),
         progress,
         cancel: cancel.clone(),
     });
@@ -104,7 +112,8 @@ fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {
     }
 }
 
-fn choose(found: Vec<phones::Found>, wanted: Option<&str>) -> Result<Attached, CliError> {
+/// The connected phone that is meant; may be left out when there is one.
+pub(super) fn choose(found: Vec<phones::Found>, wanted: Option<&str>) -> Result<Attached, CliError> {
     let describe = |phone: &phones::Found| format!("{} ({})", phone.name, phone.attached.udid);
     let Some(wanted) = wanted else {
         let mut found = found;

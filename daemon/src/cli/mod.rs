@@ -2,12 +2,14 @@
 
 pub mod backup;
 pub mod daemon;
+pub mod encryption;
 pub mod history;
 pub mod logs;
 pub mod output;
 pub mod pair;
 pub mod phones;
 pub mod progress;
+pub mod secrets;
 pub mod status;
 pub mod vault;
 pub mod verify;
@@ -57,6 +59,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Remove the old snapshots that the settings no longer keep
     Prune(history::PruneArguments),
+    /// Whether and with which password a phone encrypts its backups
+    Encryption(encryption::Arguments),
 }
 
 /// What every command may use.
@@ -154,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::History(arguments) => arguments.json,
         Command::Verify(arguments) => arguments.json,
         Command::Prune(arguments) => arguments.json,
+        Command::Encryption(arguments) => arguments.json(),
         Command::Daemon | Command::Pair(_) => false,
     };
     match run(arguments) {
@@ -198,6 +203,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::History(arguments) => history::run(&context, &arguments),
             Command::Verify(arguments) => verify::run(&context, &arguments).await,
             Command::Prune(arguments) => history::prune(&context, &arguments),
+            Command::Encryption(arguments) => encryption::run(&context, &arguments).await,
         }
     })
 }

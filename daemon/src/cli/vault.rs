@@ -5,9 +5,10 @@ use backstay_shared::health::Failure;
 use super::{CliError, Context};
 use crate::{
     health::diagnose,
-    host::{disk, lock::LockFile},
+    host::{disk, keyring, lock::LockFile},
     transfer::DiskError,
     vault::{
+        encryption::{self, Password},
         history::{self, Snapshot},
         ledger::Ledger,
         phones::{self, BackedUp},
@@ -16,12 +17,20 @@ use crate::{
     },
 };
 
+/// The phones that have a backup.
+///
+/// # Errors
+/// When the backup folder can't be read.
+pub fn all_phones(context: &Context) -> Result<Vec<BackedUp>, CliError> {
+    phones::backed_up(&context.root).map_err(|source| reading(&context.root, source).into())
+}
+
 /// The phone that is meant, of those that have a backup; may be left out when there is one.
 ///
 /// # Errors
 /// When none or several fit, or the backup folder can't be read.
 pub fn choose_phone(context: &Context, wanted: Option<&str>) -> Result<BackedUp, CliError> {
-    let found = phones::backed_up(&context.root).map_err(|source| reading(&context.root, source))?;
+    let found = all_phones(context)?;
     let names: Vec<(String, String)> =
         found.iter().map(|phone| (phone.name.clone(), phone.layout.udid().to_string())).collect();
     let index = match (wanted, &names[..]) {
@@ -69,6 +78,17 @@ pub fn open_ledger(phone: &BackedUp) -> Result<(Ledger, Option<LockFile>), CliEr
         Err(error) => Err(error),
     };
     opened.map_err(|error| diagnose::vault(&error).into())
+}
+
+/// The stored passwords, when the snapshot is encrypted. What can't be opened without them is told by who needs it.
+pub async fn passwords_for(phone: &BackedUp, snapshot: &Snapshot) -> Vec<Password> {
+    if !encryption::is_encrypted(&snapshot.tree).unwrap_or(false) {
+        return Vec::new();
+    }
+    keyring::passwords(phone.layout.udid()).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the stored backup passwords can't be read");
+        Vec::new()
+    })
 }
 
 fn reading(path: &std::path::Path, source: std::io::Error) -> Failure {

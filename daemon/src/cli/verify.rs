@@ -42,10 +42,11 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     // A check takes hours on a large backup and must not hold up a new one: the lock goes at once.
     let (mut ledger, _) = vault::open_ledger(&phone)?;
     let snapshot = vault::choose_snapshot(&phone, arguments.snapshot.as_deref())?;
+    let passwords = vault::passwords_for(&phone, &snapshot).await;
     let meter = Arc::new(Meter::default());
     let work = {
         let (snapshot, meter, deep) = (snapshot.clone(), meter.clone(), arguments.deep);
-        tokio::task::spawn_blocking(move || check::check(&mut ledger, &snapshot, deep.then_some(&*meter)))
+        tokio::task::spawn_blocking(move || check::check(&mut ledger, &snapshot, &passwords, deep.then_some(&*meter)))
     };
     let checked = follow(work, &meter, arguments.deep && !arguments.json).await?;
     let checked = checked.map_err(|error| diagnose::vault(&error))?;

@@ -9,9 +9,11 @@ use idevice::{IdeviceError, usbmuxd::errors::UsbmuxdError};
 
 use super::codes;
 use crate::{
+    host::keyring::KeyringError,
     phone::guard,
     transfer::{DiskError, TransferError, upload::Received},
     vault::{
+        encryption::EncryptionError,
         ledger::LedgerError,
         transaction::VaultError,
         tree::Unreadable,
@@ -124,6 +126,7 @@ pub fn verification(error: &VerifyError) -> Failure {
         VerifyError::Unfinished { .. } | VerifyError::Empty => Failure::from(FailureId::BackupVerifyFailed).text(error),
         VerifyError::Unreadable { path, .. } => Failure::from(FailureId::BackupVerifyFailed).path(path).text(error),
         VerifyError::Manifest(_) => with_chain(FailureId::BackupVerifyFailed, error),
+        VerifyError::Encryption(error) => encryption(error),
         VerifyError::Damaged(damages) => damaged(FailureId::BackupVerifyFailed, damages),
         VerifyError::Disk(Unreadable { path, source }) => {
             let mut failure = with_chain(codes::host_error(source), source).path(path);
@@ -141,6 +144,27 @@ pub fn damaged(id: FailureId, damages: &Damages) -> Failure {
         Some(damage) => failure.path(&damage.path).text(damage.told()),
         None => failure,
     }
+}
+
+/// An encrypted tree can't be opened.
+pub fn encryption(error: &EncryptionError) -> Failure {
+    match error {
+        EncryptionError::WrongPassword => FailureId::BackupPasswordWrong.into(),
+        EncryptionError::NoPassword => FailureId::BackupPasswordMissing.into(),
+        EncryptionError::Unreadable { path, .. } => Failure::from(FailureId::BackupVerifyFailed).path(path).text(error),
+        EncryptionError::File { .. } => Failure::from(FailureId::BackupVerifyFailed).text(error),
+        EncryptionError::Manifest(_) => with_chain(FailureId::BackupVerifyFailed, error),
+        EncryptionError::Disk { path, source } => {
+            let mut failure = with_chain(codes::host_error(source), source).path(path);
+            failure.evidence.code = source.raw_os_error().map(i64::from);
+            failure
+        }
+    }
+}
+
+/// The password store can't be used.
+pub fn keyring(error: &KeyringError) -> Failure {
+    Failure::from(FailureId::KeyringUnavailable).text(error)
 }
 
 /// What this computer saw while the phone ended the backup.

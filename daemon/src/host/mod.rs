@@ -1,5 +1,6 @@
-//! The computer: its disk and its clock. Nothing else in the daemon asks the system for them.
+//! The computer: its disk, its locks and its password store. Nothing else in the daemon asks the system for them.
 
 pub mod disk;
+pub mod keyring;
 pub mod lock;
 pub mod priority;

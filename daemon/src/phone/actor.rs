@@ -273,6 +273,7 @@ impl Actor {
             known_roots: self.around.known_roots.clone(),
             retention: self.around.config.backup.retention(),
             full,
+            password: None,
             progress,
             cancel: cancel.clone(),
         };

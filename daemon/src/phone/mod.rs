@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod afc;
+pub mod backup_password;
 pub mod facts;
 pub mod guard;
 pub mod link;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     health::diagnose::{self, Seen},
-    host::disk,
+    host::{disk, keyring},
     transfer::{
         DiskError,
         conversation::{Conversation, Plan},
@@ -31,6 +31,8 @@ use crate::{
         upload::Received,
     },
     vault::{
+        encryption::{self, EncryptionError, Password},
+        history,
         inventory::Inventory,
         layout::Layout,
         ledger::Ledger,
@@ -63,6 +65,8 @@ pub struct Job {
     pub retention: Retention,
     /// Everything anew.
     pub full: bool,
+    /// The backup password, when it is given for this run alone rather than looked up in the password store.
+    pub password: Option<Password>,
     /// Where to tell how far it is.
     pub progress: watch::Sender<Progress>,
     /// Ends it.
@@ -137,6 +141,8 @@ struct Run {
     facts: Option<Facts>,
     passcode_asked: bool,
     noted: bool,
+    /// What may open the new backup; empty when the phone does not encrypt.
+    passwords: Vec<Password>,
 }
 
 impl Run {
@@ -148,6 +154,7 @@ impl Run {
             facts: None,
             passcode_asked: false,
             noted: false,
+            passwords: Vec::new(),
         }
     }
 
@@ -226,10 +233,11 @@ impl Run {
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
         // Files that the manifest lists and the phone could not read are the phone's trouble, not the check's.
-        let verified = verify::verify(&tree).map_err(|error| match (&error, &unreadable) {
+        let verified = verify::verify(&tree, &self.passwords).map_err(|error| match (&error, &unreadable) {
             (VerifyError::Damaged(damages), Some(failure)) if damages.count <= self.received.unreadable_count => {
                 failure.clone()
             }
+            (VerifyError::Encryption(EncryptionError::WrongPassword), _) => self.not_opened(transaction.layout()),
             _ => diagnose::verification(&error),
         })?;
         let inventory = transaction
@@ -269,7 +277,7 @@ impl Run {
         let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
         self.facts = Some(facts.clone());
         if facts.encrypts_backups(&mut session).await? {
-            return Err(FailureId::BackupEncryptionUnsupported.into());
+            self.passwords = self.known_passwords().await?;
         }
         let sync_lock = SyncLock::take(&mut session).await?;
         let received = self.receive_locked(transaction, &mut session, &facts).await;
@@ -278,6 +286,28 @@ impl Run {
             session.close().await;
         }
         received
+    }
+
+    /// What may open an encrypted backup. A backup that nobody can open is no backup: without a password nothing is
+    /// begun, and the phone asks its owner for nothing.
+    async fn known_passwords(&self) -> Result<Vec<Password>, Failure> {
+        if let Some(password) = &self.job.password {
+            return Ok(vec![password.clone()]);
+        }
+        let stored = keyring::passwords(&self.job.attached.udid).await;
+        match stored.map_err(|error| diagnose::keyring(&error).doing("looking for the backup password"))? {
+            none if none.is_empty() => Err(FailureId::BackupPasswordMissing.into()),
+            passwords => Ok(passwords),
+        }
+    }
+
+    /// No password opens the new backup. One that opens the newest encrypted backup before it was right once.
+    fn not_opened(&self, layout: &Layout) -> Failure {
+        let earlier = history::all(layout).unwrap_or_default().into_iter().rev();
+        let encrypted =
+            earlier.map(|snapshot| snapshot.tree).find(|tree| matches!(encryption::is_encrypted(tree), Ok(true)));
+        let opens = encrypted.is_some_and(|tree| encryption::open_any(&tree, &self.passwords).is_ok());
+        Failure::from(if opens { FailureId::BackupPasswordChanged } else { FailureId::BackupPasswordWrong })
     }
 
     async fn receive_locked(
@@ -349,8 +379,8 @@ impl Run {
 /// Failures after which the phone can go on with what has come.
 const fn worth_keeping(id: FailureId) -> bool {
     use FailureId::{
-        BackupStalled, CancelledByUser, DeviceAgentDied, DeviceLocked, HostAsleep, PasscodeNotEntered, SessionLost,
-        UsbDisconnected, UsbmuxdNotRunning, WifiLost,
+        BackupPasswordWrong, BackupStalled, CancelledByUser, DeviceAgentDied, DeviceLocked, HostAsleep,
+        PasscodeNotEntered, SessionLost, UsbDisconnected, UsbmuxdNotRunning, WifiLost,
     };
     matches!(
         id,
@@ -364,5 +394,7 @@ const fn worth_keeping(id: FailureId) -> bool {
             | HostAsleep
             | BackupStalled
             | CancelledByUser
+            // Whole, as far as anybody can tell: with the right password the next run needs only what changed.
+            | BackupPasswordWrong
     )
 }

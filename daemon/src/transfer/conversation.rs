@@ -24,6 +24,7 @@ use super::{
     download::{multi_status, send_files},
     folders::Folders,
     frames::Frames,
+    greeting::{self, EMPTY, greet, say_goodbye},
     meter::Meter,
     operations,
     request::{Message, Request},
@@ -37,12 +38,6 @@ const SILENCE_MAX_BEFORE_BYTES: Duration = Duration::from_secs(31 * 60);
 
 /// Later silences are shorter: 5 minutes over a large manifest were seen.
 const SILENCE_MAX_AMONG_BYTES: Duration = Duration::from_secs(10 * 60);
-
-/// The phone greets at once; its backup service may have to be started first.
-const GREETING_SECONDS_MAX: Duration = Duration::from_secs(60);
-
-/// How a DeviceLink status spells "nothing".
-const EMPTY: &str = "___EmptyParameterString___";
 
 /// What a conversation needs.
 #[derive(Debug)]
@@ -124,10 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 
     async fn converse(&mut self) -> Result<(), TransferError> {
-        match tokio::time::timeout(GREETING_SECONDS_MAX, self.greet()).await {
-            Ok(greeted) => greeted?,
-            Err(_) => return Err(TransferError::Stalled { seconds: GREETING_SECONDS_MAX.as_secs() }),
-        }
+        greet(&mut self.frames, self.plan.udid.as_str()).await?;
         self.request_backup().await?;
         self.meter.phase(Phase::Scanning);
         loop {
@@ -138,40 +130,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 self.meter.percent(percent);
             }
             match message.request {
-                Request::Result { code: 0, .. } => return self.say_goodbye().await,
+                Request::Result { code: 0, .. } => {
+                    say_goodbye(&mut self.frames).await;
+                    return Ok(());
+                }
                 Request::Result { code, text } => return Err(TransferError::Device { code, text }),
                 Request::Disconnect => return Err(TransferError::NoResult),
                 request => self.answer(request).await?,
             }
-        }
-    }
-
-    /// DeviceLink's version exchange, then mobilebackup2's own.
-    async fn greet(&mut self) -> Result<(), TransferError> {
-        self.expect("DLMessageVersionExchange").await?;
-        let versions = vec!["DLMessageVersionExchange".into(), "DLVersionsOk".into(), plist::Value::from(400)];
-        self.frames.send_message(versions).await?;
-        self.expect("DLMessageDeviceReady").await?;
-
-        let mut hello = plist::Dictionary::new();
-        hello.insert("MessageName".into(), "Hello".into());
-        let versions = vec![plist::Value::Real(2.0), plist::Value::Real(2.1)];
-        hello.insert("SupportedProtocolVersions".into(), plist::Value::Array(versions));
-        self.frames.send_message(vec!["DLMessageProcessMessage".into(), hello.into()]).await?;
-        let answer = self.frames.message().await?;
-        match Message::parse(&answer, self.plan.udid.as_str())?.request {
-            Request::Result { code: 0, .. } => Ok(()),
-            Request::Result { code, text } => Err(TransferError::Device { code, text }),
-            _ => Err(TransferError::NoResult),
-        }
-    }
-
-    async fn expect(&mut self, name: &str) -> Result<(), TransferError> {
-        let bytes = self.frames.message().await?;
-        match Message::parse(&bytes, self.plan.udid.as_str())?.request {
-            Request::Unknown { name: came } if came == name => Ok(()),
-            Request::Result { code, text } => Err(TransferError::Device { code, text }),
-            _ => Err(TransferError::NoResult),
         }
     }
 
@@ -186,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             options.insert("ForceFullBackup".into(), true.into());
             request.insert("Options".into(), options.into());
         }
-        self.frames.send_message(vec!["DLMessageProcessMessage".into(), request.into()]).await
+        greeting::request(&mut self.frames, request).await
     }
 
     /// Waits for the phone, and tells when it waits for its passcode.
@@ -284,17 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 
     async fn status(&mut self, code: i64, text: &str, content: plist::Value) -> Result<(), TransferError> {
-        let message = vec!["DLMessageStatusResponse".into(), code.into(), text.into(), content];
-        self.frames.send_message(message).await
-    }
-
-    async fn say_goodbye(&mut self) -> Result<(), TransferError> {
-        let goodbye = vec!["DLMessageDisconnect".into(), EMPTY.into()];
-        if let Err(error) = self.frames.send_message(goodbye).await {
-            // The result is here; a phone that hangs up first loses nothing.
-            tracing::debug!(%error, "the phone hung up before the goodbye");
-        }
-        Ok(())
+        greeting::status(&mut self.frames, code, text, content).await
     }
 
     fn collect_disk_error(&mut self) {

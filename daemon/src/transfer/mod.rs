@@ -7,11 +7,13 @@
 //! One run owns one thread: the socket is read there, files are written by two [`writers`] beside it, and the short
 //! disk operations in between are plain blocking calls.
 
+pub mod change_password;
 pub mod conversation;
 pub mod digests;
 pub mod download;
 pub mod folders;
 pub mod frames;
+mod greeting;
 pub mod info_plist;
 pub mod meter;
 pub mod operations;

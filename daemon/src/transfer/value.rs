@@ -27,7 +27,7 @@ thread_local! {
     static BYTES_LEFT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The part of a property list that DeviceLink messages use.
+/// The part of a property list that DeviceLink messages and the lists of a backup use.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Whole number.
@@ -42,7 +42,9 @@ pub enum Value {
     List(Vec<Value>),
     /// Dictionary, in the phone's order.
     Map(Vec<(String, Value)>),
-    /// Data, dates and the like, which no message needs.
+    /// Data: the keys of an encrypted backup.
+    Data(Vec<u8>),
+    /// Dates and the like, which nothing here needs.
     Other,
 }
 
@@ -61,6 +63,11 @@ impl Value {
     /// The text, if it is one.
     pub fn text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The data, if it is some.
+    pub fn data(&self) -> Option<&[u8]> {
+        if let Self::Data(bytes) = self { Some(bytes) } else { None }
     }
 
     /// The whole number, if it is one.
@@ -154,7 +161,12 @@ impl<'de> Visitor<'de> for Bounded {
 
     fn visit_bytes<E: Error>(self, value: &[u8]) -> Result<Value, E> {
         spend(value.len())?;
-        Ok(Value::Other)
+        Ok(Value::Data(value.to_owned()))
+    }
+
+    fn visit_byte_buf<E: Error>(self, value: Vec<u8>) -> Result<Value, E> {
+        spend(value.len())?;
+        Ok(Value::Data(value))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
@@ -213,6 +225,7 @@ mod tests {
         let Value::List(list) = Value::parse(&bytes).unwrap() else { panic!("no list") };
         assert_eq!(list[1].get("a").and_then(Value::text), Some("b"));
         assert_eq!((list[2].integer(), list[3].number()), (Some(-1), Some(12.5)));
+        assert_eq!(list[5].data(), Some(&[1, 2][..]));
         assert_eq!(list.len(), 6);
     }
 

@@ -12,13 +12,13 @@ use std::{
 use chrono::Utc;
 
 use super::{
+    encryption::{EncryptionError, Password, check_sample},
     history::Snapshot,
     ledger::{Held, Ledger, Version},
-    manifest::{Manifest, ManifestError},
     name::Name,
     transaction::VaultError,
     tree::{self, Found},
-    verify::{self, Damage, Damages, VerifyError},
+    verify::{self, Damage, Damages, Opened, VerifyError},
 };
 
 /// Files are read by this many threads: enough for one core to hash while the disk brings the next.
@@ -57,10 +57,16 @@ pub struct Meter {
 ///
 /// # Errors
 /// When the disk or the ledger can't be read; damage is no error but what was looked for.
-pub fn check(ledger: &mut Ledger, snapshot: &Snapshot, deep: Option<&Meter>) -> Result<Checked, VaultError> {
+pub fn check(
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    passwords: &[Password],
+    deep: Option<&Meter>,
+) -> Result<Checked, VaultError> {
     let found = tree::list(&snapshot.tree)?;
     let mut checked = Checked::default();
-    let found = check_manifest(snapshot, found, &mut checked);
+    let opened = Opened::new(&snapshot.tree, passwords);
+    let found = check_manifest(snapshot, &opened, found, &mut checked);
     let entry = ledger.snapshots()?.into_iter().find(|entry| entry.id == snapshot.id);
     let Some(entry) = entry else {
         checked.without_checksum = found.len() as u64;
@@ -77,7 +83,7 @@ pub fn check(ledger: &mut Ledger, snapshot: &Snapshot, deep: Option<&Meter>) -> 
         }
     }
     if checked.damages.count > already {
-        name_damages(snapshot, &mut checked.damages);
+        name_damages(&opened, &mut checked.damages);
     }
     let whole = deep.is_some_and(|meter| !meter.stop.load(Ordering::Relaxed));
     let damaged = checked.damages.count > 0 || (entry.damaged && !whole);
@@ -85,8 +91,13 @@ pub fn check(ledger: &mut Ledger, snapshot: &Snapshot, deep: Option<&Meter>) -> 
     Ok(checked)
 }
 
-/// What the manifest says; a manifest that can't be read is itself damaged or encrypted, and the ledger goes on.
-fn check_manifest(snapshot: &Snapshot, found: Vec<Found>, checked: &mut Checked) -> Vec<Found> {
+/// What the manifest says; one that can't be opened is told, and the ledger goes on.
+fn check_manifest(
+    snapshot: &Snapshot,
+    opened: &Result<Opened, EncryptionError>,
+    found: Vec<Found>,
+    checked: &mut Checked,
+) -> Vec<Found> {
     let tree = &snapshot.tree;
     if let Err(error) = verify::check_status(tree) {
         let path = tree.join("Status.plist");
@@ -96,16 +107,25 @@ fn check_manifest(snapshot: &Snapshot, found: Vec<Found>, checked: &mut Checked)
         };
         checked.damages.add(Damage { domain: String::new(), relative_path: String::new(), path, what });
     }
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            checked.manifest_unread = Some(error.to_string());
+            return found;
+        }
+    };
     let kept = found.clone();
-    match verify::against_manifest(tree, found, &mut checked.damages) {
+    match verify::against_manifest(tree, opened, found, &mut checked.damages) {
         Ok(verified) => {
             (checked.files, checked.bytes) = (verified.files, verified.bytes);
+            if let Some(unlocked) = &opened.unlocked
+                && let Err(VerifyError::Damaged(damages)) = check_sample(tree, &opened.manifest, unlocked)
+            {
+                damages.first.into_iter().for_each(|damage| checked.damages.add(damage));
+            }
             verified.found
         }
         Err(error) => {
-            if !matches!(error, ManifestError::Row { .. }) {
-                tracing::warn!(%error, "the manifest can't be compared");
-            }
             checked.manifest_unread = Some(error.to_string());
             kept
         }
@@ -184,8 +204,9 @@ fn read_all(
 }
 
 /// Finds out what the damaged files are to the person.
-fn name_damages(snapshot: &Snapshot, damages: &mut Damages) {
-    let named = Manifest::plain(&snapshot.tree).for_each_file(|file| {
+fn name_damages(opened: &Result<Opened, EncryptionError>, damages: &mut Damages) {
+    let Ok(opened) = opened else { return };
+    let named = opened.manifest.for_each_file(|file| {
         let unnamed = |damage: &&mut Damage| damage.domain.is_empty() && damage.path.ends_with(file.file_id);
         for damage in damages.first.iter_mut().filter(unnamed) {
             file.domain.clone_into(&mut damage.domain);

@@ -6,6 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
+use tempfile::TempPath;
+
+use super::encryption::{EncryptionError, Unlocked};
 
 use super::name::Name;
 
@@ -54,13 +57,27 @@ pub struct Manifest {
     database: PathBuf,
     /// What messages name: the file in the tree.
     path: PathBuf,
+    /// Removes the decrypted database when this is dropped.
+    _temporary: Option<TempPath>,
 }
 
 impl Manifest {
     /// The manifest of a tree that is not encrypted.
     pub fn plain(tree: &Path) -> Self {
         let path = tree.join("Manifest.db");
-        Self { database: path.clone(), path }
+        Self { database: path.clone(), path, _temporary: None }
+    }
+
+    /// The manifest of an encrypted tree: decrypted into a temporary file that only this user can read, and that
+    /// lives as long as this.
+    ///
+    /// # Errors
+    /// When it can't be decrypted or there is no room for it.
+    pub fn encrypted(tree: &Path, unlocked: &Unlocked) -> Result<Self, EncryptionError> {
+        let path = tree.join("Manifest.db");
+        let temporary = unlocked.decrypt_manifest(tree)?;
+        let database = temporary.as_ref().map_or_else(|| path.clone(), |temporary| temporary.to_path_buf());
+        Ok(Self { database, path, _temporary: temporary })
     }
 
     /// Calls `visit` for every row that has content, in no order.
@@ -115,22 +132,48 @@ fn immutable_uri(path: &Path) -> String {
 
 /// The `Size` of an archived `MBFile`, read straight from the binary property list: 400,000 of these are read after
 /// every backup, and building each as a tree of values takes ten times as long.
-fn archived_size(archive: &[u8]) -> Option<u64> {
-    let list = BinaryList::new(archive)?;
-    let (keys, values) = list.dictionary(list.top)?;
-    let objects = list.lookup(keys, values, b"$objects")?;
-    let (count, start) = list.counted(objects, 0xA)?;
-    if count.checked_mul(list.reference_size)? > archive.len() {
-        return None;
-    }
-    (0..count).find_map(|index| {
-        let object = list.reference(start, index)?;
-        let (keys, values) = list.dictionary(object)?;
-        list.integer(list.lookup(keys, values, b"Size")?)
-    })
+pub(super) fn archived_size(archive: &[u8]) -> Option<u64> {
+    Some(ArchivedFile::find(&BinaryList::new(archive)?)?.size)
 }
 
-/// The few parts of Apple's binary property list that [`archived_size`] needs. Every access is checked: the bytes
+/// The `EncryptionKey` of an archived `MBFile`: its protection class and the wrapped key. An `NSMutableData`, so the
+/// bytes are the `NS.data` of another object.
+pub(super) fn archived_key(archive: &[u8]) -> Option<&[u8]> {
+    let list = BinaryList::new(archive)?;
+    let file = ArchivedFile::find(&list)?;
+    let index = list.uid(list.lookup(file.keys, file.values, b"EncryptionKey")?)?;
+    if index >= file.objects.count {
+        return None;
+    }
+    let (keys, values) = list.dictionary(list.reference(file.objects.start, index)?)?;
+    list.data(list.lookup(keys, values, b"NS.data")?)
+}
+
+/// Where the `MBFile` is among the objects of its archive.
+struct ArchivedFile {
+    objects: References,
+    keys: References,
+    values: References,
+    size: u64,
+}
+
+impl ArchivedFile {
+    fn find(list: &BinaryList<'_>) -> Option<Self> {
+        let (keys, values) = list.dictionary(list.top)?;
+        let (count, start) = list.counted(list.lookup(keys, values, b"$objects")?, 0xA)?;
+        if count.checked_mul(list.reference_size)? > list.bytes.len() {
+            return None;
+        }
+        let objects = References { start, count };
+        (0..count).find_map(|index| {
+            let (keys, values) = list.dictionary(list.reference(start, index)?)?;
+            let size = list.integer(list.lookup(keys, values, b"Size")?)?;
+            Some(Self { objects, keys, values, size })
+        })
+    }
+}
+
+/// The few parts of Apple's binary property list that [`archived_size`] and [`archived_key`] need. Every access is checked: the bytes
 /// come from the phone.
 struct BinaryList<'a> {
     bytes: &'a [u8],
@@ -212,6 +255,22 @@ impl<'a> BinaryList<'a> {
         let size = 1_usize.checked_shl((marker & 0xF).into())?;
         big_endian(self.bytes.get(position + 1..(position + 1).checked_add(size)?)?)
     }
+
+    /// The number by which an archive refers to one of its objects.
+    fn uid(&self, object: usize) -> Option<usize> {
+        let position = self.position(object)?;
+        let marker = *self.bytes.get(position)?;
+        if marker >> 4 != 0x8 {
+            return None;
+        }
+        let size = usize::from(marker & 0xF) + 1;
+        usize::try_from(big_endian(self.bytes.get(position + 1..(position + 1).checked_add(size)?)?)?).ok()
+    }
+
+    fn data(&self, object: usize) -> Option<&'a [u8]> {
+        let (length, start) = self.counted(object, 0x4)?;
+        self.bytes.get(start..start.checked_add(length)?)
+    }
 }
 
 fn big_endian(bytes: &[u8]) -> Option<u64> {
@@ -222,6 +281,8 @@ fn big_endian(bytes: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const KEY: [u8; 44] = [7; 44];
+
     fn archive(size: u64) -> Vec<u8> {
         let dictionary = |entries: Vec<(&str, plist::Value)>| {
             plist::Value::Dictionary(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
@@ -230,9 +291,11 @@ mod tests {
             ("Mode", 33188.into()),
             ("Size", size.into()),
             ("RelativePath", plist::Value::Uid(plist::Uid::new(2))),
+            ("EncryptionKey", plist::Value::Uid(plist::Uid::new(4))),
             ("$class", plist::Value::Uid(plist::Uid::new(3))),
         ]);
-        let objects = vec!["$null".into(), file, "Media/DCIM/100APPLE/IMG_0001.HEIC".into(), dictionary(vec![])];
+        let key = dictionary(vec![("NS.data", plist::Value::Data(KEY.to_vec()))]);
+        let objects = vec!["$null".into(), file, "Media/DCIM/100APPLE/IMG_0001.HEIC".into(), dictionary(vec![]), key];
         let root = dictionary(vec![
             ("$version", 100_000.into()),
             ("$archiver", "NSKeyedArchiver".into()),
@@ -248,6 +311,7 @@ mod tests {
     fn the_size_is_read_as_the_real_reader_does() {
         for size in [0, 1, 255, 256, 65_536, 5_000_000_000, i64::MAX as u64] {
             assert_eq!(archived_size(&archive(size)), Some(size));
+            assert_eq!(archived_key(&archive(size)), Some(&KEY[..]));
         }
     }
 
@@ -255,7 +319,7 @@ mod tests {
     #[test]
     fn a_lying_count_costs_nothing() {
         let mut bad = archive(1);
-        let array = bad.iter().rposition(|byte| *byte == 0xA4).unwrap();
+        let array = bad.iter().rposition(|byte| *byte == 0xA5).unwrap();
         bad.splice(array..=array, [0xAF, 0x13, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]);
         let _answer: Option<u64> = archived_size(&bad);
     }
@@ -265,13 +329,13 @@ mod tests {
     fn broken_archives_are_survived() {
         let good = archive(5_000_000_000);
         for length in 0..good.len() {
-            let _answer: Option<u64> = archived_size(&good[..length]);
+            let _answers = (archived_size(&good[..length]), archived_key(&good[..length]));
         }
         for index in 0..good.len() {
             for value in [0, 1, 0x0F, 0x7F, 0xAF, 0xDF, 0xFF] {
                 let mut bad = good.clone();
                 bad[index] = value;
-                let _answer: Option<u64> = archived_size(&bad);
+                let _answers = (archived_size(&bad), archived_key(&bad));
             }
         }
     }

@@ -8,6 +8,7 @@
 pub mod aside;
 pub mod check;
 pub mod clone;
+pub mod encryption;
 pub mod history;
 pub mod inventory;
 pub mod layout;
@@ -15,6 +16,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod name;
 pub mod phones;
+mod property_list;
 pub mod receipt;
 pub mod recovery;
 pub mod retention;

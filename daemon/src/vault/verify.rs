@@ -2,19 +2,17 @@
 
 use std::{
     collections::HashSet,
-    fs,
     path::{Path, PathBuf},
 };
 
 use super::{
+    encryption::{self, EncryptionError, Password, Unlocked, content::stored_size_fits},
     manifest::{Manifest, ManifestError, ManifestFile},
     name::Name,
+    property_list,
     tree::{self, Found, Unreadable},
 };
 use crate::transfer::value::Value;
-
-/// `Manifest.plist` lists every app and is some megabytes at most.
-const PROPERTY_LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Damages that are told one by one; more are only counted.
 const DAMAGES_KEPT_MAX: usize = 20;
@@ -107,6 +105,9 @@ pub enum VerifyError {
     /// The manifest can't be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// An encrypted tree can't be opened.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
     /// No phone is empty, so this is no picture of one.
     #[error("the manifest lists no file at all")]
     Empty,
@@ -118,19 +119,45 @@ pub enum VerifyError {
     Disk(#[from] Unreadable),
 }
 
-/// Checks a tree; reads its manifest and the size of every file.
+/// A manifest that can be read.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its rows.
+    pub manifest: Manifest,
+    /// The keys, when the tree is encrypted.
+    pub unlocked: Option<Unlocked>,
+}
+
+impl Opened {
+    /// Opens the manifest of a tree; an encrypted one with the first password that fits.
+    ///
+    /// # Errors
+    /// When none fits, or `Manifest.plist` or the manifest can't be read.
+    pub fn new(tree: &Path, passwords: &[Password]) -> Result<Self, EncryptionError> {
+        if !encryption::is_encrypted(tree)? {
+            return Ok(Self { manifest: Manifest::plain(tree), unlocked: None });
+        }
+        let unlocked = encryption::open_any(tree, passwords)?;
+        Ok(Self { manifest: Manifest::encrypted(tree, &unlocked)?, unlocked: Some(unlocked) })
+    }
+}
+
+/// Checks a tree; reads its manifest and the size of every file. An encrypted one is opened with the first password
+/// that fits, and a sample of its files is decrypted.
 ///
 /// # Errors
 /// When anything is not as the manifest says.
-pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
+pub fn verify(tree: &Path, passwords: &[Password]) -> Result<Verified, VerifyError> {
     let full = check_status(tree)?;
-    check_property_list(&tree.join("Manifest.plist"))?;
-    let found = tree::list(tree)?;
+    let opened = Opened::new(tree, passwords)?;
     let mut damages = Damages::default();
-    let verified = against_manifest(tree, found, &mut damages)?;
+    let verified = against_manifest(tree, &opened, tree::list(tree)?, &mut damages)?;
     damages.into_result()?;
     if verified.files == 0 {
         return Err(VerifyError::Empty);
+    }
+    if let Some(unlocked) = &opened.unlocked {
+        encryption::check_sample(tree, &opened.manifest, unlocked)?;
     }
     Ok(Verified { full, ..verified })
 }
@@ -139,15 +166,23 @@ pub fn verify(tree: &Path) -> Result<Verified, VerifyError> {
 ///
 /// # Errors
 /// When the manifest can't be read.
-pub fn against_manifest(tree: &Path, found: Vec<Found>, damages: &mut Damages) -> Result<Verified, ManifestError> {
+pub fn against_manifest(
+    tree: &Path,
+    opened: &Opened,
+    found: Vec<Found>,
+    damages: &mut Damages,
+) -> Result<Verified, ManifestError> {
     let mut verified = Verified { found, ..Verified::default() };
-    Manifest::plain(tree).for_each_file(|file| {
+    let is_encrypted = opened.unlocked.is_some();
+    opened.manifest.for_each_file(|file| {
         verified.files += 1;
         verified.bytes = verified.bytes.saturating_add(file.size);
         let Some(name) = Name::of_file_id(file.file_id) else { return };
         let here = verified.found.binary_search_by(|found| found.name.cmp(&name));
         let here = here.ok().and_then(|index| verified.found.get(index));
-        if let Some(what) = difference(here, file.size) {
+        let stored = here.and_then(|found| found.size);
+        let fits = is_encrypted && stored.is_some_and(|stored| stored_size_fits(file.size, stored));
+        if let Some(what) = difference(here, file.size).filter(|_| !fits) {
             damages.add(damage(tree, &name, &file, what));
         }
     })?;
@@ -175,23 +210,11 @@ fn damage(tree: &Path, name: &Name, file: &ManifestFile<'_>, what: &'static str)
 /// # Errors
 /// When it says something else or can't be read.
 pub fn check_status(tree: &Path) -> Result<bool, VerifyError> {
-    let status = check_property_list(&tree.join("Status.plist"))?;
+    let path = tree.join("Status.plist");
+    let status = property_list::read(&path).map_err(|why| VerifyError::Unreadable { path, why })?;
     let state = status.get("SnapshotState").and_then(Value::text).unwrap_or_default();
     if state != "finished" {
         return Err(VerifyError::Unfinished { state: state.chars().take(80).collect() });
     }
     Ok(status.get("IsFullBackup") == Some(&Value::Boolean(true)))
-}
-
-fn check_property_list(path: &Path) -> Result<Value, VerifyError> {
-    let unreadable = |why: String| VerifyError::Unreadable { path: path.to_owned(), why };
-    let size = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-    if size > PROPERTY_LIST_BYTES_MAX {
-        return Err(unreadable(format!("is too large: {size} bytes")));
-    }
-    let content = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    match Value::parse(&content).map_err(|error| unreadable(error.to_string()))? {
-        dictionary @ Value::Map(_) => Ok(dictionary),
-        _ => Err(unreadable("is no dictionary".into())),
-    }
 }

@@ -3,12 +3,17 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use plist::Dictionary;
+
 use super::{
+    cipher::{self, Key, encrypted_length},
     devicelink::Link,
+    encryption::Encryption,
     manifest::{self, Changes},
     misbehave, plists,
     status::check_written,
     stop::Stop,
+    stored,
 };
 use crate::phone::{
     Fault, Stream,
@@ -44,6 +49,7 @@ pub(super) struct Backup<'l, 'p, S> {
     /// The folder below the backup root: the phone's UDID.
     folder: String,
     data: Arc<DataSet>,
+    encryption: Option<Arc<Encryption>>,
     uuid: String,
     /// Rows left out of the manifest since their file could not be read.
     unreadable: HashSet<FileId>,
@@ -60,6 +66,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
             uuid: uuid::Uuid::new_v4().to_string().to_uppercase(),
             unreadable: HashSet::new(),
             forgotten: None,
+            encryption: phone.encryption(),
             data,
         };
         let id = |index| backup.data.file(index).map(|file: &DataFile| file.file_id);
@@ -78,7 +85,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         let mut plan = self.plan(force_full).await?;
         let sent: HashSet<FileId> = plan.changes.uploads(&self.data).map(|file| file.file_id).collect();
         self.unreadable.retain(|id| sent.contains(id));
-        let upload = plan.changes.uploads(&self.data).map(|file| file.size).sum();
+        let upload = plan.changes.uploads(&self.data).map(|file| self.payload_length(file)).sum();
         let needed = match self.link.phone().fault() {
             Some(Fault::SpaceNeeded { bytes }) => bytes,
             _ => upload,
@@ -106,21 +113,44 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         format!("{}/{name}", self.folder)
     }
 
+    /// Bytes of a file as they are sent.
+    fn payload_length(&self, file: &DataFile) -> u64 {
+        if self.encryption.is_some() { encrypted_length(file.size) } else { file.size }
+    }
+
+    /// The key of the host's `Manifest.db`, or none if it has none. An error means that the password was set, changed or
+    /// removed since then: no file there fits the keys of now.
+    fn manifest_key(&self, manifest: &Dictionary) -> Result<Option<Key>, EncryptionChanged> {
+        match (&self.encryption, plists::encryption(manifest)) {
+            (None, None) => Ok(None),
+            (Some(encryption), Some(locked)) if encryption.keybag().bytes() == locked.keybag => {
+                encryption.keybag().unwrap(&locked.manifest_key).map(Some).ok_or(EncryptionChanged)
+            }
+            _ => Err(EncryptionChanged),
+        }
+    }
+
     /// Looks at the host's last backup and decides whether to build on it.
     async fn plan(&mut self, force_full: bool) -> Result<Plan, Stop> {
         let listing = self.link.contents_of_directory(&self.folder).await?;
         let status = self.link.download_bytes(&self.path("Status.plist")).await?;
         let manifest = self.link.download_bytes(&self.path("Manifest.plist")).await?;
-        let usable = status.is_some_and(|status| plists::is_finished(&status))
-            && manifest.is_some_and(|manifest| plists::dictionary(&manifest).is_some());
+        let finished = status.is_some_and(|status| plists::is_finished(&status));
+        let manifest = manifest.and_then(|manifest| plists::dictionary(&manifest)).filter(|_| finished && !force_full);
         let mut database = None;
-        if usable && !force_full {
+        let mut key = None;
+        if let Some(Ok(manifest_key)) = manifest.map(|manifest| self.manifest_key(&manifest)) {
             database = self.link.download_database(&self.path("Manifest.db")).await?;
+            key = manifest_key;
         }
-        let data = self.data.clone();
+        let (data, encryption) = (self.data.clone(), self.encryption.clone());
         let compared = blocking(move || {
-            let Some(database) = database else { return (None, Changes::whole(&data)) };
-            match manifest::compare(database.path(), &data) {
+            let readable = database.and_then(|database| match key {
+                Some(key) => stored::decrypted(&database, &key).ok().flatten(),
+                None => Some(database),
+            });
+            let Some(database) = readable else { return (None, Changes::whole(&data)) };
+            match manifest::compare(database.path(), &data, encryption.as_deref()) {
                 Ok(changes) => (Some(database), changes),
                 // A phone is not told why a manifest can't be read either: it sends everything.
                 Err(_) => (None, Changes::whole(&data)),
@@ -152,13 +182,16 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         let mut sent = 0;
         let mut rest = &files[..];
         while !rest.is_empty() {
-            let (count, bytes) = batch(rest);
+            let (count, bytes) = batch(rest, |file| self.payload_length(file));
             self.link.begin_upload(UPLOAD_PERCENT * sent as f64 / upload.max(1) as f64, bytes).await?;
             let (mut device, mut path) = (String::new(), String::new());
             for file in &rest[..count] {
                 write_names(file, &self.folder, &mut device, &mut path);
                 if self.unreadable.contains(&file.file_id) {
                     self.link.upload_unreadable(&device, &path).await?;
+                } else if let Some(encryption) = &self.encryption {
+                    let key = encryption.file_key(file);
+                    self.link.upload_encrypted_file(&device, &path, file, &key).await?;
                 } else {
                     self.link.upload_file(&device, &path, file).await?;
                 }
@@ -172,28 +205,35 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
 
     /// Brings `Manifest.db` up to date and uploads both manifests.
     async fn send_manifest(&mut self, plan: &mut Plan) -> Result<(), Stop> {
-        let (data, unreadable) = (self.data.clone(), self.unreadable.clone());
+        let (data, encryption, unreadable) = (self.data.clone(), self.encryption.clone(), self.unreadable.clone());
         let (database, changes) = (plan.database.take(), std::mem::take(&mut plan.changes));
+        let manifest_key = encryption.as_ref().map(|encryption| encryption.new_manifest_key());
+        let (key, wrapped_key) = manifest_key.unzip();
         let written = blocking(move || -> Result<_, Stop> {
+            let encryption = encryption.as_deref();
             let (file, keep) = match database {
                 Some(file) => {
-                    manifest::update(file.path(), &data, &changes, &unreadable)?;
+                    manifest::update(file.path(), &data, &changes, encryption, &unreadable)?;
                     (file, true)
                 }
                 None => {
                     let file = tempfile::NamedTempFile::new()?;
-                    manifest::create(file.path(), &data, &unreadable)?;
+                    manifest::create(file.path(), &data, encryption, &unreadable)?;
                     (file, false)
                 }
             };
-            let bytes = std::fs::read(file.path())?;
+            let mut bytes = std::fs::read(file.path())?;
+            if let Some(key) = key {
+                bytes = cipher::encrypt(&key, bytes);
+            }
             Ok((keep.then_some(file), changes, bytes))
         });
         let (database, changes, bytes) = written.await??;
         (plan.database, plan.changes) = (database, changes);
         let device = format!("{DEVICE_SNAPSHOT}/Manifest.db");
         self.link.upload_bytes(&device, &self.path("Snapshot/Manifest.db"), UPLOAD_PERCENT, &bytes).await?;
-        let bytes = plists::manifest(self.link.phone(), &self.data);
+        let encryption = self.encryption.as_ref().map(|encryption| encryption.keybag()).zip(wrapped_key);
+        let bytes = plists::manifest(self.link.phone(), &self.data, encryption);
         let device = format!("{DEVICE_SNAPSHOT}/Manifest.plist");
         self.link.upload_bytes(&device, &self.path("Snapshot/Manifest.plist"), UPLOAD_PERCENT, &bytes).await
     }
@@ -239,8 +279,11 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
     }
 }
 
+/// The host's backup is encrypted otherwise than the phone encrypts now.
+struct EncryptionChanged;
+
 /// Runs what computes or waits for a disk apart from the connections.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Stop::Link(std::io::Error::other(error)))
 }
 
@@ -255,13 +298,13 @@ fn folders(plan: &Plan, data: &DataSet) -> BTreeSet<&'static str> {
 }
 
 /// How many of these files go together, and their bytes.
-fn batch(files: &[&DataFile]) -> (usize, u64) {
+fn batch(files: &[&DataFile], length: impl Fn(&DataFile) -> u64) -> (usize, u64) {
     let mut bytes = 0;
     for (count, file) in files.iter().enumerate().take(FILES_PER_UPLOAD) {
-        if count > 0 && bytes + file.size > BYTES_PER_UPLOAD {
+        if count > 0 && bytes + length(file) > BYTES_PER_UPLOAD {
             return (count, bytes);
         }
-        bytes += file.size;
+        bytes += length(file);
     }
     (files.len().min(FILES_PER_UPLOAD), bytes)
 }

@@ -2,15 +2,21 @@
 
 use plist::Value;
 
-use super::{devicelink::Link, manifest, plists, stop::Stop};
+use super::{
+    devicelink::Link,
+    manifest, plists,
+    stop::Stop,
+    stored::{self, missing},
+};
 use crate::phone::Stream;
 
-fn missing(name: &str) -> Stop {
-    Stop::refused(204, format!("{name} is missing from the backup (MBErrorDomain/204)"))
-}
-
 /// A few lines about the backup in `source`.
-pub(super) async fn info<S: Stream>(link: &mut Link<'_, S>, source: &str) -> Result<String, Stop> {
+pub(super) async fn info<S: Stream>(
+    link: &mut Link<'_, S>,
+    source: &str,
+    password: Option<&str>,
+) -> Result<String, Stop> {
+    stored::keys(link, source, password).await?;
     let status =
         link.download_bytes(&format!("{source}/Status.plist")).await?.ok_or_else(|| missing("Status.plist"))?;
     let status = plists::dictionary(&status).ok_or_else(|| missing("Status.plist"))?;
@@ -24,9 +30,13 @@ pub(super) async fn info<S: Stream>(link: &mut Link<'_, S>, source: &str) -> Res
 }
 
 /// One line a file, with commas.
-pub(super) async fn list<S: Stream>(link: &mut Link<'_, S>, source: &str) -> Result<String, Stop> {
-    let database =
-        link.download_database(&format!("{source}/Manifest.db")).await?.ok_or_else(|| missing("Manifest.db"))?;
+pub(super) async fn list<S: Stream>(
+    link: &mut Link<'_, S>,
+    source: &str,
+    password: Option<&str>,
+) -> Result<String, Stop> {
+    let keys = stored::keys(link, source, password).await?;
+    let database = stored::database(link, source, keys.as_ref()).await?;
     let mut rows = manifest::rows(database.path())?;
     rows.sort_by(|a, b| (&a.domain, &a.relative_path).cmp(&(&b.domain, &b.relative_path)));
     let mut text = String::from("Domain,Path,File,Size\n");

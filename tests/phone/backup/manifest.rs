@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::mbfile;
+use super::{encryption::Encryption, mbfile};
 use crate::phone::dataset::{DataFile, DataSet, FLAG_FILE, FileId};
 
 const TABLES: &str =
@@ -49,7 +49,7 @@ fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
 }
 
 /// Compares the host's manifest with the phone, blob by blob as it would write them itself.
-pub(super) fn compare(path: &Path, data: &DataSet) -> rusqlite::Result<Changes> {
+pub(super) fn compare(path: &Path, data: &DataSet, encryption: Option<&Encryption>) -> rusqlite::Result<Changes> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mut unseen: HashMap<FileId, usize> =
         data.entries().iter().enumerate().map(|(place, entry)| (entry.file_id, place)).collect();
@@ -66,7 +66,7 @@ pub(super) fn compare(path: &Path, data: &DataSet) -> rusqlite::Result<Changes> 
             continue;
         };
         let entry = &data.entries()[place];
-        mbfile::encode(entry, &mut blob);
+        mbfile::encode(entry, encryption, &mut blob);
         if flags != entry.flags || row.get_ref(2)?.as_blob()? != blob {
             changes.rows.push(place);
         }
@@ -77,14 +77,19 @@ pub(super) fn compare(path: &Path, data: &DataSet) -> rusqlite::Result<Changes> 
 }
 
 /// Writes the manifest of everything but `omitted`.
-pub(super) fn create(path: &Path, data: &DataSet, omitted: &HashSet<FileId>) -> rusqlite::Result<()> {
+pub(super) fn create(
+    path: &Path,
+    data: &DataSet,
+    encryption: Option<&Encryption>,
+    omitted: &HashSet<FileId>,
+) -> rusqlite::Result<()> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     connection.execute_batch("BEGIN")?;
     connection.execute_batch(TABLES)?;
     // In the order of the key, so that its index grows at its end only.
     let mut rows: Vec<&DataFile> = data.entries().iter().filter(|entry| !omitted.contains(&entry.file_id)).collect();
     rows.sort_unstable_by_key(|entry| entry.file_id);
-    insert(&connection, rows)?;
+    insert(&connection, encryption, rows)?;
     connection.execute_batch(INDICES)?;
     connection.execute_batch("COMMIT")
 }
@@ -94,6 +99,7 @@ pub(super) fn update(
     path: &Path,
     data: &DataSet,
     changes: &Changes,
+    encryption: Option<&Encryption>,
     omitted: &HashSet<FileId>,
 ) -> rusqlite::Result<()> {
     if changes.rows.is_empty() && changes.gone.is_empty() {
@@ -102,7 +108,7 @@ pub(super) fn update(
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.execute_batch("BEGIN")?;
     let rows = changes.rows.iter().map(|row| &data.entries()[*row]);
-    insert(&connection, rows.filter(|entry| !omitted.contains(&entry.file_id)))?;
+    insert(&connection, encryption, rows.filter(|entry| !omitted.contains(&entry.file_id)))?;
     let mut delete = connection.prepare("DELETE FROM Files WHERE fileID = ?1")?;
     for id in changes.gone.iter().map(|(id, _)| id).chain(omitted) {
         delete.execute(params![id.hex()])?;
@@ -111,11 +117,15 @@ pub(super) fn update(
     connection.execute_batch("COMMIT")
 }
 
-fn insert<'a>(connection: &Connection, entries: impl IntoIterator<Item = &'a DataFile>) -> rusqlite::Result<()> {
+fn insert<'a>(
+    connection: &Connection,
+    encryption: Option<&Encryption>,
+    entries: impl IntoIterator<Item = &'a DataFile>,
+) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(UPSERT)?;
     let mut blob = Vec::new();
     for entry in entries {
-        mbfile::encode(entry, &mut blob);
+        mbfile::encode(entry, encryption, &mut blob);
         statement.execute(params![entry.file_id.hex(), &*entry.domain, &*entry.relative_path, entry.flags, blob])?;
     }
     Ok(())
@@ -129,6 +139,8 @@ pub(super) struct Row {
     pub(super) relative_path: String,
     /// Bytes of the payload; `None` for what has none.
     pub(super) size: Option<u64>,
+    /// The payload's key, wrapped, if it is encrypted.
+    pub(super) key: Option<Vec<u8>>,
 }
 
 /// All rows of a manifest; an error when it can't be read whole.
@@ -140,12 +152,13 @@ pub(super) fn rows(path: &Path) -> rusqlite::Result<Vec<Row>> {
     while let Some(row) = rows.next()? {
         let id: String = row.get(0)?;
         let blob = row.get_ref(4)?.as_blob()?;
-        let size = mbfile::size(blob).ok_or(rusqlite::Error::InvalidQuery)?;
+        let (size, key) = mbfile::decode(blob).ok_or(rusqlite::Error::InvalidQuery)?;
         found.push(Row {
             id: FileId::parse(&id).ok_or(rusqlite::Error::InvalidColumnName(id))?,
             domain: row.get(1)?,
             relative_path: row.get(2)?,
             size: (row.get::<_, u8>(3)? == FLAG_FILE).then_some(size),
+            key,
         });
     }
     Ok(found)

@@ -3,19 +3,24 @@
 //! The order of messages follows idevicebackup2 (`tools/idevicebackup2.c`), pymobiledevice3 (`mobilebackup2.py`,
 //! `device_link.py`) and idevice (`mobilebackup2.rs`), which talk to real phones.
 
+mod cipher;
 mod devicelink;
 mod download;
+mod encryption;
 mod engine;
 mod host;
+mod keybag;
 mod listing;
 mod manifest;
 mod mbfile;
 mod misbehave;
+mod password;
 mod plists;
 mod restore;
 mod restored;
 mod status;
 mod stop;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -24,6 +29,7 @@ use std::io;
 
 use plist::{Dictionary, Value};
 
+pub(crate) use self::encryption::Encryption;
 pub use self::restored::{Restored, RestoredFile};
 use self::{
     devicelink::{EMPTY, Link},
@@ -98,6 +104,7 @@ async fn handle<S: Stream>(link: &mut Link<'_, S>, name: &str, request: &Diction
     let target = text("TargetIdentifier").unwrap_or(link.phone().udid()).to_owned();
     let source = text("SourceIdentifier").unwrap_or(&target).to_owned();
     let options = request.get("Options").and_then(Value::as_dictionary).cloned().unwrap_or_default();
+    let password = text("Password").or_else(|| options.get("Password").and_then(Value::as_string)).map(str::to_owned);
     let mut answer = Dictionary::new();
     match name {
         "Hello" => hello(request, &mut answer)?,
@@ -107,10 +114,15 @@ async fn handle<S: Stream>(link: &mut Link<'_, S>, name: &str, request: &Diction
             Backup::new(link, target).run(full).await?;
         }
         "Restore" => restore::run(link, &source, options).await?,
-        "Info" => drop(answer.insert("Content".into(), listing::info(link, &source).await?.into())),
-        "List" => drop(answer.insert("Content".into(), listing::list(link, &source).await?.into())),
+        "Info" => {
+            drop(answer.insert("Content".into(), listing::info(link, &source, password.as_deref()).await?.into()))
+        }
+        "List" => {
+            drop(answer.insert("Content".into(), listing::list(link, &source, password.as_deref()).await?.into()))
+        }
         "ChangePassword" => {
-            return Err(Stop::refused(207, "Backup encryption is not simulated yet (MBErrorDomain/207)"));
+            let given = |key| text(key).filter(|password| !password.is_empty());
+            password::change(link, given("OldPassword"), given("NewPassword")).await?;
         }
         "EraseDevice" => return Err(Stop::refused(22, "Erasing is not allowed (MBErrorDomain/22)")),
         _ => return Err(Stop::refused(1, format!("{name} is not implemented (MBErrorDomain/1)"))),

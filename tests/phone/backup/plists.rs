@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::SystemTime};
 
 use plist::{Dictionary, Value};
 
+use super::keybag::{Keybag, random};
 use crate::phone::{Phone, dataset::DataSet};
 
 /// `Status.plist`; `snapshot_state` is `uploading`, `moving` or `finished`.
@@ -28,8 +29,23 @@ pub(super) fn dictionary(bytes: &[u8]) -> Option<Dictionary> {
     plist::from_bytes::<Value>(bytes).ok()?.into_dictionary()
 }
 
-/// `Manifest.plist` of a backup that is not encrypted.
-pub(super) fn manifest(phone: &Phone, data: &DataSet) -> Vec<u8> {
+/// What `Manifest.plist` says about the encryption of a backup.
+pub(super) struct Locked {
+    pub(super) keybag: Vec<u8>,
+    pub(super) manifest_key: Vec<u8>,
+}
+
+/// None when the backup is not encrypted.
+pub(super) fn encryption(manifest: &Dictionary) -> Option<Locked> {
+    if !manifest.get("IsEncrypted").and_then(Value::as_boolean).unwrap_or(false) {
+        return None;
+    }
+    let data = |key: &str| manifest.get(key).and_then(Value::as_data).unwrap_or_default().to_owned();
+    Some(Locked { keybag: data("BackupKeyBag"), manifest_key: data("ManifestKey") })
+}
+
+/// `Manifest.plist`; of an encrypted backup with its bag and the wrapped key of `Manifest.db`.
+pub(super) fn manifest(phone: &Phone, data: &DataSet, encryption: Option<(&Keybag, Vec<u8>)>) -> Vec<u8> {
     let spec = phone.spec();
     let mut lockdown = Dictionary::new();
     lockdown.insert("BuildVersion".into(), spec.build_version.as_str().into());
@@ -40,14 +56,21 @@ pub(super) fn manifest(phone: &Phone, data: &DataSet) -> Vec<u8> {
     lockdown.insert("UniqueDeviceID".into(), spec.udid.as_str().into());
 
     let mut manifest = Dictionary::new();
-    manifest.insert("BackupKeyBag".into(), Value::Data(key_bag()));
+    manifest.insert("IsEncrypted".into(), encryption.is_some().into());
+    let keybag = match encryption {
+        Some((keybag, manifest_key)) => {
+            manifest.insert("ManifestKey".into(), Value::Data(manifest_key));
+            keybag.bytes().to_owned()
+        }
+        None => empty_keybag(),
+    };
+    manifest.insert("BackupKeyBag".into(), Value::Data(keybag));
     manifest.insert("Version".into(), "10.0".into());
     manifest.insert("Date".into(), now());
     manifest.insert("SystemDomainsVersion".into(), "24.0".into());
     manifest.insert("WasPasscodeSet".into(), true.into());
     manifest.insert("Lockdown".into(), Value::Dictionary(lockdown));
     manifest.insert("Applications".into(), Value::Dictionary(applications(data)));
-    manifest.insert("IsEncrypted".into(), false.into());
     binary(manifest)
 }
 
@@ -66,9 +89,8 @@ fn applications(data: &DataSet) -> Dictionary {
         .collect()
 }
 
-/// A key bag by its form (tag, length, value); nothing is locked with it while backups are not encrypted.
-fn key_bag() -> Vec<u8> {
-    let random = || *uuid::Uuid::new_v4().as_bytes();
+/// A key bag by its form (tag, length, value), which has no keys since nothing is encrypted.
+fn empty_keybag() -> Vec<u8> {
     let mut bag = Vec::new();
     let mut put = |tag: &str, value: &[u8]| {
         bag.extend_from_slice(tag.as_bytes());
@@ -77,9 +99,9 @@ fn key_bag() -> Vec<u8> {
     };
     put("VERS", &5_u32.to_be_bytes());
     put("TYPE", &1_u32.to_be_bytes());
-    put("UUID", &random());
+    put("UUID", &random::<16>());
     put("WRAP", &0_u32.to_be_bytes());
-    put("SALT", &random());
+    put("SALT", &random::<20>());
     put("ITER", &10_000_u32.to_be_bytes());
     bag
 }

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use plist::Dictionary;
+use plist::{Dictionary, Value};
 
 use super::{
+    cipher::{Decryptor, Key},
     devicelink::Link,
     download::Sink,
     manifest::{self, Row},
@@ -12,6 +13,7 @@ use super::{
     restored::{Restored, RestoredFile},
     status::check_read,
     stop::{Stop, broken},
+    stored::{self, damaged, missing},
 };
 use crate::phone::Stream;
 
@@ -21,6 +23,10 @@ const FILES_PER_DOWNLOAD: usize = 256;
 struct Payloads<'a> {
     rows: &'a [Row],
     paths: &'a [String],
+    /// One for each row, if the backup is encrypted.
+    keys: &'a [Option<Key>],
+    /// For the file that comes now.
+    decryptor: Option<Decryptor>,
     restored: &'a mut Restored,
     next: usize,
     hasher: blake3::Hasher,
@@ -33,16 +39,33 @@ impl Sink for Payloads<'_> {
             return Err(broken(format!("{path} was not asked for now")));
         }
         self.hasher.reset();
+        self.decryptor = self.keys[self.next].as_ref().map(Decryptor::new);
         Ok(())
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hasher.update(bytes);
+        let hasher = &mut self.hasher;
+        match &mut self.decryptor {
+            Some(decryptor) => decryptor.decrypt(bytes, |content| {
+                hasher.update(content);
+            }),
+            None => {
+                hasher.update(bytes);
+            }
+        }
         Ok(())
     }
 
     fn done(&mut self) -> io::Result<()> {
         let row = &self.rows[self.next];
+        if let Some(decryptor) = self.decryptor.take() {
+            let end = decryptor.finish(|content| {
+                self.hasher.update(content);
+            });
+            if end.is_none() {
+                self.failure.get_or_insert(format!("{}-{} can't be decrypted", row.domain, row.relative_path));
+            }
+        }
         let size = self.hasher.count();
         if row.size != Some(size) {
             let expected = row.size.unwrap_or(0);
@@ -73,31 +96,39 @@ pub(super) async fn run<S: Stream>(link: &mut Link<'_, S>, source: &str, options
 }
 
 async fn receive<S: Stream>(link: &mut Link<'_, S>, source: &str, restored: &mut Restored) -> Result<(), Stop> {
-    let missing = |name: &str| Stop::refused(204, format!("{name} is missing from the backup (MBErrorDomain/204)"));
-    let damaged = |what: String| Stop::refused(205, format!("{what} (MBErrorDomain/205)"));
     let status =
         link.download_bytes(&format!("{source}/Status.plist")).await?.ok_or_else(|| missing("Status.plist"))?;
     if !plists::is_finished(&status) {
         return Err(Stop::refused(204, "The backup was never finished (MBErrorDomain/204)"));
     }
-    let plist =
-        link.download_bytes(&format!("{source}/Manifest.plist")).await?.ok_or_else(|| missing("Manifest.plist"))?;
-    if plists::dictionary(&plist).is_none() {
-        return Err(damaged("Manifest.plist can't be read".into()));
-    }
+    let password = restored.options.get("Password").and_then(Value::as_string).map(str::to_owned);
+    let keys = stored::keys(link, source, password.as_deref()).await?;
     let info = link.download_bytes(&format!("{source}/Info.plist")).await?.ok_or_else(|| missing("Info.plist"))?;
     restored.info = plists::dictionary(&info);
-    let database =
-        link.download_database(&format!("{source}/Manifest.db")).await?.ok_or_else(|| missing("Manifest.db"))?;
+    let database = stored::database(link, source, keys.as_ref()).await?;
     let rows = tokio::task::spawn_blocking(move || manifest::rows(database.path())).await.map_err(io::Error::other)?;
     let rows = rows.map_err(|error| damaged(format!("Manifest.db can't be read: {error}")))?;
     let (files, directories): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.size.is_some());
     restored.directories = directories.into_iter().map(|row| (row.domain, row.relative_path)).collect();
+    let key_of = |row: &Row| {
+        let Some(keys) = &keys else { return Ok(None) };
+        let key = row.key.as_deref().and_then(|wrapped| keys.keybag.unwrap(wrapped));
+        key.map(Some).ok_or_else(|| Stop::refused(209, format!("{} has no key (MBErrorDomain/209)", row.id.hex())))
+    };
     for (number, batch) in files.chunks(FILES_PER_DOWNLOAD).enumerate() {
         let paths: Vec<String> = batch.iter().map(|row| format!("{source}/{}", row.id.path())).collect();
         let progress = 100.0 * (number * FILES_PER_DOWNLOAD) as f64 / files.len() as f64;
-        let mut sink =
-            Payloads { rows: batch, paths: &paths, restored, next: 0, hasher: blake3::Hasher::new(), failure: None };
+        let file_keys = batch.iter().map(key_of).collect::<Result<Vec<_>, Stop>>()?;
+        let mut sink = Payloads {
+            rows: batch,
+            paths: &paths,
+            keys: &file_keys,
+            decryptor: None,
+            restored,
+            next: 0,
+            hasher: blake3::Hasher::new(),
+            failure: None,
+        };
         let status = link.download(&paths, progress, &mut sink).await?;
         if let Some(failure) = sink.failure {
             return Err(damaged(failure));

@@ -6,7 +6,12 @@
 
 use plist::{Dictionary, Value};
 
-use super::{devicelink::Link, status::check_written, stop::Stop};
+use super::{
+    cipher::{CIPHER_BLOCK, Encryptor, Key, pad},
+    devicelink::Link,
+    status::check_written,
+    stop::Stop,
+};
 use crate::phone::{Event, Fault, Stream, dataset::DataFile};
 
 const CODE_DATA: u8 = 0x0C;
@@ -14,6 +19,8 @@ const CODE_DONE: u8 = 0x00;
 const CODE_ERROR: u8 = 0x0B;
 /// Length of a block with its code.
 const BLOCK: usize = 128 * 1024;
+/// Content in a block of an encrypted file: whole cipher blocks.
+const ENCRYPTED_BLOCK: usize = (BLOCK - 1) / CIPHER_BLOCK * CIPHER_BLOCK;
 /// What a lying length is followed by: more than any host buffers before it notices.
 const FILLER: usize = 64 * 1024;
 
@@ -60,6 +67,34 @@ impl<S: Stream> Link<'_, S> {
             let out = self.room(5 + length).await?;
             push_block(out, CODE_DATA, length);
             file.append_to(offset, length, out);
+        }
+        push_block(self.room(5).await?, CODE_DONE, 0);
+        Ok(())
+    }
+
+    /// Sends one file of the data set encrypted.
+    pub(super) async fn upload_encrypted_file(
+        &mut self,
+        device: &str,
+        path: &str,
+        file: &DataFile,
+        key: &Key,
+    ) -> Result<(), Stop> {
+        self.upload_name(device, path).await?;
+        let mut encryptor = Encryptor::new(key);
+        // An empty file has one piece too: padding alone.
+        let empty = (file.size == 0).then_some((0, 0));
+        for (offset, length) in file.chunks(ENCRYPTED_BLOCK).chain(empty) {
+            let is_last = offset + length as u64 == file.size;
+            let sent = if is_last { (length / CIPHER_BLOCK + 1) * CIPHER_BLOCK } else { length };
+            let out = self.room(5 + sent).await?;
+            push_block(out, CODE_DATA, sent);
+            let start = out.len();
+            file.append_to(offset, length, out);
+            if is_last {
+                pad(out, length);
+            }
+            encryptor.encrypt(&mut out[start..]);
         }
         push_block(self.room(5).await?, CODE_DONE, 0);
         Ok(())

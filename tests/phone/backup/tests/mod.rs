@@ -1,5 +1,6 @@
 //! The phone against the `idevice` crate's client, which is not ours, and against a host that keeps no payload.
 
+mod encryption;
 mod faults;
 mod memory_host;
 

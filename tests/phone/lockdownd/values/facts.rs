@@ -49,7 +49,7 @@ pub(super) fn of_domain(phone: &Phone, domain: &str) -> Dictionary {
             ("CloudBackupEnabled", Value::from(false)),
             ("RequiresEncryption", Value::from(false)),
             ("Version", Value::from("3.2")),
-            ("WillEncrypt", Value::from(false)),
+            ("WillEncrypt", Value::from(phone.encryption().is_some())),
         ]),
         "com.apple.mobile.iTunes" => dictionary([
             ("MinITunesVersion", Value::from("12.12")),
