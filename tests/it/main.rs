@@ -12,6 +12,7 @@ mod cable_to_click;
 mod daemon;
 mod edges;
 mod judged;
+mod judged_encryption;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod tray;
