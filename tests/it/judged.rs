@@ -12,7 +12,7 @@ use backstay_tests::{
 };
 use tokio::{sync::broadcast, time::timeout};
 
-struct World(world::World);
+pub(crate) struct World(world::World);
 
 impl Deref for World {
     type Target = world::World;
@@ -23,7 +23,7 @@ impl Deref for World {
 }
 
 impl World {
-    async fn new(data: DataSetSpec) -> Self {
+    pub(crate) async fn new(data: DataSetSpec) -> Self {
         Self(world::World::new(data).await)
     }
 
@@ -33,33 +33,37 @@ impl World {
         timeout(PATIENCE, command.output()).await.expect("the client hangs").expect(program)
     }
 
-    async fn idevicebackup2(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn idevicebackup2(&self, arguments: &[&str]) -> Output {
         let udid = self.phone.udid();
         self.run("idevicebackup2", self.usbmuxd.address(), &[&["-u", udid], arguments].concat()).await
     }
 
-    async fn pymobiledevice3(&self, arguments: &[&str]) -> Output {
-        let program = env::var("BACKSTAY_PYMOBILEDEVICE3")
-            .expect("BACKSTAY_PYMOBILEDEVICE3 must hold the path of pymobiledevice3 (pip install pymobiledevice3)");
-        self.run(&program, self.usbmuxd.socket_path(), &[&["backup2"], arguments].concat()).await
+    pub(crate) async fn pymobiledevice3(&self, arguments: &[&str]) -> Output {
+        self.run(&pymobiledevice3(), self.usbmuxd.socket_path(), &[&["backup2"], arguments].concat()).await
     }
 
     /// Requires that the client was content and that the backup is the phone's data, byte by byte.
-    fn judge(&self, output: &Output) {
+    pub(crate) fn judge(&self, output: &Output) {
         assert!(output.status.success(), "{}", text(output));
         oracle::check_backup(&self.latest(), &self.phone.data())
             .unwrap_or_else(|error| panic!("{error}\n{}", text(output)));
     }
 
     /// Bytes that the phone has sent since the last call.
-    fn bytes_sent(&self) -> u64 {
+    pub(crate) fn bytes_sent(&self) -> u64 {
         let sent = *self.phone.bytes_sent().borrow();
         self.phone.set_fault(None);
         sent
     }
 }
 
-async fn ended(events: &mut broadcast::Receiver<Event>) -> i64 {
+/// The path of pymobiledevice3; what is installed beside it is used too.
+pub(crate) fn pymobiledevice3() -> String {
+    env::var("BACKSTAY_PYMOBILEDEVICE3")
+        .expect("BACKSTAY_PYMOBILEDEVICE3 must hold the path of pymobiledevice3 (pip install pymobiledevice3)")
+}
+
+pub(crate) async fn ended(events: &mut broadcast::Receiver<Event>) -> i64 {
     loop {
         if let Event::BackupEnded { code } | Event::RestoreEnded { code } = events.recv().await.unwrap() {
             return code;

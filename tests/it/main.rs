@@ -14,6 +14,7 @@ mod edges;
 #[cfg(target_os = "linux")]
 mod encryption;
 mod judged;
+mod judged_encryption;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod tray;

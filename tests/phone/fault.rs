@@ -18,7 +18,8 @@ pub enum Fault {
     /// The phone is locked: `PasswordProtected` is true and StartService without an escrow bag is refused with it;
     /// with the escrow bag mobilebackup2 ends with 208.
     Locked,
-    /// The passcode sheet comes up before the backup starts (notification_proxy presented / dismissed).
+    /// The passcode sheet comes up before a backup, a restore or a change of the backup password (notification_proxy
+    /// presented / dismissed).
     PasscodeSheet { answer: PasscodeAnswer },
     /// The first upload names this device path / this file name instead of its own.
     HostilePath { device: String, file: String },

@@ -52,7 +52,7 @@ struct Arguments {
 }
 
 const COMMANDS: &str = "plug, unplug, unplug-at BYTES, silent-at BYTES, slow BYTES-A-SECOND, passcode-sheet, \
-    enter-passcode, lock, unlock, no-fault, trust, trust-later, trust-never, forget-computers, hold-sync-lock, \
+    enter-passcode, backup-password [WORD], lock, unlock, no-fault, trust, trust-later, trust-never, forget-computers, hold-sync-lock, \
     release-sync-lock, stop-usbmuxd, start-usbmuxd, help, quit";
 
 #[tokio::main]
@@ -137,7 +137,8 @@ fn commands_from_standard_input() -> mpsc::Receiver<String> {
 async fn obey(usbmuxd: &Usbmuxd, phones: &[Phone], held: &mut Vec<SyncLock>, line: &str) -> Result<(), Box<dyn Error>> {
     let mut words = line.split_whitespace();
     let command = words.next().unwrap_or_default();
-    let mut number = || -> Result<u64, Box<dyn Error>> { Ok(words.next().ok_or("a number is missing")?.parse()?) };
+    let argument = words.next();
+    let number = || -> Result<u64, Box<dyn Error>> { Ok(argument.ok_or("a number is missing")?.parse()?) };
     let each = |act: &dyn Fn(&Phone)| phones.iter().for_each(act);
     let fault = |fault: Option<Fault>| each(&|phone| phone.set_fault(fault.clone()));
     match command {
@@ -151,6 +152,7 @@ async fn obey(usbmuxd: &Usbmuxd, phones: &[Phone], held: &mut Vec<SyncLock>, lin
         "silent-start" => fault(Some(Fault::SilentStart { for_time: Duration::from_secs(number()?) })),
         "passcode-sheet" => fault(Some(Fault::PasscodeSheet { answer: PasscodeAnswer::EnteredWhenTold })),
         "enter-passcode" => each(&Phone::enter_passcode),
+        "backup-password" => each(&|phone| phone.set_backup_password(argument)),
         "lock" => fault(Some(Fault::Locked)),
         "unlock" | "no-fault" => fault(None),
         "trust" => each(&|phone| phone.trust().dialog = Dialog::Accepts),
