@@ -21,7 +21,7 @@ use crate::{
     host::disk,
     transfer::{
         DiskError,
-        conversation::{Conversation, Plan},
+        conversation::{Conversation, Order, Plan},
         info_plist,
         meter::Meter,
         passcode,
@@ -277,14 +277,14 @@ impl Run {
         let plan = Plan {
             base: layout.next(),
             udid: self.job.attached.udid.clone(),
-            full: self.job.full,
+            order: Order::Backup { full: self.job.full },
             passcode_sheet,
             cancel: self.job.cancel.clone(),
         };
         let meter = Meter::new(self.job.progress.clone());
         let mut conversation = Conversation::new(socket, plan, meter)
             .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: layout.next(), source }))?;
-        let outcome = conversation.back_up().await;
+        let outcome = conversation.carry_out().await;
         self.passcode_asked = conversation.passcode_asked;
         self.received = std::mem::take(&mut conversation.received);
         let Err(error) = outcome else {

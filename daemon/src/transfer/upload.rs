@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
             return Err(Refused::Path { path: file_path, why: "is the phone's folder itself" }.into());
         }
         let more = self.receive_file(place, &device_path).await?;
-        self.meter.publish(self.received);
+        self.meter.tick(self.received.files, self.received.bytes);
         Ok(more)
     }
 
@@ -162,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
                 left -= block.len();
                 bytes += block.len() as u64;
                 self.write(&mut file, &place, &block);
-                self.meter.tick(self.received, bytes);
+                self.meter.tick(self.received.files, self.received.bytes + bytes);
             }
             step = next_step(self.frames, true).await?;
         }
