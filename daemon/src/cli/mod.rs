@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod daemon;
+pub mod extract;
 pub mod logs;
 pub mod output;
 pub mod pair;
@@ -49,6 +50,8 @@ enum Command {
     Phones(phones::Arguments),
     /// Let a phone trust this computer
     Pair(pair::Arguments),
+    /// Take files out of a backup
+    Extract(extract::Arguments),
 }
 
 /// What every command may use.
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => arguments.json,
         Command::Backup(arguments) => arguments.json,
         Command::Phones(arguments) => arguments.json,
+        Command::Extract(arguments) => arguments.json,
         Command::Daemon | Command::Pair(_) => false,
     };
     match run(arguments) {
@@ -155,13 +159,13 @@ fn asks_the_daemon(command: &Command) -> bool {
     match command {
         Command::Status(_) => true,
         Command::Backup(arguments) => !arguments.once,
-        Command::Daemon | Command::Phones(_) | Command::Pair(_) => false,
+        Command::Daemon | Command::Phones(_) | Command::Pair(_) | Command::Extract(_) => false,
     }
 }
 
 fn run(arguments: Arguments) -> Result<(), CliError> {
     if arguments.root.is_some() && asks_the_daemon(&arguments.command) {
-        return Err(CliError::Usage("--root goes with `daemon` and `backup --once`; the daemon has its own".into()));
+        return Err(CliError::Usage("--root is not for commands that ask the daemon, which has its own".into()));
     }
     let context = Context::new(arguments.root, arguments.config)?;
     // Kept to the end: dropping it flushes the log file.
@@ -184,6 +188,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Backup(arguments) => backup::run(&context, &arguments).await,
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,
+            Command::Extract(arguments) => extract::run(&context, &arguments).await,
         }
     })
 }

@@ -64,6 +64,15 @@ impl Display {
         }
     }
 
+    /// Tells something of its own without disturbing the bar.
+    pub fn aside(&self, text: &str, object: &serde_json::Value) {
+        // A closed terminal changes nothing about the work.
+        match self {
+            Self::Json => drop(output::json_line(object)),
+            Self::Bar(bar) => bar.suspend(|| drop(writeln!(io::stderr(), "{text}"))),
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Self::Bar(bar) = self {

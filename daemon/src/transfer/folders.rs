@@ -71,17 +71,24 @@ mod unix {
         /// # Errors
         /// Of the file system; a folder of that name is never removed for a file.
         pub fn create(&mut self, place: &Place) -> io::Result<std::fs::File> {
-            let (folder, name) = place.split();
-            let within = self.at(folder)?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mode = Mode::RUSR | Mode::WUSR;
-            match openat(within, name, flags, mode) {
-                Err(Errno::EXIST) => {
-                    unlinkat(within, name, AtFlags::empty())?;
-                    Ok(openat(within, name, flags, mode)?.into())
+            match self.create_new(place) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let (folder, name) = place.split();
+                    unlinkat(self.at(folder)?, name, AtFlags::empty())?;
+                    self.create_new(place)
                 }
-                other => Ok(other?.into()),
+                other => other,
             }
+        }
+
+        /// Makes a file where there is nothing.
+        ///
+        /// # Errors
+        /// `AlreadyExists` when there is something, be it a link; or of the file system.
+        pub fn create_new(&mut self, place: &Place) -> io::Result<std::fs::File> {
+            let (folder, name) = place.split();
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Ok(openat(self.at(folder)?, name, flags, Mode::RUSR | Mode::WUSR)?.into())
         }
 
         /// Opens a file to read it.
@@ -166,16 +173,18 @@ impl Folders {
 
     /// Makes a file that was not there; one that was is replaced, never written into.
     pub fn create(&mut self, place: &Place) -> io::Result<std::fs::File> {
-        let path = self.at(place);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        match options.open(&path) {
+        match self.create_new(place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                std::fs::remove_file(&path)?;
-                options.open(&path)
+                std::fs::remove_file(self.at(place))?;
+                self.create_new(place)
             }
             other => other,
         }
+    }
+
+    /// Makes a file where there is nothing.
+    pub fn create_new(&mut self, place: &Place) -> io::Result<std::fs::File> {
+        std::fs::OpenOptions::new().write(true).create_new(true).open(self.at(place))
     }
 
     /// Opens a file to read it.
@@ -185,7 +194,18 @@ impl Folders {
 
     /// Makes a folder, and those above it that are missing.
     pub fn create_folder(&mut self, place: &Place) -> io::Result<()> {
-        std::fs::create_dir_all(self.at(place))
+        let mut path = self.base.clone();
+        for component in place.as_str().split('/') {
+            path.push(component);
+            match std::fs::symlink_metadata(&path) {
+                Ok(there) if there.is_dir() => {}
+                // A link would lead out of the folder.
+                Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir(&path)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Moves a file or folder; a file in its place is replaced.

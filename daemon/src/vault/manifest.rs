@@ -114,6 +114,10 @@ fn immutable_uri(path: &Path) -> String {
 /// The `Size` of an archived `MBFile`, read straight from the binary property list: 400,000 of these are read after
 /// every backup, and building each as a tree of values takes ten times as long.
 fn archived_size(archive: &[u8]) -> Option<u64> {
+    archived_integer(archive, b"Size")
+}
+
+fn archived_integer(archive: &[u8], key: &[u8]) -> Option<u64> {
     let list = BinaryList::new(archive)?;
     let (keys, values) = list.dictionary(list.top)?;
     let objects = list.lookup(keys, values, b"$objects")?;
@@ -124,8 +128,13 @@ fn archived_size(archive: &[u8]) -> Option<u64> {
     (0..count).find_map(|index| {
         let object = list.reference(start, index)?;
         let (keys, values) = list.dictionary(object)?;
-        list.integer(list.lookup(keys, values, b"Size")?)
+        list.integer(list.lookup(keys, values, key)?)
     })
+}
+
+/// The `LastModified` of an archived `MBFile`: seconds since 1970.
+pub(super) fn archived_modified(archive: &[u8]) -> Option<i64> {
+    archived_integer(archive, b"LastModified").map(u64::cast_signed)
 }
 
 /// The few parts of Apple's binary property list that [`archived_size`] needs. Every access is checked: the bytes

@@ -6,11 +6,13 @@
 //! whose swap did not happen completes it.
 
 pub mod clone;
+pub mod extract;
 pub mod history;
 pub mod journal;
 pub mod layout;
 pub mod manifest;
 pub mod phones;
+pub mod reader;
 pub mod receipt;
 pub mod roots;
 pub mod transaction;
