@@ -2,12 +2,14 @@
 
 pub mod actor;
 pub mod afc;
+pub mod device_link;
 pub mod facts;
 pub mod guard;
 pub mod link;
 pub mod loss;
 pub mod pairing;
 pub mod phones;
+pub mod restore;
 pub mod run;
 pub mod state;
 pub mod step;

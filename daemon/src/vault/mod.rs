@@ -10,6 +10,7 @@ pub mod extract;
 pub mod history;
 pub mod journal;
 pub mod layout;
+pub mod lend;
 pub mod manifest;
 pub mod phones;
 pub mod reader;

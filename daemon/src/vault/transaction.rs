@@ -53,13 +53,7 @@ impl Transaction {
     /// # Errors
     /// When another Backstay has the lock, or of the file system.
     pub fn begin(layout: Layout, keep_last: u32) -> Result<Self, VaultError> {
-        let own = layout.own();
-        disk::make_private(&own).map_err(failed("creating", &own))?;
-        let lock = match LockFile::take(&layout.lock()) {
-            Ok(lock) => lock,
-            Err(LockError::Held { holder }) => return Err(VaultError::Busy { holder }),
-            Err(LockError::Io(error)) => return Err(failed("locking", &layout.lock())(error)),
-        };
+        let lock = lock(&layout)?;
         recover(&layout)?;
         // Before the room is needed, too: a full disk must not keep old snapshots that nobody wants.
         history::prune(&layout, keep_last);
@@ -115,6 +109,19 @@ impl Transaction {
     pub fn discard(&self) -> Result<(), VaultError> {
         discard(&self.layout)
     }
+}
+
+/// Takes the lock of a phone: while it lives nobody else makes a backup of it.
+///
+/// # Errors
+/// When another Backstay has it, or of the file system.
+pub fn lock(layout: &Layout) -> Result<LockFile, VaultError> {
+    let own = layout.own();
+    disk::make_private(&own).map_err(failed("creating", &own))?;
+    LockFile::take(&layout.lock()).map_err(|error| match error {
+        LockError::Held { holder } => VaultError::Busy { holder },
+        LockError::Io(error) => failed("locking", &layout.lock())(error),
+    })
 }
 
 fn discard(layout: &Layout) -> Result<(), VaultError> {
