@@ -13,5 +13,6 @@ mod daemon;
 mod edges;
 mod judged;
 mod refusals;
+mod restore;
 #[cfg(target_os = "linux")]
 mod tray;

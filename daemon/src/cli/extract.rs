@@ -160,9 +160,8 @@ fn take_out(
     cancel: &AtomicBool,
 ) -> Result<(), CliError> {
     let total = selection.amount(reader.manifest()).map_err(unreadable)?;
-    disk::make_private(destination).map_err(|source| {
-        diagnose::disk(&DiskError { operation: "creating", path: destination.to_owned(), source })
-    })?;
+    disk::make_private(destination)
+        .map_err(|source| diagnose::disk(&DiskError { operation: "creating", path: destination.to_owned(), source }))?;
     let mut tally = Tally::new(Display::new(arguments.json, phone), total);
     let order = Order { selection, destination, overwrite: arguments.overwrite };
     let ended = extract::extract(reader, &order, cancel, |event| tally.hear(event));
@@ -271,7 +270,9 @@ impl Tally {
             output::line(&format!("{files} files ({}) are in {}", readable_bytes(bytes), destination.display()))?;
         }
         if let Some(damage) = self.first_damage {
-            return Err(diagnose::verification(&VerifyError::Damaged { count: self.damaged, first: vec![damage] }).into());
+            return Err(
+                diagnose::verification(&VerifyError::Damaged { count: self.damaged, first: vec![damage] }).into()
+            );
         }
         if let Some(error) = self.first_unwritable {
             let mut failure = diagnose::disk(&error);

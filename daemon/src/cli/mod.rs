@@ -8,6 +8,7 @@ pub mod output;
 pub mod pair;
 pub mod phones;
 pub mod progress;
+pub mod restore;
 pub mod status;
 pub mod vault;
 
@@ -52,6 +53,8 @@ enum Command {
     Pair(pair::Arguments),
     /// Take files out of a backup
     Extract(extract::Arguments),
+    /// Put a backup back onto a phone
+    Restore(restore::Arguments),
 }
 
 /// What every command may use.
@@ -147,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::Backup(arguments) => arguments.json,
         Command::Phones(arguments) => arguments.json,
         Command::Extract(arguments) => arguments.json,
+        Command::Restore(arguments) => arguments.json,
         Command::Daemon | Command::Pair(_) => false,
     };
     match run(arguments) {
@@ -159,7 +163,7 @@ fn asks_the_daemon(command: &Command) -> bool {
     match command {
         Command::Status(_) => true,
         Command::Backup(arguments) => !arguments.once,
-        Command::Daemon | Command::Phones(_) | Command::Pair(_) | Command::Extract(_) => false,
+        Command::Daemon | Command::Phones(_) | Command::Pair(_) | Command::Extract(_) | Command::Restore(_) => false,
     }
 }
 
@@ -189,6 +193,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,
             Command::Extract(arguments) => extract::run(&context, &arguments).await,
+            Command::Restore(arguments) => restore::run(&context, &arguments).await,
         }
     })
 }

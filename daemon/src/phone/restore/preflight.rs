@@ -38,9 +38,8 @@ impl Source {
     pub fn read(tree: &Path) -> Result<Self, Failure> {
         let path = tree.join("Info.plist");
         let broken = |text: String| Failure::from(FailureId::BackupVerifyFailed).path(&path).text(text);
-        let disk = |source| {
-            crate::health::diagnose::disk(&DiskError { operation: "reading", path: path.clone(), source })
-        };
+        let disk =
+            |source| crate::health::diagnose::disk(&DiskError { operation: "reading", path: path.clone(), source });
         let size = match fs::metadata(&path) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(broken("is missing".into())),

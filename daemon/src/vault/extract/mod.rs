@@ -207,7 +207,8 @@ impl<'a> Worker<'a> {
     }
 
     fn take_out(&mut self, item: &Item, events: &Sender<Event>) -> Result<Event, Trouble> {
-        let payload = Place::of_components([&item.file_id[..2], &item.file_id]).ok_or(Trouble::Damaged("has no name"))?;
+        let payload =
+            Place::of_components([&item.file_id[..2], &item.file_id]).ok_or(Trouble::Damaged("has no name"))?;
         let place = names::place_of(&item.domain, &item.relative_path)
             .ok_or(Trouble::Damaged("has a name that leaves its folder"))?;
         let file = self.source.read(&payload).map_err(|error| Trouble::of_source(&error))?;
@@ -251,7 +252,12 @@ impl<'a> Worker<'a> {
     }
 
     /// False when it was stopped.
-    fn copy(&self, content: &mut super::reader::Content, target: &mut File, events: &Sender<Event>) -> io::Result<bool> {
+    fn copy(
+        &self,
+        content: &mut super::reader::Content,
+        target: &mut File,
+        events: &Sender<Event>,
+    ) -> io::Result<bool> {
         loop {
             match content.copy_piece(target, PIECE_BYTES)? {
                 0 => return Ok(true),
