@@ -16,5 +16,6 @@ mod encryption;
 mod judged;
 mod judged_encryption;
 mod refusals;
+mod restore;
 #[cfg(target_os = "linux")]
 mod tray;

@@ -11,7 +11,11 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, Context, output, phones, progress::Display, secrets};
+use super::{
+    CliError, Context, output, phones,
+    progress::{self, Display},
+    secrets,
+};
 use crate::{
     phone::{
         link::Attached,
@@ -54,10 +58,10 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
     };
     let muxer = context.muxer()?;
     let attached = choose(phones::found(&muxer).await?, arguments.phone.as_deref())?;
-    let (progress, mut watched) = watch::channel(Progress::start());
+    let (progress, watched) = watch::channel(Progress::start());
     let cancel = CancellationToken::new();
     let display = Display::new(arguments.json, attached.udid.as_str());
-    let mut ended = run::start(Job {
+    let ended = run::start(Job {
         run: new_run_id(),
         muxer,
         attached,
@@ -69,28 +73,8 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         progress,
         cancel: cancel.clone(),
     });
-    let mut following = true;
-    let ended = loop {
-        tokio::select! {
-            biased;
-            ended = &mut ended => break ended,
-            changed = watched.changed(), if following => {
-                following = changed.is_ok();
-                let now = watched.borrow_and_update().clone();
-                // A closed pipe ends the listening, not the backup.
-                drop(display.show(&now));
-            }
-            signal = tokio::signal::ctrl_c() => {
-                if signal.is_ok() && cancel.is_cancelled() {
-                    // Asked twice: a disk that hangs keeps the run from ending. The next start tidies up.
-                    std::process::exit(130);
-                }
-                cancel.cancel();
-            }
-        }
-    };
-    display.finish();
-    let ended = ended.map_err(|_| Failure::from(FailureId::HostIoError).text("the backup thread ended early"))?;
+    let ended = progress::follow(&display, ended, watched, &cancel).await;
+    let ended = ended.ok_or_else(|| Failure::from(FailureId::HostIoError).text("the backup thread ended early"))?;
     told(&ended.result?, arguments.json)
 }
 

@@ -3,12 +3,14 @@
 pub mod backup;
 pub mod daemon;
 pub mod encryption;
+pub mod extract;
 pub mod history;
 pub mod logs;
 pub mod output;
 pub mod pair;
 pub mod phones;
 pub mod progress;
+pub mod restore;
 pub mod secrets;
 pub mod status;
 pub mod vault;
@@ -61,6 +63,10 @@ enum Command {
     Prune(history::PruneArguments),
     /// Whether and with which password a phone encrypts its backups
     Encryption(encryption::Arguments),
+    /// Take files out of a backup
+    Extract(extract::Arguments),
+    /// Put a backup back onto a phone
+    Restore(restore::Arguments),
 }
 
 /// What every command may use.
@@ -159,6 +165,8 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => arguments.json,
         Command::Prune(arguments) => arguments.json,
         Command::Encryption(arguments) => arguments.json(),
+        Command::Extract(arguments) => arguments.json,
+        Command::Restore(arguments) => arguments.json,
         Command::Daemon | Command::Pair(_) => false,
     };
     match run(arguments) {
@@ -177,7 +185,7 @@ fn asks_the_daemon(command: &Command) -> bool {
 
 fn run(arguments: Arguments) -> Result<(), CliError> {
     if arguments.root.is_some() && asks_the_daemon(&arguments.command) {
-        return Err(CliError::Usage("--root does not go with this command: the daemon has its own".into()));
+        return Err(CliError::Usage("--root is not for commands that ask the daemon, which has its own".into()));
     }
     let context = Context::new(arguments.root, arguments.config)?;
     // Kept to the end: dropping it flushes the log file.
@@ -204,6 +212,8 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Verify(arguments) => verify::run(&context, &arguments).await,
             Command::Prune(arguments) => history::prune(&context, &arguments),
             Command::Encryption(arguments) => encryption::run(&context, &arguments).await,
+            Command::Extract(arguments) => extract::run(&context, &arguments).await,
+            Command::Restore(arguments) => restore::run(&context, &arguments).await,
         }
     })
 }

@@ -11,6 +11,8 @@ use backstay_shared::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{CliError, output};
 
@@ -64,12 +66,52 @@ impl Display {
         }
     }
 
+    /// Tells something of its own without disturbing the bar.
+    pub fn aside(&self, text: &str, object: &serde_json::Value) {
+        // A closed terminal changes nothing about the work.
+        match self {
+            Self::Json => drop(output::json_line(object)),
+            Self::Bar(bar) => bar.suspend(|| drop(writeln!(io::stderr(), "{text}"))),
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Shows how far a run is until it ends; the first Ctrl-C ends it, a second one at once. None when its thread died.
+pub async fn follow<T>(
+    display: &Display,
+    mut ended: oneshot::Receiver<T>,
+    mut watched: watch::Receiver<Progress>,
+    cancel: &CancellationToken,
+) -> Option<T> {
+    let mut following = true;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut ended => break ended,
+            changed = watched.changed(), if following => {
+                following = changed.is_ok();
+                let now = watched.borrow_and_update().clone();
+                // A closed pipe ends the listening, not the run.
+                drop(display.show(&now));
+            }
+            signal = tokio::signal::ctrl_c() => {
+                if signal.is_ok() && cancel.is_cancelled() {
+                    // Asked twice: a disk that hangs keeps the run from ending. The next start tidies up.
+                    std::process::exit(130);
+                }
+                cancel.cancel();
+            }
+        }
+    };
+    display.finish();
+    ended.ok()
 }
 
 /// `4.1 GB, 12034 files, 38.2 MB/s, 3 min left`

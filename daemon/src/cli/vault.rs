@@ -5,7 +5,7 @@ use backstay_shared::health::Failure;
 use super::{CliError, Context};
 use crate::{
     health::diagnose,
-    host::{disk, keyring, lock::LockFile},
+    host::{keyring, lock::LockFile},
     transfer::DiskError,
     vault::{
         encryption::{self, Password},
@@ -69,9 +69,6 @@ pub fn choose_snapshot(phone: &BackedUp, wanted: Option<&str>) -> Result<Snapsho
 /// When the backups can't be read.
 pub fn open_ledger(phone: &BackedUp) -> Result<(Ledger, Option<LockFile>), CliError> {
     let layout = &phone.layout;
-    let own = layout.own();
-    disk::make_private(&own)
-        .map_err(|source| diagnose::disk(&DiskError { operation: "creating", path: own, source }))?;
     let opened = match transaction::lock(layout) {
         Ok(lock) => recovery::recover(layout).map(|recovered| (recovered.ledger, Some(lock))),
         Err(VaultError::Busy { .. }) => Ledger::open(layout).map(|ledger| (ledger, None)).map_err(VaultError::from),

@@ -87,6 +87,19 @@ pub fn backup_error(code: i64, text: &str) -> FailureId {
     }
 }
 
+/// MBErrorDomain codes of a restore, where some mean other things: the phone is what fills up, and what it reads is
+/// the backup. Source: libimobiledevice #460.
+pub fn restore_error(code: i64, text: &str) -> FailureId {
+    let text_says = |words: &str| text.to_lowercase().contains(words);
+    match code {
+        102 | 107 | 213 => RestoreFileRefused,
+        105 | 106 => RestoreIphoneTooSmall,
+        203 => RestoreIosTooOld,
+        205 if text_says("invalid path") || text_says("invalid domain") => RestoreFileRefused,
+        code => backup_error(code, text),
+    }
+}
+
 /// What an errno of the backup disk means to the person.
 pub fn host_error(error: &io::Error) -> FailureId {
     use io::ErrorKind;
@@ -131,6 +144,21 @@ mod tests {
             (9999, "", UnknownError),
         ] {
             assert_eq!(backup_error(code, text), id, "{code} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_restore_reads_some_codes_its_own_way() {
+        for (code, text, id) in [
+            (106, "Insufficient free disk space on device to restore (1 < 2)", RestoreIphoneTooSmall),
+            (105, "", RestoreIphoneTooSmall),
+            (203, "Backup is from an incompatible OS version", RestoreIosTooOld),
+            (205, "Invalid path", RestoreFileRefused),
+            (205, "Error reading backup properties", ManifestCorrupt),
+            (207, "Invalid password", BackupPasswordWrong),
+            (211, "Find My iPhone must be disabled before restoring", FindMyBlocksRestore),
+        ] {
+            assert_eq!(restore_error(code, text), id, "{code} {text:?}");
         }
     }
 

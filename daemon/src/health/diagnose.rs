@@ -226,6 +226,21 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
     failure
 }
 
+/// A restore ended without success.
+pub fn restore(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> Failure {
+    match (error, seen.disk_error) {
+        (TransferError::Device { .. } | TransferError::NoResult, Some(missing))
+            if missing.source.kind() == io::ErrorKind::NotFound =>
+        {
+            Failure::from(FailureId::BackupVerifyFailed).path(&missing.path).text("is missing")
+        }
+        (TransferError::Device { code, text }, None) => {
+            Failure::from(codes::restore_error(*code, text)).code(*code).text(text)
+        }
+        _ => transfer(error, seen, link_lost),
+    }
+}
+
 /// The phone said "success" but could not read some of its own files.
 pub fn unreadable_files(received: &Received) -> Option<Failure> {
     let first = received.unreadable.first()?;

@@ -14,6 +14,9 @@ use idevice::{
 /// Bytes asked for at a time.
 const READ_BYTES: u64 = 1024 * 1024;
 
+/// Bytes sent at a time.
+const WRITE_BYTES: usize = 64 * 1024;
+
 /// A file that is open on the phone; the phone closes it when the connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handle(u64);
@@ -58,6 +61,18 @@ pub async fn read_small(client: &mut AfcClient, path: &str, bytes_max: usize) ->
     content.truncate(bytes_max);
     close(client, file).await?;
     Ok(content)
+}
+
+/// Writes a small file anew.
+///
+/// # Errors
+/// The phone's.
+pub async fn write_small(client: &mut AfcClient, path: &str, content: &[u8]) -> Result<(), IdeviceError> {
+    let file = open(client, path, AfcFopenMode::WrOnly).await?;
+    for piece in content.chunks(WRITE_BYTES) {
+        client.send_op(AfcOpcode::Write, file.0.to_le_bytes().to_vec(), piece.to_vec()).await?;
+    }
+    close(client, file).await
 }
 
 /// Closes it.

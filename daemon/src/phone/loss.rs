@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backstay_shared::health::FailureId;
+use backstay_shared::health::{Failure, FailureId};
 use futures_util::StreamExt;
 use idevice::usbmuxd::UsbmuxdListenEvent;
 
@@ -13,15 +13,32 @@ const DETACH_NOTICE_MAX: Duration = Duration::from_secs(1);
 
 /// Who is there after a connection broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+enum Presence {
     /// The phone is still connected.
     StillHere,
     /// It went, for this reason.
     Gone(FailureId),
 }
 
+/// Names a failure that only says that a connection broke by who is still there. `files_went` says whether the backup
+/// service was at work.
+pub async fn told_apart(muxer: &Muxer, attached: &Attached, failure: Failure, files_went: bool) -> Failure {
+    use FailureId::{DeviceNotFound, SecureConnectionFailed, SessionLost, UsbmuxdRefused};
+    if !matches!(failure.id, SessionLost | DeviceNotFound | UsbmuxdRefused | SecureConnectionFailed) {
+        return failure;
+    }
+    let connected_long_enough = failure.id == SessionLost;
+    match presence_after_loss(muxer, attached).await {
+        Presence::Gone(id) => Failure { id, ..failure },
+        Presence::StillHere if connected_long_enough && files_went => {
+            Failure { id: FailureId::DeviceAgentDied, ..failure }
+        }
+        Presence::StillHere => failure,
+    }
+}
+
 /// What usbmuxd knows of a phone whose connection has just broken.
-pub async fn presence_after_loss(muxer: &Muxer, attached: &Attached) -> Presence {
+async fn presence_after_loss(muxer: &Muxer, attached: &Attached) -> Presence {
     let gone = if attached.usb { FailureId::UsbDisconnected } else { FailureId::WifiLost };
     let mut connection = match muxer.connect().await {
         Ok(connection) => connection,

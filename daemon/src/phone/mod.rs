@@ -3,12 +3,14 @@
 pub mod actor;
 pub mod afc;
 pub mod backup_password;
+pub mod device_link;
 pub mod facts;
 pub mod guard;
 pub mod link;
 pub mod loss;
 pub mod pairing;
 pub mod phones;
+pub mod restore;
 pub mod run;
 pub mod scrubber;
 pub mod state;

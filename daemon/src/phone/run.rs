@@ -13,23 +13,15 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    device_link::{self, Matter},
     facts::Facts,
     link::{Attached, Muxer, Session},
-    loss::{Presence, presence_after_loss},
+    loss,
 };
 use crate::{
-    health::diagnose::{self, Seen},
-    host::{disk, keyring},
-    transfer::{
-        DiskError,
-        conversation::{Conversation, Plan},
-        digests::Digests,
-        info_plist,
-        meter::Meter,
-        passcode,
-        sync_lock::SyncLock,
-        upload::Received,
-    },
+    health::diagnose,
+    host::keyring,
+    transfer::{DiskError, conversation::Order, digests::Digests, info_plist, sync_lock::SyncLock, upload::Received},
     vault::{
         encryption::{self, EncryptionError, Password},
         history,
@@ -160,7 +152,10 @@ impl Run {
 
     async fn carry_out(mut self) -> Ended {
         let result = match self.back_up().await {
-            Err(failure) => Err(self.told_apart(failure).await),
+            Err(failure) => {
+                let came = self.received.files > 0;
+                Err(loss::told_apart(&self.job.muxer, &self.job.attached, failure, came).await)
+            }
             done => done,
         };
         let ended = Ended { facts: self.facts.take(), result, ..self.so_far() };
@@ -319,60 +314,18 @@ impl Run {
         let layout = transaction.layout();
         let info = info_plist::gather(session, facts).await?;
         info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
-        let passcode_sheet = passcode::watch_sheet(session).await?;
-        let socket = session.service("com.apple.mobilebackup2").await?.get_socket();
-        let socket = socket.ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))?;
-        let plan = Plan {
-            base: layout.next(),
-            udid: self.job.attached.udid.clone(),
+        let matter = Matter {
+            order: Order::Backup { full: self.job.full || transaction.base_is_damaged() },
             aside: transaction.aside().cloned(),
-            full: self.job.full || transaction.base_is_damaged(),
-            passcode_sheet,
-            cancel: self.job.cancel.clone(),
+            base: &layout.next(),
+            source: &self.job.attached.udid,
+            progress: &self.job.progress,
+            cancel: &self.job.cancel,
         };
-        let meter = Meter::new(self.job.progress.clone());
-        let mut conversation = Conversation::new(socket, plan, meter)
-            .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: layout.next(), source }))?;
-        let outcome = conversation.back_up().await;
-        self.passcode_asked = conversation.passcode_asked;
-        self.received = std::mem::take(&mut conversation.received);
-        let Err(error) = outcome else {
-            // A phone that takes no notice of a write that failed has not made a backup.
-            return match &conversation.disk_error {
-                Some(error) => Err(diagnose::disk(error)),
-                None => Ok(std::mem::take(&mut conversation.digests)),
-            };
-        };
-        tracing::warn!(%error, "the transfer ended without success");
-        let seen = Seen {
-            received: &self.received,
-            disk_error: conversation.disk_error.as_ref(),
-            bytes_missing: conversation.bytes_missing,
-            bytes_free: disk::free_bytes(layout.root()).ok(),
-        };
-        let failure = diagnose::transfer(&error, &seen, FailureId::SessionLost).doing("receiving the backup");
-        // 208 means a locked phone as well as a passcode that nobody typed; it had to ask for the second.
-        let locked = facts.value("PasswordProtected").and_then(plist::Value::as_boolean) == Some(true);
-        if failure.id == FailureId::PasscodeNotEntered && locked && !self.passcode_asked {
-            return Err(Failure { id: FailureId::DeviceLocked, ..failure });
-        }
-        Err(failure)
-    }
-
-    /// A broken connection says nothing by itself; who is still there does.
-    async fn told_apart(&self, failure: Failure) -> Failure {
-        use FailureId::{DeviceNotFound, SecureConnectionFailed, SessionLost, UsbmuxdRefused};
-        if !matches!(failure.id, SessionLost | DeviceNotFound | UsbmuxdRefused | SecureConnectionFailed) {
-            return failure;
-        }
-        let connected_long_enough = failure.id == SessionLost;
-        match presence_after_loss(&self.job.muxer, &self.job.attached).await {
-            Presence::Gone(id) => Failure { id, ..failure },
-            Presence::StillHere if connected_long_enough && self.received.files > 0 => {
-                Failure { id: FailureId::DeviceAgentDied, ..failure }
-            }
-            Presence::StillHere => failure,
-        }
+        let outcome = device_link::converse(session, facts, matter).await?;
+        self.passcode_asked = outcome.passcode_asked;
+        self.received = outcome.received;
+        outcome.result.map(|()| outcome.digests)
     }
 }
 

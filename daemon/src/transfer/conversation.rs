@@ -21,17 +21,21 @@ use tokio_util::sync::CancellationToken;
 use super::{
     DiskError, TransferError, device_link_code,
     digests::Digests,
-    download::{multi_status, send_files},
+    download::{Sent, multi_status, send_files},
     folders::Folders,
     frames::Frames,
     greeting::{self, EMPTY, greet, say_goodbye},
     meter::Meter,
     operations,
+    place::Place,
     request::{Message, Request},
     upload::{Received, Upload},
     writers::Writers,
 };
-use crate::{host::disk, vault::aside::Aside};
+use crate::{
+    host::disk,
+    vault::{aside::Aside, encryption::Password},
+};
 
 /// The phone waits this long for its passcode and may prepare as long before its first message.
 const SILENCE_MAX_BEFORE_BYTES: Duration = Duration::from_secs(31 * 60);
@@ -42,21 +46,79 @@ const SILENCE_MAX_AMONG_BYTES: Duration = Duration::from_secs(10 * 60);
 /// What a conversation needs.
 #[derive(Debug)]
 pub struct Plan {
-    /// The folder that holds the phone's folder.
+    /// The folder that holds the backup's folder.
     pub base: PathBuf,
     /// Where files go that the phone replaces, on a disk that can't clone.
     pub aside: Option<Aside>,
-    /// The phone.
+    /// Whose backup it is; names the folder that every path of the phone must lie in.
     pub udid: Udid,
-    /// Everything anew.
-    pub full: bool,
+    /// What the phone is asked to do.
+    pub order: Order,
     /// The phone shows its passcode sheet.
     pub passcode_sheet: watch::Receiver<bool>,
     /// Ends the run.
     pub cancel: CancellationToken,
 }
 
-/// One conversation: the socket, the disk and what came so far. After [`Conversation::back_up`] the fields tell what
+/// What a conversation is for.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// The phone brings its backup up to date.
+    Backup {
+        /// Everything anew.
+        full: bool,
+    },
+    /// The phone takes over what the backup holds.
+    Restore {
+        /// The phone; the backup may be another one's.
+        target: Udid,
+        /// The request's `Options`.
+        options: plist::Dictionary,
+        /// What opens an encrypted backup.
+        password: Option<Password>,
+    },
+}
+
+impl Order {
+    fn request(&self, source: &Udid) -> plist::Dictionary {
+        let (name, target, options) = match self {
+            Self::Backup { full: false } => ("Backup", source, None),
+            Self::Backup { full: true } => {
+                let options = plist::Dictionary::from_iter([("ForceFullBackup", plist::Value::from(true))]);
+                ("Backup", source, Some(options))
+            }
+            Self::Restore { target, options, password } => {
+                let mut options = options.clone();
+                if let Some(password) = password {
+                    options.insert("Password".into(), password.reveal().into());
+                }
+                ("Restore", target, Some(options))
+            }
+        };
+        let mut request = plist::Dictionary::new();
+        request.insert("MessageName".into(), name.into());
+        request.insert("TargetIdentifier".into(), target.as_str().into());
+        request.insert("SourceIdentifier".into(), source.as_str().into());
+        if let Some(options) = options {
+            request.insert("Options".into(), options.into());
+        }
+        request
+    }
+
+    /// What the phone does while nothing of it is seen.
+    const fn silent_phase(&self) -> Phase {
+        match self {
+            Self::Backup { .. } => Phase::Scanning,
+            Self::Restore { .. } => Phase::Transferring,
+        }
+    }
+
+    const fn is_restore(&self) -> bool {
+        matches!(self, Self::Restore { .. })
+    }
+}
+
+/// One conversation: the socket, the disk and what came so far. After [`Conversation::carry_out`] the fields tell what
 /// happened, also when it failed.
 #[derive(Debug)]
 pub struct Conversation<S> {
@@ -70,6 +132,8 @@ pub struct Conversation<S> {
     pub received: Received,
     /// Checksums of what came.
     pub digests: Digests,
+    /// What the phone fetched in a restore.
+    pub sent: Sent,
     /// The first disk error; it tells why the phone gave up.
     pub disk_error: Option<DiskError>,
     /// Bytes that the phone reckoned to be missing.
@@ -94,17 +158,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             activity,
             received: Received::default(),
             digests: Digests::default(),
+            sent: Sent::default(),
             disk_error: None,
             bytes_missing: None,
             passcode_asked: false,
         })
     }
 
-    /// Runs a backup to the phone's final status.
+    /// Carries the order out, to the phone's final status.
     ///
     /// # Errors
     /// When it ended in any other way than the phone's own "success".
-    pub async fn back_up(&mut self) -> Result<(), TransferError> {
+    pub async fn carry_out(&mut self) -> Result<(), TransferError> {
         let cancel = self.plan.cancel.clone();
         let stalled = stalled(self.activity.clone());
         let outcome = tokio::select! {
@@ -114,14 +179,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         };
         self.writers.drain();
         self.collect_disk_error();
-        self.meter.finish(&self.received);
+        if self.plan.order.is_restore() {
+            self.meter.finish(self.sent.files, self.sent.bytes);
+        } else {
+            self.meter.finish(self.received.files, self.received.bytes);
+        }
         outcome
     }
 
     async fn converse(&mut self) -> Result<(), TransferError> {
         greet(&mut self.frames, self.plan.udid.as_str()).await?;
-        self.request_backup().await?;
-        self.meter.phase(Phase::Scanning);
+        let request = self.plan.order.request(&self.plan.udid);
+        greeting::request(&mut self.frames, request).await?;
+        self.meter.phase(self.plan.order.silent_phase());
         loop {
             let bytes = self.next_message().await?;
             let message = Message::parse(&bytes, self.plan.udid.as_str())?;
@@ -141,23 +211,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         }
     }
 
-    async fn request_backup(&mut self) -> Result<(), TransferError> {
-        let udid = self.plan.udid.as_str();
-        let mut request = plist::Dictionary::new();
-        request.insert("MessageName".into(), "Backup".into());
-        request.insert("TargetIdentifier".into(), udid.into());
-        request.insert("SourceIdentifier".into(), udid.into());
-        if self.plan.full {
-            let mut options = plist::Dictionary::new();
-            options.insert("ForceFullBackup".into(), true.into());
-            request.insert("Options".into(), options.into());
-        }
-        greeting::request(&mut self.frames, request).await
-    }
-
     /// Waits for the phone, and tells when it waits for its passcode.
     async fn next_message(&mut self) -> Result<Bytes, TransferError> {
         let mut watching = true;
+        let silent = self.plan.order.silent_phase();
         loop {
             tokio::select! {
                 biased;
@@ -166,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                     watching = changed.is_ok();
                     let sheet = *self.plan.passcode_sheet.borrow_and_update();
                     self.passcode_asked |= sheet;
-                    self.meter.phase(if sheet { Phase::WaitingForPasscode } else { Phase::Scanning });
+                    self.meter.phase(if sheet { Phase::WaitingForPasscode } else { silent });
                 }
             }
         }
@@ -199,7 +256,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 };
             }
             Request::Download { files } => {
-                let failed = send_files(&mut self.frames, &mut self.folders, &files).await?;
+                // A backup fetches a manifest or two; only what a restore fetches is its progress.
+                let meter = self.plan.order.is_restore().then_some(&mut self.meter);
+                let failed = send_files(&mut self.frames, &mut self.folders, &files, &mut self.sent, meter).await?;
+                self.note_unreadable(&failed);
                 let (code, by_path) = multi_status(&failed);
                 return self.status(code, if code == 0 { EMPTY } else { "Multi status" }, by_path).await;
             }
@@ -251,6 +311,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
 
     async fn status(&mut self, code: i64, text: &str, content: plist::Value) -> Result<(), TransferError> {
         greeting::status(&mut self.frames, code, text, content).await
+    }
+
+    /// A backup may lack what the phone asks for; a restore may not.
+    fn note_unreadable(&mut self, failed: &[(Place, io::Error)]) {
+        let Some((place, error)) = failed.first().filter(|_| self.plan.order.is_restore()) else { return };
+        tracing::warn!(?place, %error, "could not read what the phone asked for");
+        let path = self.plan.base.join(place.as_str());
+        // The error itself went to the phone in words; its code and kind are what is needed of it here.
+        let source = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+        self.disk_error.get_or_insert(DiskError { operation: "reading", path, source });
     }
 
     fn collect_disk_error(&mut self) {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{TransferError, device_link_code, folders::Folders, frames::Frames, place::Place};
+use super::{TransferError, device_link_code, folders::Folders, frames::Frames, meter::Meter, place::Place};
 
 const CODE_SUCCESS: u8 = 0x00;
 const CODE_ERROR_LOCAL: u8 = 0x06;
@@ -16,6 +16,15 @@ const CHUNK_BYTES: usize = 32 * 1024 - 5;
 /// Frames that go out in one write.
 const FRAMES_PER_WRITE: usize = 8;
 
+/// What the phone has fetched.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sent {
+    /// Whole files.
+    pub files: u64,
+    /// Bytes, also of a file that is under way.
+    pub bytes: u64,
+}
+
 /// Sends the files, one after the other, and the end of the list; returns those that could not be read.
 ///
 /// # Errors
@@ -24,6 +33,8 @@ pub async fn send_files<S: AsyncRead + AsyncWrite + Unpin>(
     frames: &mut Frames<S>,
     folders: &mut Folders,
     files: &[Place],
+    sent: &mut Sent,
+    mut meter: Option<&mut Meter>,
 ) -> Result<Vec<(Place, io::Error)>, TransferError> {
     let mut failed = Vec::new();
     for place in files {
@@ -31,10 +42,19 @@ pub async fn send_files<S: AsyncRead + AsyncWrite + Unpin>(
         let mut header = u32::try_from(path.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
         header.extend_from_slice(path);
         frames.send(&header).await?;
-        if let Err(error) = send_file(frames, folders, place).await? {
-            let text = error.to_string();
-            frames.send(&frame(CODE_ERROR_LOCAL, text.as_bytes())).await?;
-            failed.push((place.clone(), error));
+        let mut progress = |bytes| {
+            sent.bytes += bytes;
+            if let Some(meter) = meter.as_deref_mut() {
+                meter.tick(sent.files, sent.bytes);
+            }
+        };
+        match send_file(frames, folders, place, &mut progress).await? {
+            Ok(()) => sent.files += 1,
+            Err(error) => {
+                let text = error.to_string();
+                frames.send(&frame(CODE_ERROR_LOCAL, text.as_bytes())).await?;
+                failed.push((place.clone(), error));
+            }
         }
     }
     frames.send(&0_u32.to_be_bytes()).await?;
@@ -54,12 +74,16 @@ async fn send_file<S: AsyncRead + AsyncWrite + Unpin>(
     frames: &mut Frames<S>,
     folders: &mut Folders,
     place: &Place,
+    progress: &mut impl FnMut(u64),
 ) -> Result<io::Result<()>, TransferError> {
     let mut file = match folders.read(place) {
         Ok(file) => file,
         Err(error) => return Ok(Err(error)),
     };
-    let mut content = vec![0; CHUNK_BYTES * FRAMES_PER_WRITE];
+    // A restore fetches some hundred thousand files, most of them small.
+    let bytes = file.metadata().map_or(u64::MAX, |facts| facts.len());
+    let piece = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1, CHUNK_BYTES * FRAMES_PER_WRITE);
+    let mut content = vec![0; piece];
     loop {
         let count = match read_full(&mut file, &mut content) {
             Ok(0) => break,
@@ -71,6 +95,7 @@ async fn send_file<S: AsyncRead + AsyncWrite + Unpin>(
             out.extend_from_slice(&frame(CODE_FILE_DATA, chunk));
         }
         frames.send(&out).await?;
+        progress(count as u64);
     }
     frames.send(&frame(CODE_SUCCESS, &[])).await?;
     Ok(Ok(()))

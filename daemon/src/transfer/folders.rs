@@ -75,18 +75,26 @@ mod unix {
         /// # Errors
         /// Of the file system; a folder of that name is never removed for a file.
         pub fn create(&mut self, place: &Place) -> io::Result<std::fs::File> {
-            let (folder, name) = place.split();
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mode = Mode::RUSR | Mode::WUSR;
-            match openat(self.at(folder)?, name, flags, mode) {
-                Err(Errno::EXIST) => {
+            match self.create_new(place) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if !self.set_aside(place)? {
+                        let (folder, name) = place.split();
                         unlinkat(self.at(folder)?, name, AtFlags::empty())?;
                     }
-                    Ok(openat(self.at(folder)?, name, flags, mode)?.into())
+                    self.create_new(place)
                 }
-                other => Ok(other?.into()),
+                other => other,
             }
+        }
+
+        /// Makes a file where there is nothing.
+        ///
+        /// # Errors
+        /// `AlreadyExists` when there is something, be it a link; or of the file system.
+        pub fn create_new(&mut self, place: &Place) -> io::Result<std::fs::File> {
+            let (folder, name) = place.split();
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Ok(openat(self.at(folder)?, name, flags, Mode::RUSR | Mode::WUSR)?.into())
         }
 
         /// Opens a file to read it.
@@ -186,18 +194,20 @@ impl Folders {
 
     /// Makes a file that was not there; one that was is replaced, never written into.
     pub fn create(&mut self, place: &Place) -> io::Result<std::fs::File> {
-        let path = self.at(place);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        match options.open(&path) {
+        match self.create_new(place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !self.set_aside(place)? {
-                    std::fs::remove_file(&path)?;
+                    std::fs::remove_file(self.at(place))?;
                 }
-                options.open(&path)
+                self.create_new(place)
             }
             other => other,
         }
+    }
+
+    /// Makes a file where there is nothing.
+    pub fn create_new(&mut self, place: &Place) -> io::Result<std::fs::File> {
+        std::fs::OpenOptions::new().write(true).create_new(true).open(self.at(place))
     }
 
     /// Opens a file to read it.
@@ -207,7 +217,18 @@ impl Folders {
 
     /// Makes a folder, and those above it that are missing.
     pub fn create_folder(&mut self, place: &Place) -> io::Result<()> {
-        std::fs::create_dir_all(self.at(place))
+        let mut path = self.base.clone();
+        for component in place.as_str().split('/') {
+            path.push(component);
+            match std::fs::symlink_metadata(&path) {
+                Ok(there) if there.is_dir() => {}
+                // A link would lead out of the folder.
+                Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir(&path)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Moves a file or folder; a file in its place is replaced.

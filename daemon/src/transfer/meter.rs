@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 use backstay_shared::overview::{Phase, Progress};
 use tokio::sync::watch;
 
-use super::upload::Received;
-
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Weight of the newest interval in the rate.
@@ -45,17 +43,8 @@ impl Meter {
         });
     }
 
-    /// A file ended.
-    pub fn publish(&mut self, received: &Received) {
-        self.tell(received.files, received.bytes);
-    }
-
-    /// A block of a file came: `current_bytes` of it are not yet in `received`.
-    pub fn tick(&mut self, received: &Received, current_bytes: u64) {
-        self.tell(received.files, received.bytes + current_bytes);
-    }
-
-    fn tell(&mut self, files: u64, bytes: u64) {
+    /// So much is through, whole files and all bytes.
+    pub fn tick(&mut self, files: u64, bytes: u64) {
         let elapsed = self.told_at.elapsed();
         if elapsed < INTERVAL {
             return;
@@ -79,10 +68,10 @@ impl Meter {
     }
 
     /// The final counts.
-    pub fn finish(&mut self, received: &Received) {
+    pub fn finish(&mut self, files: u64, bytes: u64) {
         self.progress.send_modify(|progress| {
-            progress.files = received.files;
-            progress.bytes = received.bytes;
+            progress.files = files;
+            progress.bytes = bytes;
         });
     }
 }

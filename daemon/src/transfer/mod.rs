@@ -20,6 +20,7 @@ pub mod operations;
 pub mod passcode;
 pub mod place;
 pub mod request;
+pub mod restore_applications;
 pub mod sync_lock;
 pub mod upload;
 pub mod value;

@@ -37,6 +37,21 @@ impl Place {
         Ok(Self { path: path.to_owned() })
     }
 
+    /// A path below a folder that the caller has opened, made of names; none when one of them is no plain name.
+    pub fn of_components<'a>(components: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let mut path = String::new();
+        for component in components {
+            if matches!(component, "" | "." | "..") || component.contains(['/', '\0']) {
+                return None;
+            }
+            if !path.is_empty() {
+                path.push('/');
+            }
+            path.push_str(component);
+        }
+        (!path.is_empty()).then_some(Self { path })
+    }
+
     /// The whole path, with slashes.
     pub fn as_str(&self) -> &str {
         &self.path

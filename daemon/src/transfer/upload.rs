@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
             return Err(Refused::Path { path: file_path, why: "is the phone's folder itself" }.into());
         }
         let more = self.receive_file(place, &device_path).await?;
-        self.meter.publish(self.received);
+        self.meter.tick(self.received.files, self.received.bytes);
         Ok(more)
     }
 
@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
                 bytes += block.len() as u64;
                 hasher.update(&block);
                 self.write(&mut file, &place, &block);
-                self.meter.tick(self.received, bytes);
+                self.meter.tick(self.received.files, self.received.bytes + bytes);
             }
             step = next_step(self.frames, true).await?;
         }

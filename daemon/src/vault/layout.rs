@@ -80,6 +80,16 @@ impl Layout {
         self.own().join("history")
     }
 
+    /// Holds the clone that a phone restores from; the phone sees this folder as the backup folder.
+    pub fn restore(&self) -> PathBuf {
+        self.own().join("restore")
+    }
+
+    /// The clone that a phone restores from.
+    pub fn restore_tree(&self) -> PathBuf {
+        self.restore().join(self.udid.as_str())
+    }
+
     /// Held while a backup of this phone is made.
     pub fn lock(&self) -> PathBuf {
         self.own().join("lock")

@@ -149,6 +149,13 @@ pub(super) fn archived_key(archive: &[u8]) -> Option<&[u8]> {
     list.data(list.lookup(keys, values, b"NS.data")?)
 }
 
+/// The `LastModified` of an archived `MBFile`: seconds since 1970.
+pub(super) fn archived_modified(archive: &[u8]) -> Option<i64> {
+    let list = BinaryList::new(archive)?;
+    let file = ArchivedFile::find(&list)?;
+    list.integer(list.lookup(file.keys, file.values, b"LastModified")?).map(u64::cast_signed)
+}
+
 /// Where the `MBFile` is among the objects of its archive.
 struct ArchivedFile {
     objects: References,
@@ -173,7 +180,7 @@ impl ArchivedFile {
     }
 }
 
-/// The few parts of Apple's binary property list that [`archived_size`] and [`archived_key`] need. Every access is checked: the bytes
+/// The few parts of Apple's binary property list that the readers above need. Every access is checked: the bytes
 /// come from the phone.
 struct BinaryList<'a> {
     bytes: &'a [u8],

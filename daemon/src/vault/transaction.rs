@@ -56,6 +56,8 @@ impl From<Unreadable> for VaultError {
 /// # Errors
 /// When another Backstay has it.
 pub fn lock(layout: &Layout) -> Result<LockFile, VaultError> {
+    let own = layout.own();
+    disk::make_private(&own).map_err(failed("creating", &own))?;
     match LockFile::take(&layout.lock()) {
         Ok(lock) => Ok(lock),
         Err(LockError::Held { holder }) => Err(VaultError::Busy { holder }),
@@ -85,7 +87,6 @@ impl Transaction {
     /// When another Backstay has the lock, or of the file system.
     pub fn begin(layout: Layout, retention: &Retention) -> Result<Self, VaultError> {
         let own = layout.own();
-        disk::make_private(&own).map_err(failed("creating", &own))?;
         let lock = lock(&layout)?;
         let Recovered { mut ledger, renewed: ledger_was_renewed } = recovery::recover(&layout)?;
         // Before the room is needed, too: a full disk must not keep old snapshots that nobody wants.

@@ -126,6 +126,8 @@ pub struct Opened {
     pub manifest: Manifest,
     /// The keys, when the tree is encrypted.
     pub unlocked: Option<Unlocked>,
+    /// The password that fitted.
+    pub password: Option<Password>,
 }
 
 impl Opened {
@@ -135,10 +137,11 @@ impl Opened {
     /// When none fits, or `Manifest.plist` or the manifest can't be read.
     pub fn new(tree: &Path, passwords: &[Password]) -> Result<Self, EncryptionError> {
         if !encryption::is_encrypted(tree)? {
-            return Ok(Self { manifest: Manifest::plain(tree), unlocked: None });
+            return Ok(Self { manifest: Manifest::plain(tree), unlocked: None, password: None });
         }
-        let unlocked = encryption::open_any(tree, passwords)?;
-        Ok(Self { manifest: Manifest::encrypted(tree, &unlocked)?, unlocked: Some(unlocked) })
+        let (unlocked, password) = encryption::open_any(tree, passwords)?;
+        let manifest = Manifest::encrypted(tree, &unlocked)?;
+        Ok(Self { manifest, unlocked: Some(unlocked), password: Some(password) })
     }
 }
 

@@ -81,11 +81,12 @@ pub fn is_encrypted(tree: &Path) -> Result<bool, EncryptionError> {
     Ok(property_list(tree)?.get("IsEncrypted") == Some(&Value::Boolean(true)))
 }
 
-/// Opens a tree with the first of the passwords that fits; each costs seconds of computing.
+/// Opens a tree with the first of the passwords that fits; each costs seconds of computing. The password is returned
+/// beside.
 ///
 /// # Errors
 /// [`EncryptionError::WrongPassword`] when none fits, others when the tree is not what it should be.
-pub fn open_any(tree: &Path, passwords: &[Password]) -> Result<Unlocked, EncryptionError> {
+pub fn open_any(tree: &Path, passwords: &[Password]) -> Result<(Unlocked, Password), EncryptionError> {
     let list = property_list(tree)?;
     let unreadable = |why: &str| EncryptionError::Unreadable { path: tree.join("Manifest.plist"), why: why.to_owned() };
     let keybag = list.get("BackupKeyBag").and_then(Value::data).ok_or_else(|| unreadable("has no keybag"))?;
@@ -96,7 +97,7 @@ pub fn open_any(tree: &Path, passwords: &[Password]) -> Result<Unlocked, Encrypt
     let manifest_key = list.get("ManifestKey").and_then(Value::data).map(<[u8]>::to_vec);
     for password in passwords {
         if let Some(class_keys) = keybag.unlock(password).map_err(unreadable)? {
-            return Ok(Unlocked { class_keys, manifest_key });
+            return Ok((Unlocked { class_keys, manifest_key }, password.clone()));
         }
     }
     Err(EncryptionError::WrongPassword)
@@ -121,7 +122,7 @@ impl Unlocked {
     /// # Errors
     /// As [`open_any`].
     pub fn open(tree: &Path, password: &Password) -> Result<Self, EncryptionError> {
-        open_any(tree, std::slice::from_ref(password))
+        open_any(tree, std::slice::from_ref(password)).map(|(unlocked, _)| unlocked)
     }
 
     /// The plain content of a file, given the archived `MBFile` of its row: exactly the size that the row tells. The

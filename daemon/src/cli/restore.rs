@@ -1,0 +1,271 @@
+//! `backstay restore`: a snapshot back onto a phone.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use backstay_shared::{
+    health::{Failure, FailureId, readable_bytes},
+    ids::Udid,
+    overview::{Phase, Progress},
+};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CliError, Context, output, phones,
+    progress::{self, Display},
+    vault,
+};
+use crate::{
+    health::diagnose,
+    ipc::names,
+    phone::{
+        facts::Facts,
+        link::{Muxer, Session},
+        restore::{
+            self, Choices, Job,
+            preflight::{self, Source},
+        },
+    },
+    vault::{
+        encryption::Password,
+        extract::selection::Amount,
+        history::{Snapshot, time_of},
+        layout::Layout,
+        lend::Held,
+        reader::Reader,
+        verify::{self, VerifyError},
+    },
+};
+
+/// Arguments of `backstay restore`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The phone whose backup it is: a name, a UDID or a unique part of either
+    phone: String,
+    /// The id of a snapshot or a unique beginning of it; the latest when left out
+    #[arg(long, value_name = "ID")]
+    snapshot: Option<String>,
+    /// Restore onto this phone rather than the one whose backup it is
+    #[arg(long, value_name = "OTHER-PHONE")]
+    to: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Leave the phone's settings as they are
+    #[arg(long)]
+    keep_settings: bool,
+    /// Leave what is on the phone and not in the snapshot; apps that are missing then do not come back
+    #[arg(long)]
+    keep_others: bool,
+    /// Do not let the phone fetch the snapshot's apps
+    #[arg(long)]
+    no_apps: bool,
+    /// Do not restart the phone at the end; until it restarts, most of what came is not in use
+    #[arg(long)]
+    no_restart: bool,
+    /// Go on though files of the snapshot are missing or damaged
+    #[arg(long)]
+    anyway: bool,
+    /// One event a line, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Arguments {
+    const fn choices(&self) -> Choices {
+        Choices { keep_settings: self.keep_settings, keep_others: self.keep_others, no_restart: self.no_restart }
+    }
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// When the phone does not hold the snapshot at the end.
+pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    if !arguments.yes && (arguments.json || !io::stdin().is_terminal()) {
+        return Err(CliError::Usage("a restore replaces what is on the iPhone: confirm it with --yes".into()));
+    }
+    let phone = vault::choose_phone(context, Some(&arguments.phone))?;
+    let held = Held::take(&phone.layout).map_err(|error| diagnose::vault(&error))?;
+    let snapshot = vault::choose_snapshot(&phone, arguments.snapshot.as_deref())?;
+    let muxer = context.muxer()?;
+    let target = find(&muxer, arguments.to.as_deref(), phone.layout.udid()).await?;
+    // No backup may be made of the phone that changes, either.
+    let target_layout = Layout::new(&context.root, &target.attached.udid);
+    let _held_too = match target_layout == phone.layout {
+        true => None,
+        false => Some(Held::take(&target_layout).map_err(|error| diagnose::vault(&error))?),
+    };
+    let source = Source::read(&snapshot.tree)?;
+    let passwords = vault::passwords_for(&phone, &snapshot).await;
+    let display = Display::new(arguments.json, &target.name);
+    let backup = Backup { source: &source, snapshot: &snapshot, udid: phone.layout.udid(), passwords };
+    let checked = check(&muxer, &target, backup, arguments, &display).await;
+    display.finish();
+    let checked = checked?;
+    let sentence = describe(&checked, &target, &source, &phone.name, &snapshot);
+    confirm(&sentence, arguments)?;
+
+    let loan = held.lend(&snapshot.tree).map_err(|error| diagnose::vault(&error))?;
+    let (progress, watched) = watch::channel(Progress::start());
+    let cancel = CancellationToken::new();
+    let ended = restore::start(Job {
+        muxer,
+        attached: target.attached.clone(),
+        source: phone.layout.udid().clone(),
+        base: loan.base(),
+        options: arguments.choices().options(),
+        password: checked.password,
+        applications: source.applications.filter(|_| !arguments.no_apps),
+        progress,
+        cancel: cancel.clone(),
+    });
+    let display = Display::new(arguments.json, &target.name);
+    let ended = progress::follow(&display, ended, watched, &cancel).await;
+    drop(loan);
+    let sent = ended.ok_or_else(|| Failure::from(FailureId::HostIoError).text("the restore thread ended early"))??;
+    if arguments.json {
+        return output::json_line(
+            &json!({ "event": "done", "snapshot": snapshot.id, "files_sent": sent.files, "bytes_sent": sent.bytes }),
+        );
+    }
+    let next = match arguments.no_restart {
+        true => "Restart it now; until then most of it is not in use.",
+        false => "It restarts now and then fetches its apps; leave it on power and on Wi-Fi.",
+    };
+    output::line(&format!(
+        "{} is restored: {} files ({}) went to it. {next}",
+        target.name,
+        sent.files,
+        readable_bytes(sent.bytes)
+    ))
+}
+
+/// The phone to restore onto, of those that are connected.
+async fn find(muxer: &Muxer, wanted: Option<&str>, own: &Udid) -> Result<phones::Found, CliError> {
+    let found = phones::found(muxer).await?;
+    let index = match wanted {
+        Some(wanted) => {
+            let known: Vec<(String, String)> =
+                found.iter().map(|phone| (phone.name.clone(), phone.attached.udid.to_string())).collect();
+            Some(names::choose(&known, wanted)?)
+        }
+        // By cable rather than over Wi-Fi, where both are there.
+        None => {
+            let own = |usb| found.iter().position(|phone| phone.attached.udid == *own && phone.attached.usb == usb);
+            own(true).or_else(|| own(false))
+        }
+    };
+    let phone = index.and_then(|index| found.into_iter().nth(index));
+    Ok(phone.ok_or_else(|| Failure::from(FailureId::DeviceNotFound))?)
+}
+
+/// What is to be restored.
+struct Backup<'a> {
+    source: &'a Source,
+    snapshot: &'a Snapshot,
+    udid: &'a Udid,
+    passwords: Vec<Password>,
+}
+
+/// What was found out before anything changes.
+struct Checked {
+    facts: Facts,
+    amount: Amount,
+    password: Option<Password>,
+}
+
+async fn check(
+    muxer: &Muxer,
+    target: &phones::Found,
+    backup: Backup<'_>,
+    arguments: &Arguments,
+    display: &Display,
+) -> Result<Checked, Failure> {
+    let mut session = Session::open(muxer, &target.attached).await?;
+    let facts = Facts::read(&mut session, &target.attached.udid).await?;
+    preflight::check(&mut session, &facts, backup.source).await?;
+    session.close().await;
+    // A closed pipe ends the showing, not the work.
+    drop(display.show(&Progress { phase: Phase::Verifying, ..Progress::start() }));
+    let (tree, passwords, anyway) = (backup.snapshot.tree.clone(), backup.passwords, arguments.anyway);
+    let proved = tokio::task::spawn_blocking(move || prove(&tree, &passwords, anyway)).await;
+    let (amount, password) =
+        proved.unwrap_or_else(|_| Err(Failure::from(FailureId::HostIoError).doing("checking the backup")))?;
+    // Checking took its time; a session that idles is ended by the phone.
+    let mut session = Session::open(muxer, &target.attached).await?;
+    preflight::check_room(&mut session, amount.bytes, facts.udid == *backup.udid).await?;
+    session.close().await;
+    Ok(Checked { facts, amount, password })
+}
+
+/// The snapshot is whole; how much it is, and the password that opens it.
+fn prove(tree: &std::path::Path, passwords: &[Password], anyway: bool) -> Result<(Amount, Option<Password>), Failure> {
+    let reader = Reader::open(tree, passwords).map_err(|error| diagnose::encryption(&error))?;
+    let password = reader.password();
+    match verify::verify(tree, password.as_slice()) {
+        Ok(_) => {}
+        Err(VerifyError::Damaged(damages)) if anyway => {
+            tracing::warn!(count = damages.count, "the snapshot is damaged; it is restored all the same");
+        }
+        Err(error @ VerifyError::Damaged(_)) => {
+            let failure = diagnose::verification(&error);
+            let text = failure.evidence.text.clone().unwrap_or_default();
+            return Err(failure.text(format!("{text}; --anyway goes on all the same")));
+        }
+        Err(error) => return Err(diagnose::verification(&error)),
+    }
+    let mut amount = Amount::default();
+    reader
+        .manifest()
+        .for_each_file(|file| {
+            amount.files += 1;
+            amount.bytes = amount.bytes.saturating_add(file.size);
+        })
+        .map_err(|error| diagnose::verification(&VerifyError::Manifest(error)))?;
+    Ok((amount, password))
+}
+
+/// What is replaced by what.
+fn describe(
+    checked: &Checked,
+    target: &phones::Found,
+    source: &Source,
+    phone_name: &str,
+    snapshot: &Snapshot,
+) -> String {
+    let facts = &checked.facts;
+    format!(
+        "What is on this iPhone is replaced:\n  {} ({}, iOS {}), {}\nby this backup:\n  {}, of {phone_name} ({}, iOS \
+         {}), {} files, {}",
+        facts.name,
+        facts.model,
+        facts.ios,
+        target.attached.udid,
+        time_of(&snapshot.id).map_or_else(|| snapshot.id.clone(), output::moment),
+        source.model,
+        source.ios,
+        checked.amount.files,
+        readable_bytes(checked.amount.bytes),
+    )
+}
+
+fn confirm(sentence: &str, arguments: &Arguments) -> Result<(), CliError> {
+    if arguments.yes {
+        return match arguments.json {
+            true => Ok(()),
+            false => output::line(sentence),
+        };
+    }
+    output::line(sentence)?;
+    write!(io::stdout(), "Type yes to go on: ").map_err(|_| CliError::OutputClosed)?;
+    io::stdout().flush().map_err(|_| CliError::OutputClosed)?;
+    let mut answer = String::new();
+    // An end of input is no yes.
+    let read = io::stdin().lock().read_line(&mut answer);
+    match read.is_ok() && answer.trim().eq_ignore_ascii_case("yes") {
+        true => Ok(()),
+        false => Err(CliError::Usage("nothing was changed".into())),
+    }
+}

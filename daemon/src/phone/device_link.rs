@@ -1,0 +1,111 @@
+//! One mobilebackup2 conversation with a phone whose session is open: from starting the service to what its end means.
+
+use std::path::Path;
+
+use backstay_shared::{
+    health::{Failure, FailureId},
+    ids::Udid,
+    overview::Progress,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{facts::Facts, link::Session};
+use crate::{
+    health::diagnose::{self, Seen},
+    host::disk,
+    transfer::{
+        DiskError,
+        conversation::{Conversation, Order, Plan},
+        digests::Digests,
+        download::Sent,
+        meter::Meter,
+        passcode,
+        upload::Received,
+    },
+    vault::aside::Aside,
+};
+
+/// What it is about.
+#[derive(Debug)]
+pub struct Matter<'a> {
+    /// What the phone is asked to do.
+    pub order: Order,
+    /// The folder that holds the backup's folder.
+    pub base: &'a Path,
+    /// Where files go that the phone replaces, on a disk that can't clone.
+    pub aside: Option<Aside>,
+    /// Whose backup it is.
+    pub source: &'a Udid,
+    /// Where to tell how far it is.
+    pub progress: &'a watch::Sender<Progress>,
+    /// Ends it.
+    pub cancel: &'a CancellationToken,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What came.
+    pub received: Received,
+    /// Its checksums.
+    pub digests: Digests,
+    /// What went, in a restore.
+    pub sent: Sent,
+    /// The phone showed its passcode sheet.
+    pub passcode_asked: bool,
+    /// The phone's own "success", or why not.
+    pub result: Result<(), Failure>,
+}
+
+/// Carries an order out.
+///
+/// # Errors
+/// When it could not be begun.
+pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) -> Result<Outcome, Failure> {
+    let passcode_sheet = passcode::watch_sheet(session).await?;
+    let socket = session.service("com.apple.mobilebackup2").await?.get_socket();
+    let socket = socket.ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))?;
+    let restore = matches!(matter.order, Order::Restore { .. });
+    let plan = Plan {
+        base: matter.base.to_owned(),
+        aside: matter.aside,
+        udid: matter.source.clone(),
+        order: matter.order,
+        passcode_sheet,
+        cancel: matter.cancel.clone(),
+    };
+    let meter = Meter::new(matter.progress.clone());
+    let mut conversation = Conversation::new(socket, plan, meter)
+        .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: matter.base.to_owned(), source }))?;
+    let ended = conversation.carry_out().await;
+    let received = std::mem::take(&mut conversation.received);
+    let result = match &ended {
+        // A phone that takes no notice of a write that failed has not made a backup.
+        Ok(()) => conversation.disk_error.as_ref().map_or(Ok(()), |error| Err(diagnose::disk(error))),
+        Err(error) => {
+            tracing::warn!(%error, "the transfer ended without success");
+            let seen = Seen {
+                received: &received,
+                disk_error: conversation.disk_error.as_ref(),
+                bytes_missing: conversation.bytes_missing,
+                bytes_free: disk::free_bytes(matter.base).ok(),
+            };
+            Err(match restore {
+                true => diagnose::restore(error, &seen, FailureId::SessionLost).doing("restoring the backup"),
+                false => diagnose::transfer(error, &seen, FailureId::SessionLost).doing("receiving the backup"),
+            })
+        }
+    };
+    let passcode_asked = conversation.passcode_asked;
+    // 208 means a locked phone as well as a passcode that nobody typed; it had to ask for the second.
+    let locked = facts.value("PasswordProtected").and_then(plist::Value::as_boolean) == Some(true);
+    let result = result.map_err(|failure| match failure.id {
+        FailureId::PasscodeNotEntered if locked && !passcode_asked => {
+            Failure { id: FailureId::DeviceLocked, ..failure }
+        }
+        _ => failure,
+    });
+    let digests = std::mem::take(&mut conversation.digests);
+    Ok(Outcome { received, digests, sent: conversation.sent, passcode_asked, result })
+}

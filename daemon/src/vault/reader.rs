@@ -1,0 +1,107 @@
+//! A finished tree, opened to be read: its manifest and the plain content of its files.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    encryption::{EncryptionError, Password},
+    manifest::Manifest,
+    verify::Opened,
+};
+
+/// A tree and what is needed to read it.
+#[derive(Debug)]
+pub struct Reader {
+    tree: PathBuf,
+    opened: Opened,
+}
+
+impl Reader {
+    /// Opens a tree; an encrypted one with the first password that fits.
+    ///
+    /// # Errors
+    /// When none fits, or the manifest can't be read.
+    pub fn open(tree: &Path, passwords: &[Password]) -> Result<Self, EncryptionError> {
+        Ok(Self { tree: tree.to_owned(), opened: Opened::new(tree, passwords)? })
+    }
+
+    /// The tree.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Its manifest.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.opened.manifest
+    }
+
+    /// The password that opened it; none when it is not encrypted.
+    pub fn password(&self) -> Option<Password> {
+        self.opened.password.clone()
+    }
+
+    /// What a file holds. `size` and `archive` are what its row tells.
+    ///
+    /// # Errors
+    /// `InvalidData` when the file is not what its row says; or of the file system.
+    pub fn content(&self, file: File, size: u64, archive: &[u8]) -> io::Result<Content> {
+        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        if let Some(unlocked) = &self.opened.unlocked {
+            let plain = unlocked.content(file, archive).map_err(|error| match error {
+                EncryptionError::Disk { source, .. } => source,
+                error => wrong(&error.to_string()),
+            })?;
+            return Ok(Content::Decrypted(Box::new(plain)));
+        }
+        match file.metadata()?.len().cmp(&size) {
+            std::cmp::Ordering::Less => Err(wrong("is shorter than it should be")),
+            std::cmp::Ordering::Greater => Err(wrong("is longer than it should be")),
+            std::cmp::Ordering::Equal => Ok(Content::Stored { file, left: size }),
+        }
+    }
+}
+
+/// The plain content of one file.
+pub enum Content {
+    /// As it is on disk.
+    Stored {
+        /// The open file.
+        file: File,
+        /// Bytes still to come.
+        left: u64,
+    },
+    /// Decrypted on the way; checks its own length and end.
+    Decrypted(Box<dyn Read + Send>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Content(..)")
+    }
+}
+
+impl Content {
+    /// Brings the next piece, of at most `bytes_max`, to `target`; 0 at the end.
+    ///
+    /// # Errors
+    /// Of the file system; `InvalidData` when the file does not end as it should.
+    pub fn copy_piece(&mut self, target: &mut File, bytes_max: u64) -> io::Result<u64> {
+        match self {
+            Self::Stored { left: 0, .. } => target.flush().map(|()| 0),
+            Self::Stored { file, left } => {
+                // Between two files the system copies by itself, and shares the blocks where the file system can.
+                let copied = io::copy(&mut (&*file).take(bytes_max.min(*left)), target)?;
+                *left -= copied;
+                match copied {
+                    0 => Err(io::Error::new(io::ErrorKind::InvalidData, "is shorter than it should be")),
+                    copied => Ok(copied),
+                }
+            }
+            Self::Decrypted(plain) => io::copy(&mut plain.take(bytes_max), target),
+        }
+    }
+}
