@@ -11,9 +11,12 @@
 pub mod binaries;
 #[cfg(target_os = "linux")]
 pub mod desktop;
+#[cfg(target_os = "linux")]
+pub mod disk;
 #[cfg(unix)]
 pub mod fake_daemon;
 pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;
+pub mod random;
 pub mod world;
