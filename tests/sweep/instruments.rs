@@ -8,23 +8,13 @@ use std::{
 };
 
 use backstay_tests::{
-    disk::{FaultyDisk, Kind, Mounted, Plan, RecordedDisk, Volume, format, missing},
+    disk::{FaultyDisk, Kind, Mounted, Plan, RecordedDisk, Volume, format},
     random::Random,
 };
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
     io::Errno,
 };
-
-/// Says why a test can't run here.
-macro_rules! needs {
-    ($($program:literal),*) => {
-        if let Some(missing) = missing(&[$($program),*]) {
-            println!("NOT RUN: this machine lacks {missing}");
-            return;
-        }
-    };
-}
 
 fn errno<T>(result: io::Result<T>) -> Option<Errno> {
     result.err().and_then(|error| Errno::from_io_error(&error))
@@ -121,15 +111,15 @@ fn the_faulty_disk_fails_once_where_it_is_told() {
     fs::create_dir(&at).unwrap();
     let disk = FaultyDisk::mount(&below, &at).unwrap();
     // Candidates for "no space" are the creation, the write and the close of each file.
-    disk.set(Plan::Fail { at: 5, errno: Errno::NOSPC });
+    disk.set(Plan::Fail { at: 5, errors: &[Errno::NOSPC] });
     fs::write(at.join("one"), "content").unwrap();
     assert_eq!(errno(fs::write(at.join("two"), "content")), Some(Errno::NOSPC));
-    let fired = disk.fired().unwrap();
+    let (fired, _) = disk.fired().unwrap();
     assert_eq!((fired.kind, fired.path.as_str()), (Kind::Write, "two"));
     fs::write(at.join("two"), "content").unwrap();
     assert_eq!(fs::read_to_string(below.join("two")).unwrap(), "content");
 
-    disk.set(Plan::FailFrom { at: 1, errno: Errno::IO });
+    disk.set(Plan::FailFrom { at: 1, errors: &[Errno::IO] });
     for _ in 0..3 {
         assert_eq!(errno(fs::write(at.join("three"), "content")), Some(Errno::IO));
     }
@@ -153,7 +143,7 @@ fn the_faulty_disk_kills_and_then_stands_still() {
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
     use std::os::unix::process::ExitStatusExt;
     assert_eq!(child.wait().unwrap().signal(), Some(9));
-    let fired = disk.fired().unwrap();
+    let (fired, _) = disk.fired().unwrap();
     assert_eq!((fired.number, disk.log().len()), (50, 50));
     let files = fs::read_dir(&below).unwrap().count();
     assert_eq!(errno(fs::write(at.join("more"), "content")), Some(Errno::IO), "it stands still");
@@ -191,7 +181,7 @@ fn the_recorded_disk_sees_every_write_and_every_flush() {
         let after = |moment, random: &mut Random| {
             let (image, at) = (folder.path().join("image"), folder.path().join("after"));
             fs::create_dir_all(&at).unwrap();
-            fs::write(&image, disk.image_at(moment, random)).unwrap();
+            disk.image_at(moment, random, &image).unwrap();
             let mounted = Mounted::ext4(Volume::of(&image).unwrap(), &at, true).unwrap();
             let names = ["synced", "not-synced"].map(|name| fs::read(at.join(name)).ok().map(|content| content.len()));
             drop(mounted);

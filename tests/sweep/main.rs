@@ -8,4 +8,11 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+#[macro_use]
+mod place;
+
+mod faults;
 mod instruments;
+mod kills;
+mod power;
+mod real_disks;

@@ -10,7 +10,10 @@ use std::{
 };
 
 use fuser::{BackgroundSession, Config, MountOption, spawn_mount};
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::{
+    io::Errno,
+    mount::{UnmountFlags, unmount},
+};
 
 use super::{
     passthrough::Passthrough,
@@ -52,8 +55,8 @@ impl FaultyDisk {
         self.gate.set(plan);
     }
 
-    /// The operation at which the plan came true, if it did.
-    pub fn fired(&self) -> Option<Operation> {
+    /// The operation at which the plan came true, if it did, and what it was answered.
+    pub fn fired(&self) -> Option<(Operation, Errno)> {
         self.gate.fired()
     }
 

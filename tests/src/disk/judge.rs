@@ -33,6 +33,13 @@ struct Tree {
     identity: Option<String>,
 }
 
+impl Tree {
+    fn of(path: &PathBuf) -> Self {
+        let info = fs::read(path.join("Info.plist")).ok();
+        Self { path: path.clone(), identity: info.map(|content| blake3::hash(&content).to_hex().to_string()) }
+    }
+}
+
 impl Judge {
     pub fn new(root: &Path, udid: &str) -> Self {
         Self { root: root.to_owned(), udid: udid.to_owned(), held: Vec::new() }
@@ -41,6 +48,11 @@ impl Judge {
     /// The phone holds this from now on.
     pub fn holds(&mut self, data: Arc<DataSet>) {
         self.held.push(data);
+    }
+
+    /// The number of what the phone holds now.
+    pub fn newest(&self) -> usize {
+        self.held.len() - 1
     }
 
     /// The same phone below another root.
@@ -73,24 +85,20 @@ impl Judge {
     pub fn check(&self) -> Result<Found, String> {
         let latest = self.root.join(&self.udid);
         let latest_holds = if latest.exists() { Some(self.whole(&latest)?) } else { None };
-        let mut history = Vec::new();
-        for snapshot in self.history().map_err(|error| error.to_string())? {
-            // A snapshot on its way out is no backup any more once its name is gone from the receipts.
-            history.push(snapshot);
-        }
-        let trees: Vec<Tree> = [latest, self.own().join("next").join(&self.udid), self.own().join("next/old")]
-            .into_iter()
-            .chain(history.iter().cloned())
-            .filter(|path| path.exists())
-            .map(|path| Tree { identity: identity(&path), path })
-            .collect();
+        let history = self.history().map_err(|error| error.to_string())?;
+        let next = [self.own().join("next").join(&self.udid), self.own().join("next/old")];
+        // A clone that is being made has the old tree's name from early on; only its own receipt speaks of it.
+        let trees = |under_way: bool| -> Vec<Tree> {
+            let next = next.iter().filter(|_| under_way);
+            [&latest].into_iter().chain(next).chain(&history).filter(|path| path.exists()).map(Tree::of).collect()
+        };
         let mut sealed = None;
-        for receipt in self.receipts().map_err(|error| error.to_string())? {
+        for (receipt, under_way) in self.receipts().map_err(|error| error.to_string())? {
             let text = fs::read_to_string(&receipt).map_err(|error| format!("{}: {error}", receipt.display()))?;
             let parsed: serde_json::Value =
                 serde_json::from_str(&text).map_err(|error| format!("{}: {error}: {text:?}", receipt.display()))?;
             let named = parsed["tree"].as_str().map(str::to_owned);
-            for tree in trees.iter().filter(|tree| tree.identity.is_some() && tree.identity == named) {
+            for tree in trees(under_way).iter().filter(|tree| tree.identity.is_some() && tree.identity == named) {
                 let holds = self
                     .whole(&tree.path)
                     .map_err(|error| format!("{} seals a tree that is not whole: {error}", receipt.display()))?;
@@ -101,22 +109,22 @@ impl Judge {
         Ok(Found { latest: latest_holds, sealed, history })
     }
 
-    /// All receipts, oldest first; the one of a commit under way is the newest.
-    fn receipts(&self) -> io::Result<Vec<PathBuf>> {
-        let mut found: Vec<PathBuf> = listed(&self.own().join("receipts"))?
+    /// All receipts, oldest first; true for that of a commit under way, which is the newest.
+    fn receipts(&self) -> io::Result<Vec<(PathBuf, bool)>> {
+        let mut found: Vec<(PathBuf, bool)> = listed(&self.own().join("receipts"))?
             .into_iter()
             .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .map(|path| (path, false))
             .collect();
         let under_way = self.own().join("next/receipt.json");
         if under_way.exists() {
-            found.push(under_way);
+            found.push((under_way, true));
         }
         Ok(found)
     }
 
     fn history(&self) -> io::Result<Vec<PathBuf>> {
         let snapshots = listed(&self.own().join("history"))?.into_iter();
-        // What is on its way out has a name of its own, and its tree goes first.
         Ok(snapshots.map(|snapshot| snapshot.join(&self.udid)).filter(|tree| tree.exists()).collect())
     }
 }
@@ -129,9 +137,4 @@ fn listed(folder: &Path) -> io::Result<Vec<PathBuf>> {
     };
     found.sort();
     Ok(found)
-}
-
-/// How receipts name a tree.
-fn identity(tree: &Path) -> Option<String> {
-    Some(blake3::hash(&fs::read(tree.join("Info.plist")).ok()?).to_hex().to_string())
 }

@@ -94,9 +94,9 @@ impl Mounted {
         Self::ext4(Volume::of(image)?, at, false)
     }
 
-    /// Whatever is mounted there already, by another program.
-    pub fn adopt(at: &Path) -> Self {
-        Self { at: Some(at.to_owned()), volume: None }
+    /// What another program has mounted there from this volume.
+    pub fn adopt(volume: Volume, at: &Path) -> Self {
+        Self { at: Some(at.to_owned()), volume: Some(volume) }
     }
 
     /// Makes it read-only, or writable again, under those who use it.
@@ -104,6 +104,13 @@ impl Mounted {
         let Some(at) = &self.at else { return Ok(()) };
         let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
         Ok(mount_remount(at, flags, "")?)
+    }
+
+    /// Makes ext4 give up as it does when the disk fails under its journal: nothing can be written until it is mounted
+    /// anew, whoever has files open.
+    pub fn abort(&self) -> io::Result<()> {
+        let Some(at) = &self.at else { return Ok(()) };
+        Ok(mount_remount(at, MountFlags::empty(), "abort")?)
     }
 
     /// Takes it away as `umount -l` does: whoever has it open keeps it, nobody finds it any more.

@@ -88,10 +88,11 @@ pub enum Plan {
     /// Nothing.
     #[default]
     Well,
-    /// One operation fails and is not carried out: this one, counted from 1 among those that can fail so.
-    Fail { at: u64, errno: Errno },
+    /// One operation fails and is not carried out: this one, counted from 1 among those that can fail with one of these
+    /// errors, with the first of them that it can fail with.
+    Fail { at: u64, errors: &'static [Errno] },
     /// From that operation on every one fails so that can, until the next plan.
-    FailFrom { at: u64, errno: Errno },
+    FailFrom { at: u64, errors: &'static [Errno] },
     /// The process is killed (SIGKILL) at this operation, which is not carried out, and neither is any other until the
     /// next plan.
     Kill { at: u64, process: Pid },
@@ -105,7 +106,7 @@ pub(super) struct Gate(Mutex<State>);
 struct State {
     plan: Plan,
     halted: bool,
-    fired: Option<Operation>,
+    fired: Option<(Operation, Errno)>,
     log: Vec<Operation>,
     /// Operations so far that could have failed as planned.
     candidates: u64,
@@ -121,8 +122,8 @@ impl Gate {
         *self.state() = State { plan, ..State::default() };
     }
 
-    /// The operation at which the plan came true.
-    pub(super) fn fired(&self) -> Option<Operation> {
+    /// The operation at which the plan came true, and what it was answered.
+    pub(super) fn fired(&self) -> Option<(Operation, Errno)> {
         self.state().fired.clone()
     }
 
@@ -139,15 +140,17 @@ impl Gate {
         }
         let operation = Operation { number: state.log.len() as u64 + 1, kind, path };
         state.log.push(operation.clone());
-        if let Plan::Fail { errno, .. } | Plan::FailFrom { errno, .. } = state.plan {
-            if !kind.can_fail_with(errno) {
-                return Ok(());
-            }
-            state.candidates += 1;
-        }
+        let possible = |errors: &[Errno]| errors.iter().find(|errno| kind.can_fail_with(**errno)).copied();
         let errno = match state.plan {
-            Plan::Fail { at, errno } if state.candidates == at => errno,
-            Plan::FailFrom { at, errno } if state.candidates >= at => errno,
+            Plan::Fail { at, errors } | Plan::FailFrom { at, errors } => {
+                let Some(errno) = possible(errors) else { return Ok(()) };
+                state.candidates += 1;
+                let lasting = matches!(state.plan, Plan::FailFrom { .. });
+                if state.candidates != at && !(lasting && state.candidates > at) {
+                    return Ok(());
+                }
+                errno
+            }
             Plan::Kill { at, process } if operation.number == at => {
                 // It may have ended by itself a moment ago.
                 kill_process(process, Signal::KILL).ok();
@@ -156,7 +159,7 @@ impl Gate {
             }
             _ => return Ok(()),
         };
-        state.fired.get_or_insert(operation);
+        state.fired.get_or_insert((operation, errno));
         Err(errno)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
     io,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,6 +21,9 @@ use crate::random::Random;
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
+
+/// A new disk is mostly zeros, which are kept and written in no image.
+const PIECE: usize = 64 * 1024;
 
 const NAME: &str = "disk.img";
 const FILE: INodeNo = INodeNo(2);
@@ -39,8 +44,8 @@ enum Event {
 #[derive(Debug, Default)]
 struct Record {
     content: Vec<u8>,
-    /// The content when recording began.
-    base: Vec<u8>,
+    /// The content when recording began: its pieces that are not all zeros, with their places.
+    base: Vec<(usize, Box<[u8]>)>,
     events: Vec<Event>,
 }
 
@@ -81,7 +86,9 @@ impl RecordedDisk {
     /// Forgets what was written so far; what is there now counts as being on the platter.
     pub fn begin_recording(&self) {
         let mut record = locked(&self.record);
-        record.base = record.content.clone();
+        let pieces = record.content.chunks(PIECE).enumerate();
+        let used = pieces.filter(|(_, piece)| piece.iter().any(|byte| *byte != 0));
+        record.base = used.map(|(index, piece)| (index * PIECE, piece.into())).collect();
         record.events.clear();
     }
 
@@ -103,14 +110,18 @@ impl RecordedDisk {
         locked(&self.record).events.iter().map(length).sum()
     }
 
-    /// A disk after the power went at that moment: all that was written before the last flush is there, of the rest a
-    /// random part, some of it torn between two sectors.
-    pub fn image_at(&self, moment: Moment, random: &mut Random) -> Vec<u8> {
+    /// Writes the image of a disk after the power went at that moment: all that was written before the last flush is
+    /// there, of the rest a random part, some of it torn between two sectors.
+    pub fn image_at(&self, moment: Moment, random: &mut Random, path: &Path) -> io::Result<()> {
         let record = locked(&self.record);
+        let image = File::create(path)?;
+        image.set_len(record.content.len() as u64)?;
+        for (offset, piece) in &record.base {
+            image.write_all_at(piece, *offset as u64)?;
+        }
         let events = &record.events[..moment.0.min(record.events.len())];
         let sure = events.iter().rposition(|event| matches!(event, Event::Barrier)).unwrap_or(0);
-        let mut image = record.base.clone();
-        // From nothing at all to nearly everything: how much a disk had got to differs as well.
+        // From nothing at all to everything: how much a disk had got to differs as well.
         let kept_of_four = random.below(5);
         for (index, event) in events.iter().enumerate() {
             let Event::Write { offset, content } = event else { continue };
@@ -126,9 +137,9 @@ impl RecordedDisk {
                     kept = if random.below(2) == 0 { 0..torn } else { torn..content.len() };
                 }
             }
-            image[offset + kept.start..offset + kept.end].copy_from_slice(&content[kept]);
+            image.write_all_at(&content[kept.clone()], (offset + kept.start) as u64)?;
         }
-        image
+        Ok(())
     }
 }
 
