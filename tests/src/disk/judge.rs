@@ -83,14 +83,30 @@ impl Judge {
     /// # Errors
     /// What is not as it must be.
     pub fn check(&self) -> Result<Found, String> {
+        self.look(&self.history().map_err(|error| error.to_string())?)
+    }
+
+    /// As [`Judge::check`], but the oldest snapshot may be half gone: its removal was interrupted. Names in `history`
+    /// sort by time.
+    ///
+    /// # Errors
+    /// What is not as it must be.
+    pub fn check_amid_pruning(&self) -> Result<Found, String> {
+        let mut history = self.history().map_err(|error| error.to_string())?;
+        if history.first().is_some_and(|oldest| self.whole(oldest).is_err()) {
+            history.remove(0);
+        }
+        self.look(&history)
+    }
+
+    fn look(&self, history: &[PathBuf]) -> Result<Found, String> {
         let latest = self.root.join(&self.udid);
         let latest_holds = if latest.exists() { Some(self.whole(&latest)?) } else { None };
-        let history = self.history().map_err(|error| error.to_string())?;
         let next = [self.own().join("next").join(&self.udid), self.own().join("next/old")];
         // A clone that is being made has the old tree's name from early on; only its own receipt speaks of it.
         let trees = |under_way: bool| -> Vec<Tree> {
             let next = next.iter().filter(|_| under_way);
-            [&latest].into_iter().chain(next).chain(&history).filter(|path| path.exists()).map(Tree::of).collect()
+            [&latest].into_iter().chain(next).chain(history).filter(|path| path.exists()).map(Tree::of).collect()
         };
         let mut sealed = None;
         for (receipt, under_way) in self.receipts().map_err(|error| error.to_string())? {
