@@ -26,11 +26,14 @@ const PLACES: u64 = 2;
 /// Every file of a tree with its length and hash.
 type Tree = BTreeMap<String, (u64, blake3::Hash)>;
 
+/// Which errors the operation of this number may get.
+type Errors = fn(number: u64) -> &'static [Errno];
+
 /// How a sweep goes over the operations.
 #[derive(Debug, Clone, Copy)]
 struct Sweep {
     /// Which errors the operation of this number gets.
-    errors: fn(number: u64) -> &'static [Errno],
+    errors: Errors,
     /// The first operation, and how many are passed over from one to the next.
     first: u64,
     stride: u64,
@@ -197,7 +200,7 @@ fn p1_p2_p5_a_disk_may_stay_broken() {
     needs!();
     let stride = if full_sweep() { 1 } else { 17 };
     let sweep = Sweep { errors: rotating, first: 1 + seed() % stride, stride, lasting: true, hard_links: true };
-    let all: [(&str, fn(u64) -> &'static [Errno]); 3] =
+    let all: [(&str, Errors); 3] =
         [("full", |_| &[Errno::NOSPC]), ("locked", |_| &[Errno::ACCESS]), ("dying", |_| &[Errno::IO])];
     for (told, errors) in all {
         let stride = if told == "full" { stride.min(5) } else { stride };

@@ -34,9 +34,9 @@ struct Tree {
 }
 
 impl Tree {
-    fn of(path: &PathBuf) -> Self {
+    fn of(path: &Path) -> Self {
         let info = fs::read(path.join("Info.plist")).ok();
-        Self { path: path.clone(), identity: info.map(|content| blake3::hash(&content).to_hex().to_string()) }
+        Self { path: path.to_owned(), identity: info.map(|content| blake3::hash(&content).to_hex().to_string()) }
     }
 }
 
@@ -106,7 +106,13 @@ impl Judge {
         // A clone that is being made has the old tree's name from early on; only its own receipt speaks of it.
         let trees = |under_way: bool| -> Vec<Tree> {
             let next = next.iter().filter(|_| under_way);
-            [&latest].into_iter().chain(next).chain(history).filter(|path| path.exists()).map(Tree::of).collect()
+            [&latest]
+                .into_iter()
+                .chain(next)
+                .chain(history)
+                .filter(|path| path.exists())
+                .map(|path| Tree::of(path))
+                .collect()
         };
         let mut sealed = None;
         for (receipt, under_way) in self.receipts().map_err(|error| error.to_string())? {

@@ -51,7 +51,8 @@ fn of(error: std::io::Error) -> Errno {
 /// Answers with the error of a closure that ended early.
 macro_rules! answer {
     ($reply:ident, $body:expr, $done:expr) => {
-        match (|| -> Result<_, Errno> { $body })() {
+        let carry_out = || -> Result<_, Errno> { $body };
+        match carry_out() {
             Ok(done) => $done(done),
             Err(errno) => $reply.error(told(errno)),
         }
