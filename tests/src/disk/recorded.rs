@@ -114,6 +114,11 @@ impl RecordedDisk {
     /// there, of the rest a random part, some of it torn between two sectors.
     pub fn image_at(&self, moment: Moment, random: &mut Random, path: &Path) -> io::Result<()> {
         let record = locked(&self.record);
+        // A new file each time: another mount namespace may still hold the file system of an earlier image.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let image = File::create(path)?;
         image.set_len(record.content.len() as u64)?;
         for (offset, piece) in &record.base {
