@@ -9,6 +9,8 @@ pub enum Fault {
     UnplugAt { bytes: u64 },
     /// Nothing more is sent after this many bytes, though the link stays up.
     SilentAt { bytes: u64 },
+    /// Nothing more is sent after this many bytes until the test lets it go on, by `Phone::go_on`.
+    PauseAt { bytes: u64 },
     /// The backup ends with this `ErrorCode` and `ErrorDescription`, after the files were sent.
     FinalError { code: i64, text: String },
     /// `DLMessageDisconnect` in place of the final status.

@@ -36,6 +36,8 @@ pub enum Event {
     Unplugged,
     /// Silence began by script.
     WentSilent,
+    /// A pause began by script.
+    Paused,
     /// The host answered a message that names a place it must not touch ([`Fault::HostilePath`] and its like), and gave
     /// away so many bytes of a file.
     HostileAnswered {
@@ -56,6 +58,7 @@ struct Inner {
     link: watch::Sender<u64>,
     plugged_count: Mutex<u64>,
     passcode_entered: watch::Sender<bool>,
+    gone_on: watch::Sender<bool>,
     fault: Mutex<Option<Fault>>,
     bytes_sent: watch::Sender<u64>,
     data: Mutex<Arc<DataSet>>,
@@ -76,6 +79,7 @@ impl Phone {
             link: watch::Sender::new(0),
             plugged_count: Mutex::new(0),
             passcode_entered: watch::Sender::new(false),
+            gone_on: watch::Sender::new(false),
             fault: Mutex::new(None),
             bytes_sent: watch::Sender::new(0),
             data: Mutex::new(Arc::new(data)),
@@ -121,6 +125,7 @@ impl Phone {
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.0.bytes_sent.send_replace(0);
         self.0.passcode_entered.send_replace(false);
+        self.0.gone_on.send_replace(false);
         *self.0.fault.lock().unwrap() = fault;
     }
 
@@ -137,6 +142,16 @@ impl Phone {
     /// Bytes of the plain mobilebackup2 stream since the fault was last set.
     pub fn bytes_sent(&self) -> &watch::Sender<u64> {
         &self.0.bytes_sent
+    }
+
+    /// Ends a pause ([`Fault::PauseAt`]).
+    pub fn go_on(&self) {
+        self.0.gone_on.send_replace(true);
+    }
+
+    /// True once the pause is over.
+    pub fn gone_on(&self) -> watch::Receiver<bool> {
+        self.0.gone_on.subscribe()
     }
 
     /// The person types the passcode ([`PasscodeAnswer::EnteredWhenTold`]).

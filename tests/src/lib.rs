@@ -12,9 +12,12 @@ pub mod binaries;
 pub mod decrypt;
 #[cfg(target_os = "linux")]
 pub mod desktop;
+#[cfg(target_os = "linux")]
+pub mod disk;
 #[cfg(unix)]
 pub mod fake_daemon;
 pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;
+pub mod random;
 pub mod world;

@@ -266,7 +266,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             Request::FreeSpace => {
                 return match disk::free_bytes(&self.plan.base) {
                     Ok(bytes) => self.status(0, EMPTY, bytes.into()).await,
-                    Err(error) => self.status(device_link_code(&error), &error.to_string(), 0.into()).await,
+                    Err(source) => {
+                        let (code, text) = (device_link_code(&source), source.to_string());
+                        // The phone takes it for an error of its own; the errno says whose it is.
+                        let path = self.plan.base.clone();
+                        self.disk_error.get_or_insert(DiskError {
+                            operation: "asking for the free space",
+                            path,
+                            source,
+                        });
+                        self.status(code, &text, 0.into()).await
+                    }
                 };
             }
             Request::Purge { bytes } => {

@@ -201,7 +201,7 @@ impl<'a, S: Stream> Link<'a, S> {
             let sent = *self.phone.bytes_sent().borrow();
             let fault = self.phone.fault();
             let (count, ends) = match &fault {
-                Some(Fault::UnplugAt { bytes } | Fault::SilentAt { bytes }) => {
+                Some(Fault::UnplugAt { bytes } | Fault::SilentAt { bytes } | Fault::PauseAt { bytes }) => {
                     let allowed = usize::try_from(bytes.saturating_sub(sent)).unwrap_or(usize::MAX);
                     (left.min(allowed), left >= allowed)
                 }
@@ -213,7 +213,13 @@ impl<'a, S: Stream> Link<'a, S> {
             self.phone.bytes_sent().send_modify(|sent| *sent += count as u64);
             if ends {
                 self.stream.get_mut().flush().await?;
-                return Err(self.go_away(fault).await);
+                if !matches!(fault, Some(Fault::PauseAt { .. })) {
+                    return Err(self.go_away(fault).await);
+                }
+                let mut gone_on = self.phone.gone_on();
+                self.phone.fault_happened();
+                self.phone.tell(Event::Paused);
+                gone_on.wait_for(|gone_on| *gone_on).await.map_err(io::Error::other)?;
             }
         }
         self.out.clear();
