@@ -60,22 +60,7 @@ fn right_failure(operation: &Operation, errno: Errno, object: &Value) -> bool {
         Errno::ACCESS => id == "host-write-denied",
         _ => id == "host-io-error",
     };
-    right || still_mistold(operation, id)
-}
-
-/// Errors of the disk that Backstay still takes for something else. Each is a fault to mend, and its line here to go:
-/// the check does not tell a file that can't be read from one that is broken, and a root whose folder can't be looked
-/// up passes for a drive that is not there.
-fn still_mistold(operation: &Operation, id: &str) -> bool {
-    let checked = ["Status.plist", "Manifest.plist", "Manifest.db"].iter().any(|name| operation.path.ends_with(name));
-    let above_manifest = operation.kind == Kind::GetAttributes && !operation.path.contains("/Snapshot");
-    match id {
-        "backup-verify-failed" => {
-            operation.kind.reads() && (checked || above_manifest) || operation.kind == Kind::Close
-        }
-        "backup-drive-missing" => operation.kind == Kind::Lookup && operation.path.matches('/').count() <= 1,
-        _ => false,
-    }
+    right
 }
 
 async fn one_fault(

@@ -31,7 +31,6 @@ enum Phase {
     History,
     Prune,
     Ledger,
-    Journal,
     Other,
 }
 
@@ -57,9 +56,6 @@ impl Follower {
         let path = operation.path.replace(udid, "phone");
         if path.contains("ledger") {
             return Phase::Ledger;
-        }
-        if path.contains("last-run") {
-            return Phase::Journal;
         }
         if path.contains("receipt") {
             self.sealed |= path.contains("next/receipt") && operation.kind == Kind::Create;
@@ -207,14 +203,6 @@ impl Killer {
         .await
     }
 
-    /// An old snapshot is removed where it stands, so a kill in the middle of it leaves a part until the next run.
-    fn judged(&self, phase: Phase, told: &str) -> Found {
-        match phase {
-            Phase::Prune => self.place.judge.check_amid_pruning().unwrap_or_else(|error| panic!("{told}: {error}")),
-            _ => self.place.judged(told),
-        }
-    }
-
     async fn kill(&mut self, count: u64) {
         let phases: Vec<Phase> = self.chart.keys().copied().collect();
         let begun_with = self.tally.hit.values().sum::<u64>();
@@ -244,13 +232,13 @@ impl Killer {
         *self.tally.hit.entry(phase).or_default() += 1;
         self.place.disk().set(Plan::Well);
         let (before, now) = (self.place.current() - 1, self.place.current());
-        let found = self.judged(phase, &told);
+        let found = self.place.judged(&told);
         assert!([Some(before), Some(now)].contains(&found.latest), "{told}: {found:?}");
         assert!([Some(before), Some(now)].contains(&found.sealed), "{told}: {found:?}");
 
         self.daemon = Some(self.place.world.daemon().await);
         self.settled().await;
-        let found = self.judged(phase, &told);
+        let found = self.place.judged(&told);
         if found.latest == Some(now) {
             *self.tally.went_on.entry(phase).or_default() += 1;
         } else {
@@ -260,12 +248,8 @@ impl Killer {
                 .iter()
                 .rev()
                 .skip(1)
-                .any(|operation| operation.kind == Kind::Rename && operation.path.ends_with("last-run.json"));
+                .any(|operation| operation.kind == Kind::Unlink && operation.path.ends_with("ledger.sqlite-journal"));
             assert!(!on_record, "{told}: it did not go on by itself");
-            self.ask().await;
-        }
-        if phase == Phase::Prune {
-            // The next run takes away what is left of the old snapshot.
             self.ask().await;
         }
         let found = self.place.judged(&told);

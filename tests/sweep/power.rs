@@ -99,15 +99,6 @@ impl Recording {
         assert!(found.latest >= done && found.sealed >= done, "{told}: {done:?} was done, there is {found:?}");
 
         let mounted = Mounted::ext4(Volume::of(&self.image()).unwrap(), &self.world.root(), false).unwrap();
-        let fresh = !self.world.root().join(".backstay").exists();
-        if fresh && done.is_none() {
-            // Nothing has got to the disk yet, but this computer remembers that it was to be a backup drive: a person
-            // has to say that it begins anew, as the failure tells.
-            let (code, object) = self.world.back_up_once().await;
-            assert_eq!((code, &object["failure"]["id"]), (1, &"backup-drive-missing".into()), "{told}: {object}");
-            println!("{told}: an empty drive that is remembered");
-            fs::remove_file(self.world.folder.path().join("home/.local/state/backstay/backup-folders.json")).unwrap();
-        }
         let (code, object) = self.world.back_up_once().await;
         assert_eq!(code, 0, "{told}: the next backup failed: {object}");
         let found = self.judge.check().unwrap_or_else(|error| panic!("{told}, after the next backup: {error}"));

@@ -2,7 +2,7 @@
 //!
 //! Match order: what this computer knows for itself (phase, errno) first, then the protocol's code, then its text.
 
-use std::io;
+use std::{io, path::Path};
 
 use backstay_shared::health::{Failure, FailureId};
 use idevice::{IdeviceError, usbmuxd::errors::UsbmuxdError};
@@ -15,6 +15,7 @@ use crate::{
     vault::{
         encryption::EncryptionError,
         ledger::LedgerError,
+        manifest::ManifestError,
         transaction::VaultError,
         tree::Unreadable,
         verify::{Damages, VerifyError},
@@ -99,6 +100,13 @@ pub fn disk(error: &DiskError) -> Failure {
     if error.operation.is_empty() { failure } else { failure.doing(error.operation) }
 }
 
+/// A backup can't be read.
+fn read_failed(path: &Path, source: &io::Error) -> Failure {
+    let mut failure = with_chain(codes::host_error(source), source).path(path).doing("reading");
+    failure.evidence.code = source.raw_os_error().map(i64::from);
+    failure
+}
+
 /// The vault could not begin or commit.
 pub fn vault(error: &VaultError) -> Failure {
     match error {
@@ -125,14 +133,11 @@ pub fn verification(error: &VerifyError) -> Failure {
     match error {
         VerifyError::Unfinished { .. } | VerifyError::Empty => Failure::from(FailureId::BackupVerifyFailed).text(error),
         VerifyError::Unreadable { path, .. } => Failure::from(FailureId::BackupVerifyFailed).path(path).text(error),
+        VerifyError::Manifest(ManifestError::Disk { path, source }) => read_failed(path, source),
         VerifyError::Manifest(_) => with_chain(FailureId::BackupVerifyFailed, error),
         VerifyError::Encryption(error) => encryption(error),
         VerifyError::Damaged(damages) => damaged(FailureId::BackupVerifyFailed, damages),
-        VerifyError::Disk(Unreadable { path, source }) => {
-            let mut failure = with_chain(codes::host_error(source), source).path(path);
-            failure.evidence.code = source.raw_os_error().map(i64::from);
-            failure
-        }
+        VerifyError::Disk(Unreadable { path, source }) => read_failed(path, source),
     }
 }
 
@@ -153,12 +158,9 @@ pub fn encryption(error: &EncryptionError) -> Failure {
         EncryptionError::NoPassword => FailureId::BackupPasswordMissing.into(),
         EncryptionError::Unreadable { path, .. } => Failure::from(FailureId::BackupVerifyFailed).path(path).text(error),
         EncryptionError::File { .. } => Failure::from(FailureId::BackupVerifyFailed).text(error),
+        EncryptionError::Manifest(ManifestError::Disk { path, source }) => read_failed(path, source),
         EncryptionError::Manifest(_) => with_chain(FailureId::BackupVerifyFailed, error),
-        EncryptionError::Disk { path, source } => {
-            let mut failure = with_chain(codes::host_error(source), source).path(path);
-            failure.evidence.code = source.raw_os_error().map(i64::from);
-            failure
-        }
+        EncryptionError::Disk { path, source } => read_failed(path, source),
     }
 }
 

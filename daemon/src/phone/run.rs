@@ -30,7 +30,7 @@ use crate::{
         ledger::Ledger,
         receipt::{self, Receipt},
         roots::KnownRoots,
-        transaction::Transaction,
+        transaction::{Transaction, VaultError},
         verify::{self, VerifyError},
     },
 };
@@ -186,10 +186,9 @@ impl Run {
     async fn back_up(&mut self) -> Result<Receipt, Failure> {
         self.job.known_roots.prepare(&self.job.root)?;
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
-        let begun = Transaction::begin(layout, &self.job.retention);
+        let begun = Transaction::begin(layout, &self.job.retention, &self.so_far().told());
+        self.noted = !matches!(begun, Err(VaultError::Busy { .. }));
         let mut transaction = begun.map_err(|error| diagnose::vault(&error))?;
-        self.noted = true;
-        self.note(&self.so_far());
         match self.carry_through(&mut transaction).await {
             Ok(receipt) => {
                 self.note(&Ended { result: Ok(receipt.clone()), ..self.so_far() });
@@ -205,7 +204,10 @@ impl Run {
                 {
                     tracing::warn!(%error, "what is left of the failed run can't be removed");
                 }
-                Err(failure)
+                // Whatever it looks like: without its mark the drive itself is gone.
+                let marked = transaction.layout().own().try_exists();
+                let is_gone = matches!(marked, Ok(false)) && failure.id != FailureId::CancelledByUser;
+                Err(if is_gone { Failure { id: FailureId::BackupDriveMissing, ..failure } } else { failure })
             }
         }
     }

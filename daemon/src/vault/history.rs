@@ -14,6 +14,7 @@ use super::{
     receipt::{self, Receipt},
     retention,
 };
+use crate::host::disk;
 
 /// One backup that can be read: the latest or an older one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +116,11 @@ pub fn prune(layout: &Layout, ledger: &mut Ledger, rule: &Retention) -> Result<V
     let entries = ledger.snapshots()?;
     let mut removed = Vec::new();
     for entry in surplus(&entries, rule) {
+        // Out of the history in one step: there are only whole snapshots in it, whatever happens.
         let path = layout.history().join(&entry.id);
-        match fs::remove_dir_all(&path) {
+        let moved =
+            disk::make_private(&layout.removed()).and_then(|()| fs::rename(&path, layout.removed().join(&entry.id)));
+        match moved {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(path = %path.display(), %error, "an old snapshot can't be removed");
             }
@@ -127,5 +131,17 @@ pub fn prune(layout: &Layout, ledger: &mut Ledger, rule: &Retention) -> Result<V
             }
         }
     }
+    clear_removed(layout);
     Ok(removed)
+}
+
+/// Deletes what is on its way out.
+pub fn clear_removed(layout: &Layout) {
+    let removed = layout.removed();
+    match fs::remove_dir_all(&removed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %removed.display(), %error, "old snapshots can't be deleted yet");
+        }
+        _ => {}
+    }
 }

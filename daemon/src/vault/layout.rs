@@ -90,6 +90,11 @@ impl Layout {
         self.restore().join(self.udid.as_str())
     }
 
+    /// Snapshots on their way out.
+    pub fn removed(&self) -> PathBuf {
+        self.own().join("removed")
+    }
+
     /// Held while a backup of this phone is made.
     pub fn lock(&self) -> PathBuf {
         self.own().join("lock")

@@ -3,14 +3,19 @@
 //! Source of the format: table `Files(fileID, domain, relativePath, flags, file)` since iOS 10; `file` is a binary
 //! property list that NSKeyedArchiver made of an `MBFile`; flags 1 is a file, 2 a folder, 4 a symbolic link.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tempfile::TempPath;
 
-use super::encryption::{EncryptionError, Unlocked};
-
-use super::name::Name;
+use super::{
+    encryption::{EncryptionError, Unlocked},
+    name::Name,
+};
 
 /// The manifest can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +27,14 @@ pub enum ManifestError {
         path: PathBuf,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// The disk can't be read.
+    #[error("{}: {source}", path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
     /// A row is not what a backup holds.
     #[error("{}: row {file_id:?} {why}", path.display())]
@@ -85,7 +98,7 @@ impl Manifest {
     /// # Errors
     /// When the manifest can't be read or a row is none that a backup can hold.
     pub fn for_each_file(&self, mut visit: impl FnMut(ManifestFile<'_>)) -> Result<(), ManifestError> {
-        let database = |source| ManifestError::Database { path: self.path.clone(), source };
+        let database = |source| self.failed(source);
         let row_error = |file_id: &str, why| ManifestError::Row {
             path: self.path.clone(),
             file_id: file_id.chars().take(80).collect(),
@@ -115,6 +128,21 @@ impl Manifest {
             visit(ManifestFile { file_id, domain, relative_path, size, archive });
         }
         Ok(())
+    }
+}
+
+impl Manifest {
+    /// SQLite does not tell errno, so that the file is asked what is wrong with it.
+    fn failed(&self, source: rusqlite::Error) -> ManifestError {
+        let path = self.path.clone();
+        let asked = File::open(&self.database).and_then(|mut file| file.read(&mut [0; 16]));
+        match (asked, source.sqlite_error_code()) {
+            (Err(error), _) if error.kind() != io::ErrorKind::NotFound => ManifestError::Disk { path, source: error },
+            (Ok(_), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)) => {
+                ManifestError::Disk { path, source: io::Error::other(source) }
+            }
+            _ => ManifestError::Database { path, source },
+        }
     }
 }
 

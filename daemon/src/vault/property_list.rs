@@ -1,24 +1,41 @@
 //! The property lists beside a manifest.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use crate::transfer::value::Value;
 
 /// `Manifest.plist` lists every app and is some megabytes at most.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Reads a dictionary, or says what is wrong with the file.
+/// A property list that can't be used.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The disk can't be read.
+    Disk(io::Error),
+    /// It is missing or broken.
+    Broken(String),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Self::Broken(error.to_string()),
+            _ => Self::Disk(error),
+        }
+    }
+}
+
+/// Reads a dictionary.
 ///
 /// # Errors
-/// When it is missing, too large or no dictionary.
-pub(super) fn read(path: &Path) -> Result<Value, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
+/// When it is missing, too large or no dictionary, or the disk can't be read.
+pub(super) fn read(path: &Path) -> Result<Value, Trouble> {
+    let size = fs::metadata(path)?.len();
     if size > BYTES_MAX {
-        return Err(format!("is too large: {size} bytes"));
+        return Err(Trouble::Broken(format!("is too large: {size} bytes")));
     }
-    let content = fs::read(path).map_err(|error| error.to_string())?;
-    match Value::parse(&content).map_err(|error| error.to_string())? {
+    match Value::parse(&fs::read(path)?).map_err(|error| Trouble::Broken(error.to_string()))? {
         dictionary @ Value::Map(_) => Ok(dictionary),
-        _ => Err("is no dictionary".into()),
+        _ => Err(Trouble::Broken("is no dictionary".into())),
     }
 }

@@ -44,6 +44,7 @@ pub fn recover(layout: &Layout) -> Result<Recovered, VaultError> {
         aside::put_back(layout, held.as_ref())?;
     }
     reconcile(layout, &mut ledger)?;
+    history::clear_removed(layout);
     Ok(Recovered { ledger, renewed: damaged || is_lost })
 }
 

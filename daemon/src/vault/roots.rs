@@ -66,15 +66,22 @@ impl KnownRoots {
             move |source| diagnose::disk(&DiskError { operation, path, source })
         };
         let own = root.join(OWN_FOLDER);
-        if !own.exists() {
+        if !own.try_exists().map_err(failed("reading", &own))? {
             if self.contains(root) {
                 return Err(Failure::from(FailureId::BackupDriveMissing).path(root).text("it held backups before"));
             }
             match fs::create_dir(root) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                created => created.map_err(failed("creating", root))?,
+                created => {
+                    created.map_err(failed("creating", root))?;
+                    if let Some(above) = root.parent() {
+                        disk::sync_folder(above).map_err(failed("syncing", above))?;
+                    }
+                }
             }
             disk::make_private(&own).map_err(failed("creating", &own))?;
+            // The mark is on the disk before anybody relies on it.
+            disk::sync_folder(root).map_err(failed("syncing", root))?;
         }
         if let Err(error) = self.remember(root) {
             tracing::warn!(%error, "the backup folder can't be remembered; a missing drive would not be noticed");

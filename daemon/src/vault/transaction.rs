@@ -83,12 +83,17 @@ impl Transaction {
     /// What an interrupted *first* backup left is kept as it is: the phone may go on where it stopped, as it does
     /// with Finder. With a good backup there, a fresh clone of it is the safer start.
     ///
+    /// `begun` is noted first: a run that is killed from then on is known to have been begun.
+    ///
     /// # Errors
     /// When another Backstay has the lock, or of the file system.
-    pub fn begin(layout: Layout, retention: &Retention) -> Result<Self, VaultError> {
+    pub fn begin(layout: Layout, retention: &Retention, begun: &EndedRun) -> Result<Self, VaultError> {
         let own = layout.own();
         let lock = lock(&layout)?;
         let Recovered { mut ledger, renewed: ledger_was_renewed } = recovery::recover(&layout)?;
+        if let Err(error) = ledger.note_run(begun) {
+            tracing::warn!(%error, "the begin of a run can't be noted");
+        }
         // Before the room is needed, too: a full disk must not keep old snapshots that nobody wants.
         history::prune(&layout, &mut ledger, retention)?;
         let (latest, tree) = (layout.latest(), layout.next_tree());
@@ -137,14 +142,6 @@ impl Transaction {
     /// Where files go that the phone replaces, on a disk that can't clone.
     pub const fn aside(&self) -> Option<&Aside> {
         self.aside.as_ref()
-    }
-
-    /// Notes how the run stands.
-    ///
-    /// # Errors
-    /// When the ledger can't be written.
-    pub fn note(&mut self, ended: &EndedRun) -> Result<(), LedgerError> {
-        self.ledger.note_run(ended)
     }
 
     /// What the new tree shares with the backup that it builds on.
@@ -255,6 +252,11 @@ mod tests {
 
     const KEEP_ALL: Retention = Retention { last: 99, daily: 0, weekly: 0, monthly: 0 };
 
+    fn begun() -> EndedRun {
+        let (run, at) = (backstay_shared::ids::RunId(1), Utc::now());
+        EndedRun { run, at, files_received: 0, bytes_received: 0, failure: None }
+    }
+
     fn make_tree(tree: &Path, mark: &str) {
         fs::create_dir_all(tree.join("ab")).unwrap();
         for name in ["Info.plist", "Status.plist", "Manifest.db", "ab/x"] {
@@ -306,7 +308,7 @@ mod tests {
     }
 
     fn commit(layout: &Layout, mark: &str, at: DateTime<Utc>) {
-        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL).unwrap();
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun()).unwrap();
         make_tree(&layout.next_tree(), mark);
         let receipt = receipt_for(&transaction, at);
         let inventory = inventory_of(&transaction);
@@ -344,7 +346,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let layout = layout(folder.path());
             make_tree(&layout.latest(), "old");
-            let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL).unwrap();
+            let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun()).unwrap();
             make_tree(&layout.next_tree(), "new");
             let receipt = receipt_for(&transaction, Utc::now());
             if stop != "before ledger" {
@@ -420,8 +422,8 @@ mod tests {
     #[test]
     fn only_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL).unwrap();
-        let second = Transaction::begin(layout(folder.path()), &KEEP_ALL);
+        let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun()).unwrap();
+        let second = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun());
         assert!(matches!(second, Err(VaultError::Busy { .. })));
     }
 

@@ -9,7 +9,7 @@ use super::{
     encryption::{self, EncryptionError, Password, Unlocked, content::stored_size_fits},
     manifest::{Manifest, ManifestError, ManifestFile},
     name::Name,
-    property_list,
+    property_list::{self, Trouble},
     tree::{self, Found, Unreadable},
 };
 use crate::transfer::value::Value;
@@ -214,7 +214,10 @@ fn damage(tree: &Path, name: &Name, file: &ManifestFile<'_>, what: &'static str)
 /// When it says something else or can't be read.
 pub fn check_status(tree: &Path) -> Result<bool, VerifyError> {
     let path = tree.join("Status.plist");
-    let status = property_list::read(&path).map_err(|why| VerifyError::Unreadable { path, why })?;
+    let status = property_list::read(&path).map_err(|trouble| match trouble {
+        Trouble::Broken(why) => VerifyError::Unreadable { path, why },
+        Trouble::Disk(source) => Unreadable { path, source }.into(),
+    })?;
     let state = status.get("SnapshotState").and_then(Value::text).unwrap_or_default();
     if state != "finished" {
         return Err(VerifyError::Unfinished { state: state.chars().take(80).collect() });

@@ -86,19 +86,6 @@ impl Judge {
         self.look(&self.history().map_err(|error| error.to_string())?)
     }
 
-    /// As [`Judge::check`], but the oldest snapshot may be half gone: its removal was interrupted. Names in `history`
-    /// sort by time.
-    ///
-    /// # Errors
-    /// What is not as it must be.
-    pub fn check_amid_pruning(&self) -> Result<Found, String> {
-        let mut history = self.history().map_err(|error| error.to_string())?;
-        if history.first().is_some_and(|oldest| self.whole(oldest).is_err()) {
-            history.remove(0);
-        }
-        self.look(&history)
-    }
-
     fn look(&self, history: &[PathBuf]) -> Result<Found, String> {
         let latest = self.root.join(&self.udid);
         let latest_holds = if latest.exists() { Some(self.whole(&latest)?) } else { None };

@@ -30,7 +30,7 @@ use self::{
 };
 use super::{
     manifest::{ManifestError, archived_key, archived_size},
-    property_list,
+    property_list::{self, Trouble},
 };
 use crate::transfer::value::Value;
 
@@ -212,5 +212,8 @@ fn cut_padding(mut database: &File, length: u64) -> io::Result<Result<(), &'stat
 
 fn property_list(tree: &Path) -> Result<Value, EncryptionError> {
     let path = tree.join("Manifest.plist");
-    property_list::read(&path).map_err(|why| EncryptionError::Unreadable { path, why })
+    property_list::read(&path).map_err(|trouble| match trouble {
+        Trouble::Broken(why) => EncryptionError::Unreadable { path, why },
+        Trouble::Disk(source) => EncryptionError::Disk { path, source },
+    })
 }
