@@ -244,11 +244,10 @@ impl Killer {
         } else {
             *self.tally.asked.entry(phase).or_default() += 1;
             // A run that was killed is owed from the moment on that it is on record.
-            let on_record = log
-                .iter()
-                .rev()
-                .skip(1)
-                .any(|operation| operation.kind == Kind::Unlink && operation.path.ends_with("ledger.sqlite-journal"));
+            let on_record =
+                log.iter().rev().skip(1).any(|operation| {
+                    operation.kind == Kind::Unlink && operation.path.ends_with("ledger.sqlite-journal")
+                });
             assert!(!on_record, "{told}: it did not go on by itself");
             self.ask().await;
         }

@@ -124,9 +124,34 @@ pub fn put_back(layout: &Layout, held: Option<&HashMap<Name, Held>>) -> Result<(
                 let path = found.name.below(&tree);
                 fs::remove_file(&path).map_err(failed(&path))?;
             }
+            remove_empty_folders(&tree).map_err(failed(&tree))?;
         }
         fs::rename(&tree, &latest).map_err(failed(&latest))?;
         tracing::warn!(udid = %layout.udid(), "the latest backup was put back as it was before the last run");
     }
     fs::remove_dir_all(layout.next()).map_err(failed(&aside))
+}
+
+/// Removes the folders that the phone has made, which are those without a file, but for the phone's own 256.
+fn remove_empty_folders(tree: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(tree)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && entry.file_name().len() != 2 {
+            remove_if_empty(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// True when it is gone, with everything below it.
+fn remove_if_empty(folder: &Path) -> io::Result<bool> {
+    let mut is_empty = true;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        is_empty &= entry.file_type()?.is_dir() && remove_if_empty(&entry.path())?;
+    }
+    if is_empty {
+        fs::remove_dir(folder)?;
+    }
+    Ok(is_empty)
 }

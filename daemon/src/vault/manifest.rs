@@ -105,10 +105,18 @@ impl Manifest {
             why,
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let connection = Connection::open_with_flags(immutable_uri(&self.database), flags).map_err(database)?;
-        let kind: String = connection
-            .query_row("SELECT type FROM sqlite_master WHERE name = 'Files'", [], |row| row.get(0))
-            .map_err(database)?;
+        let open = || {
+            let connection = Connection::open_with_flags(immutable_uri(&self.database), flags)?;
+            let kind = "SELECT type FROM sqlite_master WHERE name = 'Files'";
+            let kind: String = connection.query_row(kind, [], |row| row.get(0))?;
+            Ok((connection, kind))
+        };
+        let opened = open().or_else(|error| match self.failed(error) {
+            // Nothing is wrong with the file now; the error itself SQLite keeps to itself.
+            ManifestError::Disk { source, .. } if source.raw_os_error().is_none() => open().map_err(database),
+            error => Err(error),
+        });
+        let (connection, kind) = opened?;
         if kind != "table" {
             // A view could produce rows for ever.
             return Err(row_error("Files", "is no table"));

@@ -21,6 +21,7 @@ pub use self::{
     versions::{Held, NewSnapshot, Sealed, Version},
 };
 use super::layout::Layout;
+use crate::host::disk;
 
 /// BLAKE3 of a file.
 pub type Digest = [u8; 32];
@@ -93,6 +94,17 @@ impl Ledger {
     /// # Errors
     /// When it is damaged or the disk fails.
     pub fn open(layout: &Layout) -> Result<Self, LedgerError> {
+        match Self::open_once(layout) {
+            // As with writing: what the folder knows nothing of is tried once more.
+            Err(LedgerError::Disk { path, source }) if source.raw_os_error().is_none() => {
+                tracing::warn!(path = %path.display(), %source, "the ledger can't be opened; once more");
+                Self::open_once(layout)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_once(layout: &Layout) -> Result<Self, LedgerError> {
         let path = layout.ledger();
         let is_new = !path.exists();
         let connection = Connection::open(&path).map_err(|error| failed(&path, error))?;
@@ -156,6 +168,24 @@ impl Ledger {
         }
     }
 
+    /// Writes, all or nothing. SQLite does not tell errno: when its folder has nothing to complain of, what failed is
+    /// tried once more, and else the folder's own error is told.
+    fn write<T>(&mut self, act: impl Fn(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        let mut once = || {
+            let transaction = self.connection.transaction()?;
+            let done = act(&transaction)?;
+            transaction.commit().map(|()| done)
+        };
+        let written = match once() {
+            Err(error) if is_disk_error(&error) => match probe_beside(&self.path) {
+                Ok(()) => once(),
+                Err(source) => return Err(LedgerError::Disk { path: self.path.clone(), source }),
+            },
+            written => written,
+        };
+        written.map_err(|error| self.error(error))
+    }
+
     /// SQLite's own check of the structure.
     fn check(&self) -> Result<(), LedgerError> {
         let verdict = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
@@ -180,23 +210,28 @@ fn journal_of(path: &Path) -> PathBuf {
     journal.into()
 }
 
+fn probe_beside(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), disk::probe)
+}
+
+fn is_disk_error(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, DiskFull, FileLockingProtocolFailed, PermissionDenied, ReadOnly, SystemIoFailure};
+    matches!(
+        error.sqlite_error_code(),
+        Some(CannotOpen | DiskFull | FileLockingProtocolFailed | PermissionDenied | ReadOnly | SystemIoFailure)
+    )
+}
+
 /// SQLite does not tell errno, so that the folder is asked what is wrong with it.
 fn failed(path: &Path, error: rusqlite::Error) -> LedgerError {
-    let path = path.to_owned();
-    let disk = |path: PathBuf, kind: io::ErrorKind, error: rusqlite::Error| {
-        let probed = path.parent().and_then(|folder| crate::host::disk::probe(folder).err());
-        LedgerError::Disk { source: probed.unwrap_or_else(|| io::Error::new(kind, error.to_string())), path }
-    };
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => disk(path, io::ErrorKind::StorageFull, error),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
-            disk(path, io::ErrorKind::PermissionDenied, error)
-        }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => disk(path, io::ErrorKind::ResourceBusy, error),
-        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::FileLockingProtocolFailed) => {
-            disk(path, io::ErrorKind::Other, error)
-        }
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => io::ErrorKind::PermissionDenied,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => io::ErrorKind::ResourceBusy,
+        _ if is_disk_error(&error) => io::ErrorKind::Other,
         // Neither the schema nor the statements vary: what does not fit them is not what we wrote.
-        _ => LedgerError::Damaged { path, why: error.to_string() },
-    }
+        _ => return LedgerError::Damaged { path: path.to_owned(), why: error.to_string() },
+    };
+    let source = probe_beside(path).err().unwrap_or_else(|| io::Error::new(kind, error.to_string()));
+    LedgerError::Disk { path: path.to_owned(), source }
 }

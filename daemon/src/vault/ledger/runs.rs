@@ -17,14 +17,12 @@ impl Ledger {
     /// When the ledger can't be written.
     pub fn note_run(&mut self, ended: &EndedRun) -> Result<(), LedgerError> {
         let told = serde_json::to_string(ended).map_err(|error| self.damaged(&error.to_string()))?;
-        let noted = self.connection.transaction().and_then(|transaction| {
+        self.write(|transaction| {
             let run = ended.run.0.cast_signed();
             transaction.execute("INSERT OR REPLACE INTO runs (run, told) VALUES (?1, ?2)", (run, &told))?;
             let surplus = "DELETE FROM runs WHERE run <= (SELECT run FROM runs ORDER BY run DESC LIMIT 1 OFFSET ?1)";
-            transaction.execute(surplus, [RUNS_KEPT_MAX])?;
-            transaction.commit()
-        });
-        noted.map_err(|error| self.error(error))
+            transaction.execute(surplus, [RUNS_KEPT_MAX]).map(|_| ())
+        })
     }
 
     /// How the last run ended; none when there was none.

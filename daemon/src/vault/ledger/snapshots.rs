@@ -91,16 +91,15 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be written.
     pub fn forget(&mut self, number: i64) -> Result<(), LedgerError> {
-        let forgotten = self.connection.transaction().and_then(|transaction| {
+        self.write(|transaction| {
             transaction.execute("DELETE FROM snapshots WHERE number = ?1", [number])?;
             transaction.execute(
                 "DELETE FROM versions WHERE last IS NOT NULL AND NOT EXISTS
                     (SELECT 1 FROM snapshots WHERE number BETWEEN first AND last)",
                 [],
             )?;
-            transaction.commit()
-        });
-        forgotten.map_err(|error| self.error(error))
+            Ok(())
+        })
     }
 
     /// Takes back what was written of a snapshot whose commit never came: the newest one.
@@ -108,16 +107,15 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be written.
     pub fn undo(&mut self, number: i64) -> Result<(), LedgerError> {
-        let undone = self.connection.transaction().and_then(|transaction| {
+        self.write(|transaction| {
             transaction.execute("DELETE FROM versions WHERE first = ?1", [number])?;
             // Contents that ended just before were ended by it.
             transaction.execute("UPDATE versions SET last = NULL WHERE last = ?1 - 1", [number])?;
             transaction.execute("DELETE FROM snapshots WHERE number = ?1", [number])?;
             // So that the next one follows without a gap, and the line above stays true.
             transaction.execute("UPDATE sqlite_sequence SET seq = ?1 - 1 WHERE name = 'snapshots'", [number])?;
-            transaction.commit()
-        });
-        undone.map_err(|error| self.error(error))
+            Ok(())
+        })
     }
 
     /// Notes the outcome of a check of a whole snapshot.
@@ -126,7 +124,6 @@ impl Ledger {
     /// When the ledger can't be written.
     pub fn note_check(&mut self, number: i64, checked: Option<i64>, damaged: bool) -> Result<(), LedgerError> {
         let query = "UPDATE snapshots SET checked = coalesce(?2, checked), damaged = ?3 WHERE number = ?1";
-        let noted = self.connection.execute(query, (number, checked, damaged));
-        noted.map(|_| ()).map_err(|error| self.error(error))
+        self.write(|transaction| transaction.execute(query, (number, checked, damaged)).map(|_| ()))
     }
 }

@@ -89,10 +89,10 @@ impl Ledger {
         let mut new = snapshot.new;
         // In order of their place in the database: a first backup brings hundreds of thousands.
         new.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        let sealed = self.connection.transaction().and_then(|transaction| {
+        self.write(|transaction| {
             transaction.execute(
                 "INSERT INTO snapshots (id, tree, files, bytes, receipt) VALUES (?1, ?2, ?3, ?4, ?5)",
-                (snapshot.id, snapshot.tree, snapshot.files.cast_signed(), snapshot.bytes.cast_signed(), receipt),
+                (snapshot.id, snapshot.tree, snapshot.files.cast_signed(), snapshot.bytes.cast_signed(), &receipt),
             )?;
             let number = transaction.last_insert_rowid();
             {
@@ -110,9 +110,8 @@ impl Ledger {
                     insert.execute((&sealed.name, number, size, sealed.digest, sealed.received))?;
                 }
             }
-            transaction.commit().map(|()| number)
-        });
-        sealed.map_err(|error| self.error(error))
+            Ok(number)
+        })
     }
 
     /// How many files of a snapshot have no checksum yet, and how many have one that was taken later than they came.
@@ -172,7 +171,7 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be written.
     pub fn note_read(&mut self, read: &[(Version, Digest)], at: i64) -> Result<(), LedgerError> {
-        let noted = self.connection.transaction().and_then(|transaction| {
+        self.write(|transaction| {
             {
                 let mut note = transaction.prepare(
                     "UPDATE versions SET checked = ?3, digest = coalesce(digest, ?4) WHERE name = ?1 AND first = ?2",
@@ -181,9 +180,8 @@ impl Ledger {
                     note.execute((&version.name, version.first, at, digest))?;
                 }
             }
-            transaction.commit()
-        });
-        noted.map_err(|error| self.error(error))
+            Ok(())
+        })
     }
 
     /// Which snapshots hold this content, by number.
