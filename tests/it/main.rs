@@ -13,6 +13,8 @@ mod daemon;
 mod edges;
 #[cfg(target_os = "linux")]
 mod encryption;
+#[cfg(unix)]
+mod history;
 mod judged;
 mod judged_encryption;
 mod refusals;

@@ -115,6 +115,13 @@ struct Archived {
     key: Option<Vec<u8>>,
 }
 
+/// Requires that the folder calls itself a finished backup.
+pub fn check_finished(backup: &Path) -> Result<(), String> {
+    let mut differences = Vec::new();
+    check_status(backup, false, &mut differences);
+    if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
+}
+
 fn check_status(backup: &Path, encrypted: bool, differences: &mut Vec<String>) {
     let state = |name: &str| Value::from_file(backup.join(name)).map_err(|error| format!("{name}: {error}"));
     match state("Status.plist").map(Value::into_dictionary) {

@@ -96,10 +96,18 @@ impl World {
         command
     }
 
+    /// Writes the settings.
+    pub fn configure(&self, text: &str) {
+        let folder = self.folder.path().join("home/.config/backstay");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.toml"), text).unwrap();
+    }
+
     /// Runs `backstay` to its end.
     pub async fn backstay(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(binary("backstay"));
-        if arguments.contains(&"--once") || arguments.contains(&"daemon") {
+        let needs_no_daemon = ["--once", "daemon", "history", "verify", "prune", "extract", "restore", "encryption"];
+        if arguments.iter().any(|argument| needs_no_daemon.contains(argument)) && !arguments.contains(&"--root") {
             command.arg("--root").arg(self.root());
         }
         command.args(arguments);
