@@ -1,24 +1,12 @@
 //! What a phone must never do: each is refused with a clear failure, and nothing happens outside its folder.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use backstay_shared::overview::Activity;
 use backstay_tests::{
     phone::{Fault, dataset::DataSetSpec},
-    world::{World, frozen},
+    world::{World, frozen, watch_memory},
 };
-
-/// Peak resident memory of the child, read from /proc while it runs.
-async fn watch_memory(pid: u32) -> u64 {
-    let mut peak = 0;
-    while let Ok(status) = tokio::fs::read_to_string(format!("/proc/{pid}/status")).await {
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let Some(kib) = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()) else { break };
-        peak = peak.max(kib * 1024);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    peak
-}
 
 struct Outcome {
     code: i32,

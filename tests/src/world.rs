@@ -217,6 +217,18 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
     timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
+/// Peak resident memory of the child, read from /proc while it runs.
+pub async fn watch_memory(pid: u32) -> u64 {
+    let mut peak = 0;
+    while let Ok(status) = tokio::fs::read_to_string(format!("/proc/{pid}/status")).await {
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let Some(kib) = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()) else { break };
+        peak = peak.max(kib * 1024);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    peak
+}
+
 /// What a program printed.
 pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

@@ -36,11 +36,21 @@ pub fn all(layout: &Layout) -> io::Result<Vec<Snapshot>> {
         .filter(|snapshot| snapshot.tree.exists())
         .collect();
     if layout.latest().join("Status.plist").exists() {
-        let receipt = receipt::latest(layout)?;
-        let id = receipt.map_or_else(|| "latest".to_owned(), |receipt| receipt.id);
+        let id = match receipt::latest(layout)? {
+            Some(receipt) => receipt.id,
+            None => id_in_ledger(layout).unwrap_or_else(|| "latest".to_owned()),
+        };
         found.push(Snapshot { id, tree: layout.latest() });
     }
     Ok(found)
+}
+
+/// What the ledger calls the latest backup, when no receipt is about it: another program made it, or it is damaged.
+fn id_in_ledger(layout: &Layout) -> Option<String> {
+    if !layout.ledger().exists() {
+        return None;
+    }
+    Ledger::open(layout).and_then(|ledger| ledger.newest()).ok()?.map(|newest| newest.id)
 }
 
 /// The names of the older snapshots, by time.

@@ -118,7 +118,16 @@ fn is_committed(layout: &Layout, entry: &Entry) -> bool {
 /// Brings the ledger in line with the trees that are there.
 fn reconcile(layout: &Layout, ledger: &mut Ledger) -> Result<(), VaultError> {
     let latest = layout.latest();
-    let identity = receipt::tree_identity(&latest).map_err(failed("reading", &latest))?;
+    let mut identity = receipt::tree_identity(&latest).map_err(failed("reading", &latest))?;
+    if let Some(newest) = ledger.newest()?
+        && Some(&newest.tree) != identity.as_ref()
+        && is_committed(layout, &newest)
+        && is_ours_without_its_identity(&latest, ledger, &newest)?
+    {
+        tracing::error!(tree = %latest.display(), "Info.plist of the latest backup is not what it was");
+        ledger.note_check(newest.number, None, true)?;
+        identity = Some(newest.tree);
+    }
     if let Some(newest) = ledger.newest()?
         && Some(&newest.tree) != identity.as_ref()
         && !is_committed(layout, &newest)
@@ -158,6 +167,15 @@ fn reconcile(layout: &Layout, ledger: &mut Ledger) -> Result<(), VaultError> {
         }
     }
     Ok(())
+}
+
+/// A tree whose `Info.plist` is damaged or gone is still the one that the ledger knows, when the list that the phone
+/// writes anew for each backup is the same. Another program's backup has another list.
+fn is_ours_without_its_identity(latest: &Path, ledger: &Ledger, newest: &Entry) -> Result<bool, VaultError> {
+    let name = Name::new("Manifest.plist");
+    let known = ledger.version(newest.number, &name)?.and_then(|version| version.held.digest);
+    let path = name.below(latest);
+    Ok(known.is_some() && path.exists() && Some(tree::digest(&path)?) == known)
 }
 
 fn id_of_latest(layout: &Layout, ledger: &Ledger, receipts: &[Receipt], identity: &str) -> Result<String, VaultError> {

@@ -108,6 +108,11 @@ impl Ledger {
         let path = layout.ledger();
         let is_new = !path.exists();
         let connection = Connection::open(&path).map_err(|error| failed(&path, error))?;
+        // SQLite falls back to reading alone, whatever kept it from more.
+        if connection.is_readonly(rusqlite::MAIN_DB).map_err(|error| failed(&path, error))? {
+            let source = probe_beside(&path).err().unwrap_or_else(|| io::Error::other("opened for reading only"));
+            return Err(LedgerError::Disk { path, source });
+        }
         let mut ledger = Self { connection, path };
         ledger.prepare().map_err(|error| failed(&ledger.path, error))?;
         let format: i64 = ledger
