@@ -276,8 +276,8 @@ async fn off(context: &Context, asking: &Asking) -> Result<(), CliError> {
         true => secrets::from_stdin()?,
         false => [secrets::known("Backup password in force", phone.stored.first())?],
     };
-    phone.apply(&Change::Off(&old)).await.map_err(|not_changed| not_changed.failure)?;
-    keyring::remember(&phone.attached.udid, old).await.map_err(store_failed)?;
+    let others = phone.stored.iter().filter(|stored| **stored != old).cloned().collect();
+    phone.set(&Change::Off(&old), &old, others).await?;
     output::line("The phone encrypts its backups no longer; the password stays stored for the backups that need it.")
 }
 

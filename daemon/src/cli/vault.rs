@@ -1,8 +1,8 @@
 //! What the commands that read backups have in common: which phone, which snapshot.
 
-use backstay_shared::health::Failure;
+use backstay_shared::health::{Failure, FailureId};
 
-use super::{CliError, Context};
+use super::{CliError, Context, output};
 use crate::{
     health::diagnose,
     host::{keyring, lock::LockFile},
@@ -53,7 +53,8 @@ pub fn choose_snapshot(phone: &BackedUp, wanted: Option<&str>) -> Result<Snapsho
     let own = phone.layout.own();
     let mut all = history::all(&phone.layout).map_err(|source| reading(&own, source))?;
     if let Some(wanted) = wanted.filter(|wanted| *wanted != "latest") {
-        all.retain(|snapshot| snapshot.id.starts_with(wanted));
+        let exact = all.iter().any(|snapshot| snapshot.id == wanted);
+        all.retain(|snapshot| if exact { snapshot.id == wanted } else { snapshot.id.starts_with(wanted) });
         if all.len() > 1 {
             let ids: Vec<String> = all.into_iter().map(|snapshot| snapshot.id).collect();
             return Err(CliError::Usage(format!("several snapshots fit: {}", ids.join(", "))));
@@ -70,7 +71,13 @@ pub fn choose_snapshot(phone: &BackedUp, wanted: Option<&str>) -> Result<Snapsho
 pub fn open_ledger(phone: &BackedUp) -> Result<(Ledger, Option<LockFile>), CliError> {
     let layout = &phone.layout;
     let opened = match transaction::lock(layout) {
-        Ok(lock) => recovery::recover(layout).map(|recovered| (recovered.ledger, Some(lock))),
+        Ok(lock) => recovery::recover(layout).map(|recovered| {
+            if recovered.renewed {
+                // A closed standard error has no reader.
+                drop(output::warn(&output::problem_of(&FailureId::LedgerDamaged.into())));
+            }
+            (recovered.ledger, Some(lock))
+        }),
         Err(VaultError::Busy { .. }) => Ledger::open(layout).map(|ledger| (ledger, None)).map_err(VaultError::from),
         Err(error) => Err(error),
     };

@@ -51,7 +51,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let checked = follow(work, &meter, arguments.deep && !arguments.json).await?;
     let checked = checked.map_err(|error| diagnose::vault(&error))?;
     tell(&phone.name, &snapshot.id, &checked, arguments)?;
-    if checked.damages.count == 0 {
+    if checked.damages.count == 0 && !checked.known_damaged {
         return Ok(());
     }
     Err(diagnose::damaged(FailureId::BackupDamaged, &checked.damages).into())
@@ -94,6 +94,7 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
             "checksum_taken_later": checked.checksum_taken_later,
             "manifest_unread": checked.manifest_unread,
             "damaged": checked.damages.count,
+            "known_damaged": checked.known_damaged,
             "damages": checked.damages.first,
         }));
     }
@@ -118,10 +119,10 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
     } else {
         "names and sizes compared; --deep reads every byte".to_owned()
     };
-    let verdict = if checked.damages.count == 0 {
-        "whole".to_owned()
-    } else {
-        format!("{} files damaged", checked.damages.count)
+    let verdict = match checked.damages.count {
+        0 if checked.known_damaged => "damaged, as an earlier check found; --deep says which files".to_owned(),
+        0 => "whole".to_owned(),
+        count => format!("{count} files damaged"),
     };
     output::line(&format!(
         "{phone}, {id}: {verdict}, {} files ({}), {how}",

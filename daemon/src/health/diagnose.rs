@@ -113,6 +113,7 @@ pub fn vault(error: &VaultError) -> Failure {
         VaultError::Busy { .. } => Failure::from(FailureId::BackupInProgressElsewhere).text(error),
         VaultError::Disk(error) => disk(error),
         VaultError::Ledger(error) => ledger(error),
+        VaultError::Changed => Failure::from(FailureId::BackupInProgressElsewhere).text(error),
     }
 }
 
@@ -124,6 +125,7 @@ pub fn ledger(error: &LedgerError) -> Failure {
             failure.evidence.code = source.raw_os_error().map(i64::from);
             failure
         }
+        LedgerError::TooNew { path, .. } => with_chain(FailureId::HostSoftwareOutdated, error).path(path),
         LedgerError::Damaged { path, .. } => with_chain(FailureId::LedgerDamaged, error).path(path),
     }
 }

@@ -101,7 +101,7 @@ pub fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
 /// # Errors
 /// What is wrong.
 pub fn probe(folder: &Path) -> io::Result<()> {
-    let path = folder.join("probe.new");
+    let path = folder.join("probe-write.new");
     let written = fs::write(&path, [0; 64 * 1024]).and_then(|()| fs::File::open(&path)?.sync_all());
     let removed = fs::remove_file(&path);
     written?;

@@ -21,13 +21,20 @@ use super::{
 use crate::{
     health::diagnose,
     host::keyring,
-    transfer::{DiskError, conversation::Order, digests::Digests, info_plist, sync_lock::SyncLock, upload::Received},
+    transfer::{
+        DiskError,
+        conversation::Order,
+        digests::{Digests, Origin},
+        info_plist,
+        sync_lock::SyncLock,
+        upload::Received,
+    },
     vault::{
         encryption::{self, EncryptionError, Password},
         history,
         inventory::Inventory,
         layout::Layout,
-        ledger::Ledger,
+        ledger::{Ledger, LedgerError},
         name::Name,
         receipt::{self, Receipt},
         roots::KnownRoots,
@@ -215,7 +222,7 @@ impl Run {
 
     async fn carry_through(&mut self, transaction: &mut Transaction) -> Result<Receipt, Failure> {
         let (receipt, inventory) = self.fill(transaction).await?;
-        transaction.commit(&receipt, inventory).map_err(|error| diagnose::vault(&error))?;
+        transaction.commit(&receipt, inventory).map_err(|error| vault_failed(transaction, &error))?;
         Ok(receipt)
     }
 
@@ -240,13 +247,20 @@ impl Run {
         })?;
         let inventory = transaction
             .inventory(&verified.found, &digests)
-            .map_err(|error| diagnose::vault(&error))?
+            .map_err(|error| vault_failed(transaction, &error))?
             .map_err(|error| diagnose::verification(&error))?;
         let verified_at = Utc::now();
         let id = transaction.free_id(verified_at).map_err(|error| diagnose::vault(&error.into()))?;
         let identity = receipt::tree_identity(&tree).map_err(|source| {
             diagnose::disk(&DiskError { operation: "reading", path: tree.join("Info.plist"), source })
         })?;
+        // It names the tree, so that it has to be the one that was written for this run.
+        let written = digests.of(&Name::new("Info.plist"));
+        let is_ours = matches!(written, Some(Origin::Received { digest, .. })
+            if identity.as_deref() == Some(blake3::Hash::from_bytes(digest).to_hex().as_str()));
+        if identity.is_some() && !is_ours {
+            return Err(Failure::from(FailureId::DeviceDataRefused).path(tree.join("Info.plist")).text("was replaced"));
+        }
         self.job.progress.send_modify(|progress| progress.phase = Phase::Committing);
         let receipt = Receipt {
             id,
@@ -332,6 +346,16 @@ impl Run {
         digests.received(Name::new("Info.plist"), size, digest);
         outcome.result.map(|()| digests)
     }
+}
+
+/// A ledger in which more is wrong than its own check finds is made anew by the next run.
+fn vault_failed(transaction: &Transaction, error: &VaultError) -> Failure {
+    if let VaultError::Ledger(LedgerError::Damaged { .. }) = error
+        && let Err(error) = Ledger::set_aside(transaction.layout())
+    {
+        tracing::warn!(%error, "the damaged ledger stays");
+    }
+    diagnose::vault(error)
 }
 
 /// Failures after which the phone can go on with what has come.

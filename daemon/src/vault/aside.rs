@@ -11,7 +11,6 @@ use std::{
 };
 
 use super::{
-    clone,
     layout::Layout,
     ledger::Held,
     name::Name,
@@ -54,19 +53,25 @@ impl Aside {
     /// # Errors
     /// Of the file system.
     pub fn copy(&self, path: &str) -> io::Result<()> {
-        let (source, target) = (self.base.join(path), self.folder.join(path));
-        if let Some(parent) = target.parent() {
-            disk::make_private(parent)?;
+        let source = self.base.join(path);
+        if !fs::symlink_metadata(&source)?.is_dir() {
+            return self.copy_file(path);
         }
-        if fs::symlink_metadata(&source)?.is_dir() {
-            return clone::clone_tree(&source, &target).map(|_| ());
-        }
+        let found = tree::list(&source).map_err(|unreadable| unreadable.source)?;
+        found.iter().try_for_each(|found| self.copy_file(&format!("{path}/{}", found.name)))
+    }
+
+    fn copy_file(&self, path: &str) -> io::Result<()> {
+        let target = self.folder.join(path);
         if fs::symlink_metadata(&target).is_ok() {
             return Ok(());
         }
+        if let Some(parent) = target.parent() {
+            disk::make_private(parent)?;
+        }
         // Under another name first: a copy that a crash cut short must not be put back.
         let unfinished = self.folder.join("unfinished");
-        fs::copy(source, &unfinished)?;
+        fs::copy(self.base.join(path), &unfinished)?;
         fs::rename(unfinished, target)
     }
 
@@ -91,23 +96,28 @@ pub fn begin(layout: &Layout) -> io::Result<()> {
     fs::rename(layout.latest(), layout.next_tree())?;
     // Written by this computer rather than sent by the phone.
     let info = format!("{}/Info.plist", layout.udid());
-    if layout.next().join(&info).exists() { Aside::of(layout).copy(&info) } else { Ok(()) }
+    match layout.next().join(&info).try_exists()? {
+        true => Aside::of(layout).copy(&info),
+        false => Ok(()),
+    }
 }
 
 /// Undoes a run that did not end: the latest backup is again what it was. `held` is what it held, so that what the
-/// phone has added goes; without it that stays, and no manifest names it.
+/// phone has added goes; without it that stays, and no manifest names it. Where another program has made a backup in
+/// its place meanwhile, it goes into the history under the name `id`.
 ///
 /// # Errors
 /// Of the file system; it can be called again.
-pub fn put_back(layout: &Layout, held: Option<&HashMap<Name, Held>>) -> Result<(), Unreadable> {
+pub fn put_back(layout: &Layout, held: Option<&HashMap<Name, Held>>, id: &str) -> Result<(), Unreadable> {
     let (tree, latest, aside) = (layout.next_tree(), layout.latest(), layout.aside());
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Unreadable { path, source }
     };
-    let moved = aside.join(layout.udid().as_str());
-    if tree.exists() && !latest.exists() {
-        if moved.exists() {
+    let exists = |path: &Path| path.try_exists().map_err(failed(path));
+    if exists(&tree)? {
+        let moved = aside.join(layout.udid().as_str());
+        if exists(&moved)? {
             for found in tree::list(&moved)? {
                 let (source, target) = (found.name.below(&moved), found.name.below(&tree));
                 if fs::symlink_metadata(&target).is_ok_and(|facts| facts.is_dir()) {
@@ -126,8 +136,12 @@ pub fn put_back(layout: &Layout, held: Option<&HashMap<Name, Held>>) -> Result<(
             }
             remove_empty_folders(&tree).map_err(failed(&tree))?;
         }
-        fs::rename(&tree, &latest).map_err(failed(&latest))?;
-        tracing::warn!(udid = %layout.udid(), "the latest backup was put back as it was before the last run");
+        let home = if exists(&latest)? { layout.snapshot_tree(id) } else { latest };
+        if let Some(parent) = home.parent() {
+            disk::make_private(parent).map_err(failed(parent))?;
+        }
+        fs::rename(&tree, &home).map_err(failed(&home))?;
+        tracing::warn!(home = %home.display(), "the backup was put back as it was before the last run");
     }
     fs::remove_dir_all(layout.next()).map_err(failed(&aside))
 }

@@ -14,12 +14,14 @@ use chrono::Utc;
 use super::{
     encryption::{EncryptionError, Password, check_sample},
     history::Snapshot,
-    ledger::{Held, Ledger, Version},
+    ledger::{Digest, Entry, Held, Ledger, Version},
     name::Name,
+    receipt,
     transaction::VaultError,
     tree::{self, Found},
     verify::{self, Damage, Damages, Opened, VerifyError},
 };
+use crate::transfer::DiskError;
 
 /// Files are read by this many threads: enough for one core to hash while the disk brings the next.
 const THREADS: usize = 2;
@@ -39,6 +41,8 @@ pub struct Checked {
     pub checksum_taken_later: u64,
     /// What is wrong.
     pub damages: Damages,
+    /// An earlier check found damage that only a deep one finds.
+    pub known_damaged: bool,
     /// Why the manifest could not be compared, when it could not.
     pub manifest_unread: Option<String>,
 }
@@ -53,7 +57,8 @@ pub struct Meter {
 }
 
 /// Checks a snapshot against its manifest and the ledger: every file is there, has its size, and no other is there.
-/// `deep` reads each file and compares its checksum, and so finds a single flipped bit.
+/// `deep` reads each file and compares its checksum, and so finds a single flipped bit; a checksum that was not known
+/// is known from then on.
 ///
 /// # Errors
 /// When the disk or the ledger can't be read; damage is no error but what was looked for.
@@ -63,32 +68,60 @@ pub fn check(
     passwords: &[Password],
     deep: Option<&Meter>,
 ) -> Result<Checked, VaultError> {
+    let reading = |source| DiskError { operation: "reading", path: snapshot.tree.clone(), source };
+    let before = receipt::tree_identity(&snapshot.tree).map_err(reading)?;
     let found = tree::list(&snapshot.tree)?;
     let mut checked = Checked::default();
     let opened = Opened::new(&snapshot.tree, passwords);
     let found = check_manifest(snapshot, &opened, found, &mut checked);
     let entry = ledger.snapshots()?.into_iter().find(|entry| entry.id == snapshot.id);
+    let held = entry.as_ref().map(|entry| ledger.held(entry.number)).transpose()?.unwrap_or_default();
+    if entry.is_some() {
+        check_sizes(snapshot, &found, &held, &mut checked);
+    } else if let Some(why) = &checked.manifest_unread {
+        // Neither the manifest nor the ledger says what should be here.
+        tracing::warn!(why, "nothing tells what this backup should hold");
+        checked.damages.add(unnamed(snapshot, &Name::new("Manifest.db"), "can't be read"));
+    }
+    let content = match deep {
+        Some(meter) => read_all(snapshot, &found, &held, meter),
+        None => Contents::default(),
+    };
+    for (name, what) in &content.wrong {
+        checked.damages.add(unnamed(snapshot, name, what));
+    }
+    name_damages(&opened, &mut checked.damages);
+    // A backup or a prune in the meantime makes one tree of two: such findings are none.
+    if receipt::tree_identity(&snapshot.tree).map_err(reading)? != before {
+        return Err(VaultError::Changed);
+    }
+    checked.bytes_read = content.bytes_read;
     let Some(entry) = entry else {
         checked.without_checksum = found.len() as u64;
         return Ok(checked);
     };
-    let held = ledger.held(entry.number)?;
-    let already = checked.damages.count;
-    check_sizes(snapshot, &found, &held, &mut checked);
+    note(ledger, &entry, &content)?;
     (checked.without_checksum, checked.checksum_taken_later) = ledger.unproved(entry.number)?;
-    if let Some(meter) = deep {
-        let wrong = read_all(snapshot, &found, &held, meter, &mut checked)?;
-        for (name, what) in wrong {
-            checked.damages.add(unnamed(snapshot, &name, what));
-        }
-    }
-    if checked.damages.count > already {
-        name_damages(&opened, &mut checked.damages);
-    }
     let whole = deep.is_some_and(|meter| !meter.stop.load(Ordering::Relaxed));
-    let damaged = checked.damages.count > 0 || (entry.damaged && !whole);
+    checked.known_damaged = entry.damaged && !whole;
+    let damaged = checked.damages.count > 0 || checked.known_damaged;
     ledger.note_check(entry.number, whole.then(|| Utc::now().timestamp()), damaged)?;
     Ok(checked)
+}
+
+/// What was read becomes known: checksums that were not, and which other snapshots share what is wrong.
+fn note(ledger: &mut Ledger, entry: &Entry, content: &Contents) -> Result<(), VaultError> {
+    let mut learned = Vec::new();
+    for (name, digest) in &content.learned {
+        learned.extend(ledger.version(entry.number, name)?.map(|version| (version, *digest)));
+    }
+    ledger.note_read(&learned, Utc::now().timestamp())?;
+    for (name, _) in &content.wrong {
+        if let Some(version) = ledger.version(entry.number, name)? {
+            note_damage(ledger, &version)?;
+        }
+    }
+    Ok(())
 }
 
 /// What the manifest says; one that can't be opened is told, and the ledger goes on.
@@ -160,16 +193,20 @@ fn unnamed(snapshot: &Snapshot, name: &Name, what: &'static str) -> Damage {
     Damage { domain: String::new(), relative_path: String::new(), path: name.below(&snapshot.tree), what }
 }
 
-/// Reads every file that is there in its size; returns those whose content is another.
-fn read_all(
-    snapshot: &Snapshot,
-    found: &[Found],
-    held: &HashMap<Name, Held>,
-    meter: &Meter,
-    checked: &mut Checked,
-) -> Result<Vec<(Name, &'static str)>, VaultError> {
+/// What a reading of every file brought.
+#[derive(Debug, Default)]
+struct Contents {
+    bytes_read: u64,
+    /// Files whose content is another, or can't be read.
+    wrong: Vec<(Name, &'static str)>,
+    /// Checksums of files that had none.
+    learned: Vec<(Name, Digest)>,
+}
+
+/// Reads every file that is there in its size.
+fn read_all(snapshot: &Snapshot, found: &[Found], held: &HashMap<Name, Held>, meter: &Meter) -> Contents {
     let next = AtomicUsize::new(0);
-    let wrong = Mutex::new(Vec::new());
+    let contents = Mutex::new(Contents::default());
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -177,30 +214,32 @@ fn read_all(
                     if meter.stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let Some(Held { size, digest: Some(digest) }) = held.get(&found.name) else { continue };
-                    if found.size != Some(*size) {
+                    let known = held.get(&found.name);
+                    if found.size.is_none() || known.is_some_and(|known| found.size != Some(known.size)) {
                         continue;
                     }
-                    let what = match tree::digest(&found.name.below(&snapshot.tree)) {
-                        Ok(read) if read == *digest => None,
-                        Ok(_) => Some("is not what it was when it came"),
-                        Err(error) => {
-                            tracing::warn!(%error, "a file of a backup can't be read");
-                            Some("can't be read")
+                    let read = tree::digest(&found.name.below(&snapshot.tree));
+                    meter.bytes.fetch_add(found.size.unwrap_or_default(), Ordering::Relaxed);
+                    let mut contents = contents.lock().unwrap_or_else(PoisonError::into_inner);
+                    match (read, known.and_then(|known| known.digest)) {
+                        (Ok(read), Some(digest)) if read != digest => {
+                            contents.wrong.push((found.name.clone(), "is not what it was when it came"));
                         }
-                    };
-                    meter.bytes.fetch_add(*size, Ordering::Relaxed);
-                    if let Some(what) = what {
-                        wrong.lock().unwrap_or_else(PoisonError::into_inner).push((found.name.clone(), what));
+                        (Ok(_), Some(_)) => {}
+                        (Ok(read), None) => contents.learned.push((found.name.clone(), read)),
+                        (Err(error), _) => {
+                            tracing::warn!(%error, "a file of a backup can't be read");
+                            contents.wrong.push((found.name.clone(), "can't be read"));
+                        }
                     }
                 }
             });
         }
     });
-    checked.bytes_read = meter.bytes.load(Ordering::Relaxed);
-    let mut wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
-    wrong.sort();
-    Ok(wrong)
+    let mut contents = contents.into_inner().unwrap_or_else(PoisonError::into_inner);
+    contents.bytes_read = meter.bytes.load(Ordering::Relaxed);
+    contents.wrong.sort();
+    contents
 }
 
 /// Finds out what the damaged files are to the person.

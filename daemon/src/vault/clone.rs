@@ -115,16 +115,42 @@ pub fn clone_file(from: &Path, to: &Path) -> io::Result<()> {
 /// True when this folder's disk can hold a file twice without a copy.
 ///
 /// # Errors
-/// Of the file system.
+/// Of the file system; only a disk that knows neither links nor shared blocks is one that can't.
 pub fn is_possible_in(folder: &Path) -> io::Result<bool> {
-    let (probe, second) = (folder.join("probe.new"), folder.join("probe-clone.new"));
+    let (probe, second) = (folder.join("probe-clone.new"), folder.join("probe-cloned.new"));
+    let remove = |path: &Path| match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    // A crash may have left it.
+    remove(&second)?;
     fs::write(&probe, "can this be cloned?")?;
-    let cloned = fs::hard_link(&probe, &second).or_else(|_| reflink_copy::reflink(&probe, &second)).is_ok();
-    if cloned {
-        fs::remove_file(&second)?;
+    let cloned = fs::hard_link(&probe, &second).or_else(|error| match is_lasting(&error) {
+        true => reflink_copy::reflink(&probe, &second),
+        false => Err(error),
+    });
+    remove(&second)?;
+    remove(&probe)?;
+    match cloned {
+        Ok(()) => Ok(true),
+        Err(error) if is_lasting(&error) => Ok(false),
+        Err(error) => Err(error),
     }
-    fs::remove_file(&probe)?;
-    Ok(cloned)
+}
+
+/// What a file system says of a thing that it does not know, rather than of one that went wrong.
+fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, QuotaExceeded, ReadOnlyFilesystem, StaleNetworkFileHandle, StorageFull};
+    let went_wrong =
+        matches!(error.kind(), NotFound | QuotaExceeded | ReadOnlyFilesystem | StaleNetworkFileHandle | StorageFull);
+    #[cfg(unix)]
+    let went_wrong = {
+        use rustix::io::Errno;
+        // Linux says EPERM where links are not known, and EACCES where this user may not make one.
+        let codes = [Errno::IO, Errno::ACCESS].map(Errno::raw_os_error);
+        went_wrong || error.raw_os_error().is_some_and(|code| codes.contains(&code))
+    };
+    !went_wrong
 }
 
 #[cfg(test)]

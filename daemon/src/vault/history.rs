@@ -136,12 +136,15 @@ pub fn prune(layout: &Layout, ledger: &mut Ledger, rule: &Retention) -> Result<V
             }
             _ => {
                 tracing::info!(path = %path.display(), "removed an old snapshot");
-                ledger.forget(entry.number)?;
                 removed.push(entry.clone());
             }
         }
     }
+    // Room first: the ledger needs some to be written.
     clear_removed(layout);
+    for entry in &removed {
+        ledger.forget(entry.number)?;
+    }
     Ok(removed)
 }
 

@@ -13,6 +13,14 @@ use super::{
     verify::Opened,
 };
 
+/// Decrypted content goes over in pieces of this size.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// The backup's own trouble, apart from that of where the file goes.
+fn unreadable() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "can't be read")
+}
+
 /// A tree and what is needed to read it.
 #[derive(Debug)]
 pub struct Reader {
@@ -94,14 +102,22 @@ impl Content {
             Self::Stored { left: 0, .. } => target.flush().map(|()| 0),
             Self::Stored { file, left } => {
                 // Between two files the system copies by itself, and shares the blocks where the file system can.
-                let copied = io::copy(&mut (&*file).take(bytes_max.min(*left)), target)?;
+                let copied = io::copy(&mut (&*file).take(bytes_max.min(*left)), target)
+                    .map_err(|error| if (&*file).read(&mut [0]).is_err() { unreadable() } else { error })?;
                 *left -= copied;
                 match copied {
                     0 => Err(io::Error::new(io::ErrorKind::InvalidData, "is shorter than it should be")),
                     copied => Ok(copied),
                 }
             }
-            Self::Decrypted(plain) => io::copy(&mut plain.take(bytes_max), target),
+            Self::Decrypted(plain) => {
+                let mut buffer = vec![0; usize::try_from(bytes_max).unwrap_or(usize::MAX).min(BUFFER_BYTES)];
+                let length = plain.read(&mut buffer).map_err(|error| match error.kind() {
+                    io::ErrorKind::InvalidData => error,
+                    _ => unreadable(),
+                })?;
+                target.write_all(&buffer[..length]).map(|()| length as u64)
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use backstay_shared::{health::Failure, ids::RunId, overview::LastGood};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::layout::Layout;
+use super::{layout::Layout, tree};
 use crate::host::disk;
 
 /// A larger file is no receipt.
@@ -65,10 +65,10 @@ pub fn stamp(at: DateTime<Utc>) -> String {
 /// # Errors
 /// When it can't be read.
 pub fn tree_identity(tree: &Path) -> io::Result<Option<String>> {
-    match fs::read(tree.join("Info.plist")) {
-        Ok(content) => Ok(Some(blake3::hash(&content).to_hex().to_string())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    match tree::digest(&tree.join("Info.plist")) {
+        Ok(digest) => Ok(Some(blake3::Hash::from_bytes(digest).to_hex().to_string())),
+        Err(unreadable) if unreadable.source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(unreadable) => Err(unreadable.source),
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     receipt::{self, Receipt},
     transaction::VaultError,
     tree,
+    verify::check_status,
 };
 use crate::{host::disk, transfer::DiskError};
 
@@ -33,19 +34,46 @@ pub struct Recovered {
 /// # Errors
 /// Of the file system.
 pub fn recover(layout: &Layout) -> Result<Recovered, VaultError> {
-    let is_lost = !layout.ledger().exists() && layout.receipts().exists();
+    // What only takes room goes first: a full disk must not keep the rest from being done.
+    history::clear_removed(layout);
+    remove_all(&layout.restore())?;
+    let is_lost = !exists(&layout.ledger())? && exists(&layout.receipts())?;
     let (mut ledger, damaged) = Ledger::open_or_renew(layout)?;
-    let finished = finish_commit(layout, &ledger.snapshots()?)?;
-    if !finished && layout.aside().exists() {
-        let held = match ledger.snapshots()?.iter().rfind(|entry| is_committed(layout, entry)) {
-            Some(entry) => Some(ledger.held(entry.number)?),
-            None => None,
-        };
-        aside::put_back(layout, held.as_ref())?;
+    let entries = ledger.snapshots()?;
+    let finished = finish_commit(layout, &entries)?;
+    if !finished && exists(&layout.aside())? {
+        undo_aside(layout, &ledger, &entries)?;
+    } else if !finished && exists(&layout.latest())? {
+        // A first backup alone is of use to the phone when it goes on.
+        remove_all(&layout.next())?;
     }
     reconcile(layout, &mut ledger)?;
-    history::clear_removed(layout);
     Ok(Recovered { ledger, renewed: damaged || is_lost })
+}
+
+fn exists(path: &Path) -> Result<bool, VaultError> {
+    path.try_exists().map_err(failed("reading", path))
+}
+
+fn remove_all(folder: &Path) -> Result<(), VaultError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Puts back what a run on a disk that can't clone has changed. Which snapshot it was tells its `Info.plist`, of which
+/// a copy was kept before anything else.
+fn undo_aside(layout: &Layout, ledger: &Ledger, entries: &[Entry]) -> Result<(), VaultError> {
+    let kept = layout.aside().join(layout.udid().as_str());
+    let before = match receipt::tree_identity(&kept).map_err(failed("reading", &kept))? {
+        Some(identity) => Some(identity),
+        None => receipt::tree_identity(&layout.next_tree()).map_err(failed("reading", &kept))?,
+    };
+    let entry = entries.iter().find(|entry| Some(&entry.tree) == before.as_ref());
+    let held = entry.map(|entry| ledger.held(entry.number)).transpose()?;
+    let id = entry.map_or_else(|| history::free_id(layout, entries, Utc::now()), |entry| entry.id.clone());
+    Ok(aside::put_back(layout, held.as_ref(), &id)?)
 }
 
 /// Finishes a commit that was interrupted at any point after its receipt; true when there was one to finish.
@@ -54,7 +82,16 @@ pub fn recover(layout: &Layout) -> Result<Recovered, VaultError> {
 /// Of the file system.
 pub(super) fn finish_commit(layout: &Layout, ledger: &[Entry]) -> Result<bool, VaultError> {
     let path = layout.next_receipt();
-    let Some(receipt) = receipt::read(&path).map_err(failed("reading", &path))? else { return Ok(false) };
+    let receipt = match receipt::read(&path) {
+        Ok(Some(receipt)) => receipt,
+        Ok(None) => return Ok(false),
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+            tracing::error!(path = %path.display(), %error, "a receipt is none; it is forgotten");
+            fs::remove_file(&path).map_err(failed("removing", &path))?;
+            return Ok(false);
+        }
+        Err(error) => return Err(failed("reading", &path)(error)),
+    };
     let identity = |tree: &Path| receipt::tree_identity(tree).map_err(failed("reading", tree));
     let (latest, next) = (layout.latest(), layout.next_tree());
     if identity(&latest)?.as_deref() != Some(&receipt.tree) {
@@ -99,10 +136,7 @@ fn file_away(layout: &Layout, ledger: &[Entry], receipt: &Receipt) -> Result<(),
         fs::rename(&old, layout.snapshot_tree(&id)).map_err(failed("moving", &old))?;
         disk::sync_folder(&kept).map_err(failed("syncing", &kept))?;
     }
-    let aside = layout.aside();
-    if aside.exists() {
-        fs::remove_dir_all(&aside).map_err(failed("removing", &aside))?;
-    }
+    remove_all(&layout.aside())?;
     let receipts = layout.receipts();
     disk::make_private(&receipts).map_err(failed("creating", &receipts))?;
     let target = receipts.join(format!("{}.json", receipt.id));
@@ -135,11 +169,18 @@ fn reconcile(layout: &Layout, ledger: &mut Ledger) -> Result<(), VaultError> {
         // Written before a receipt that never came.
         ledger.undo(newest.number)?;
     }
-    let entries = ledger.snapshots()?;
+    let mut entries = ledger.snapshots()?;
     let receipts = receipt::all(layout).map_err(failed("reading", &layout.receipts()))?;
+    let older = history::older(layout).map_err(failed("reading", &layout.history()))?;
+    let is_strange = |id: &String| entries.iter().all(|entry| entry.id != *id);
+    if older.iter().any(is_strange) && !ledger.knows_checksums()? {
+        // Made anew from the disk, and interrupted at that.
+        ledger.clear()?;
+        entries.clear();
+    }
     if entries.is_empty() {
         let mut before = None;
-        for id in history::older(layout).map_err(failed("reading", &layout.history()))? {
+        for id in older {
             let tree = layout.snapshot_tree(&id);
             if let Some(identity) = receipt::tree_identity(&tree).map_err(failed("reading", &tree))? {
                 let receipt = receipts.iter().find(|receipt| receipt.tree == identity);
@@ -152,18 +193,22 @@ fn reconcile(layout: &Layout, ledger: &mut Ledger) -> Result<(), VaultError> {
             let receipt = receipts.iter().find(|receipt| receipt.tree == *identity);
             adopt(ledger, &latest, &id, identity, receipt, before.as_deref())?;
         }
-    } else if let Some(identity) =
-        identity.as_ref().filter(|identity| entries.iter().all(|entry| entry.tree != **identity))
+    } else if let Some(identity) = &identity
+        && ledger.newest()?.is_none_or(|newest| newest.tree != *identity)
+        && check_status(&latest).is_ok()
     {
-        // Another program has made a backup in the place of ours.
+        // Another program has made a backup in the place of ours, or a person has put an older one there.
         let id = id_of_latest(layout, ledger, &receipts, identity)?;
         adopt(ledger, &latest, &id, identity, None, None)?;
     }
+    let newest = ledger.newest()?.map(|newest| newest.number);
     for entry in &entries {
-        let is_latest = identity.as_ref() == Some(&entry.tree);
-        if !is_latest && !layout.snapshot_tree(&entry.id).exists() {
+        let is_latest = Some(entry.number) == newest && identity.as_ref() == Some(&entry.tree);
+        if !is_latest && !exists(&layout.snapshot_tree(&entry.id))? {
             tracing::info!(id = entry.id, "a snapshot is gone from the disk");
-            ledger.forget(entry.number)?;
+            if let Err(error) = ledger.forget(entry.number) {
+                tracing::warn!(%error, "it is forgotten at a later start");
+            }
         }
     }
     Ok(())
@@ -179,13 +224,15 @@ fn is_ours_without_its_identity(latest: &Path, ledger: &Ledger, newest: &Entry) 
 }
 
 fn id_of_latest(layout: &Layout, ledger: &Ledger, receipts: &[Receipt], identity: &str) -> Result<String, VaultError> {
-    if let Some(receipt) = receipts.iter().find(|receipt| receipt.tree == identity) {
+    let entries = ledger.snapshots()?;
+    let own = receipts.iter().find(|receipt| receipt.tree == identity);
+    if let Some(receipt) = own.filter(|receipt| entries.iter().all(|entry| entry.id != receipt.id)) {
         return Ok(receipt.id.clone());
     }
     // Every program writes this file anew for each backup.
     let info = layout.latest().join("Info.plist");
     let modified = fs::metadata(&info).and_then(|facts| facts.modified()).map_err(failed("reading", &info))?;
-    Ok(history::free_id(layout, &ledger.snapshots()?, DateTime::<Utc>::from(modified)))
+    Ok(history::free_id(layout, &entries, DateTime::<Utc>::from(modified)))
 }
 
 /// Takes a tree that is there into the ledger, with no checksums: these are not known from when its files came.

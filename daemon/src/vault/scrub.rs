@@ -1,6 +1,7 @@
 //! The weekly check, in slices: every content is read again and compared with its checksum.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, Read},
     path::PathBuf,
@@ -11,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     check,
     layout::Layout,
-    ledger::{Digest, Ledger, Version},
+    ledger::{Digest, Entry, Ledger, Version},
     manifest::Manifest,
     name::Name,
+    receipt,
     transaction::VaultError,
     verify::{Damage, Damages},
 };
+use crate::transfer::DiskError;
 
 /// Read in pieces, so that a large video can be left in the middle.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -50,14 +53,19 @@ pub fn slice(layout: &Layout, days: u32, now: i64, stop: &CancellationToken) -> 
     }
     let mut ledger = Ledger::open(layout)?;
     let entries = ledger.snapshots()?;
-    let Some(newest) = entries.last().map(|entry| entry.number) else { return Ok(slice) };
+    let Some(newest) = entries.last().cloned() else { return Ok(slice) };
+    // Another program's backup, or one that is being swapped: nothing of it is known yet.
+    if !is_at_latest(layout, &newest)? {
+        return Ok(slice);
+    }
     // A little more than its share, since the computer is not always on.
     let budget = ledger.bytes()? / (u64::from(days) * SLICES_A_DAY) * 3 / 2 + 1;
     let due = ledger.due_for_check(now - i64::from(days) * 24 * 3600, budget)?;
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for version in due {
         let Some(entry) = entries.iter().find(|entry| entry.number == version.holder) else { continue };
-        let tree = if entry.number == newest { layout.latest() } else { layout.snapshot_tree(&entry.id) };
+        let is_newest = entry.number == newest.number;
+        let tree = if is_newest { layout.latest() } else { layout.snapshot_tree(&entry.id) };
         let path = version.name.below(&tree);
         match read(&path, stop) {
             Ok(None) => break,
@@ -71,49 +79,63 @@ pub fn slice(layout: &Layout, days: u32, now: i64, stop: &CancellationToken) -> 
                     bad.push((version, path, "is not what it was when it came"));
                 }
             }
-            // A folder that is being swapped or pruned; the plain check tells what is missing.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => bad.push((version, path, "is missing")),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a file of a backup can't be read");
                 bad.push((version, path, "can't be read"));
             }
         }
     }
-    ledger.note_read(&good, now)?;
-    if ledger.newest()?.map(|entry| entry.number) == Some(newest) {
-        tell(&mut ledger, layout, bad, &mut slice)?;
+    let unchanged = ledger.newest()?.is_some_and(|entry| entry.number == newest.number);
+    if !unchanged || !is_at_latest(layout, &newest)? {
+        return Ok(Slice::default());
     }
+    ledger.note_read(&good, now)?;
+    tell(&mut ledger, layout, bad, now, &mut slice)?;
     Ok(slice)
 }
 
+/// True when the latest tree is the one that the ledger takes for it.
+fn is_at_latest(layout: &Layout, newest: &Entry) -> Result<bool, VaultError> {
+    let latest = layout.latest();
+    let identity =
+        receipt::tree_identity(&latest).map_err(|source| DiskError { operation: "reading", path: latest, source })?;
+    Ok(identity.as_ref() == Some(&newest.tree))
+}
+
+/// What is bad is told once in each round, and does not keep the rest from being read.
 fn tell(
     ledger: &mut Ledger,
     layout: &Layout,
     bad: Vec<(Version, PathBuf, &'static str)>,
+    now: i64,
     slice: &mut Slice,
 ) -> Result<(), VaultError> {
+    let known = if bad.is_empty() { HashMap::new() } else { known_as(layout, &bad) };
     for (version, path, what) in bad {
+        ledger.note_looked_at(&version, now)?;
         // One that was pruned meanwhile is nobody's loss.
         if ledger.version(version.holder, &version.name)?.is_none() {
             continue;
         }
         check::note_damage(ledger, &version)?;
-        let (domain, relative_path) = known_as(layout, &version.name);
+        let (domain, relative_path) = known.get(&version.name).cloned().unwrap_or_default();
         slice.damages.add(Damage { domain, relative_path, path, what });
     }
     Ok(())
 }
 
-/// What a file is to the person, as far as the latest manifest tells.
-fn known_as(layout: &Layout, name: &Name) -> (String, String) {
-    let mut known = (String::new(), String::new());
+/// What files are to the person, as far as the latest manifest tells.
+fn known_as(layout: &Layout, bad: &[(Version, PathBuf, &'static str)]) -> HashMap<Name, (String, String)> {
+    let wanted: HashSet<&Name> = bad.iter().map(|(version, ..)| &version.name).collect();
+    let mut known = HashMap::new();
     let visited = Manifest::plain(&layout.latest()).for_each_file(|file| {
-        if Name::of_file_id(file.file_id).as_ref() == Some(name) {
-            known = (file.domain.to_owned(), file.relative_path.to_owned());
+        if let Some(name) = Name::of_file_id(file.file_id).filter(|name| wanted.contains(name)) {
+            known.insert(name, (file.domain.to_owned(), file.relative_path.to_owned()));
         }
     });
     if let Err(error) = visited {
-        tracing::debug!(%error, "a damaged file has no other name than that on disk");
+        tracing::debug!(%error, "damaged files have no other name than that on disk");
     }
     known
 }

@@ -3,7 +3,7 @@
 //! Order of writes: files, sync, ledger, receipt (temporary file, sync, rename, sync of the folder), swap, the old
 //! tree into history. Whatever interrupts it, [`recover`](recovery::recover) finishes or forgets it.
 
-use std::{fs, io};
+use std::{fs, io, path::PathBuf};
 
 use backstay_shared::{config::Retention, overview::EndedRun};
 use chrono::{DateTime, Utc};
@@ -42,6 +42,9 @@ pub enum VaultError {
     /// The ledger can't be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A backup was made or removed while a snapshot was read.
+    #[error("the snapshot was replaced or removed while it was checked; check again")]
+    Changed,
 }
 
 impl From<Unreadable> for VaultError {
@@ -71,6 +74,7 @@ pub struct Transaction {
     layout: Layout,
     ledger: Ledger,
     has_base: bool,
+    base_is_known: bool,
     base_is_damaged: bool,
     ledger_was_renewed: bool,
     aside: Option<Aside>,
@@ -95,10 +99,17 @@ impl Transaction {
             tracing::warn!(%error, "the begin of a run can't be noted");
         }
         // Before the room is needed, too: a full disk must not keep old snapshots that nobody wants.
-        history::prune(&layout, &mut ledger, retention)?;
+        if let Err(error) = history::prune(&layout, &mut ledger, retention) {
+            tracing::warn!(%error, "old snapshots could not be removed");
+        }
         let (latest, tree) = (layout.latest(), layout.next_tree());
-        let has_base = latest.join("Manifest.db").exists() || latest.join("Status.plist").exists();
-        let base_is_damaged = has_base && ledger.newest()?.is_some_and(|newest| newest.damaged);
+        let is_there = |path: PathBuf| path.try_exists().map_err(failed("reading", &latest));
+        let has_base = is_there(latest.join("Manifest.db"))? || is_there(latest.join("Status.plist"))?;
+        let identity = receipt::tree_identity(&latest).map_err(failed("reading", &latest))?;
+        let base = ledger.newest()?.filter(|newest| has_base && Some(&newest.tree) == identity.as_ref());
+        // One that the ledger does not know was changed by somebody else in mid-run.
+        let base_is_damaged = has_base && base.as_ref().is_none_or(|base| base.damaged);
+        let base_is_known = base.is_some();
         let mut aside = None;
         if has_base {
             discard(&layout)?;
@@ -110,13 +121,16 @@ impl Transaction {
                 tracing::info!(
                     "this disk can't clone: replaced files are kept until the backup is whole, without history"
                 );
-                aside::begin(&layout).map_err(failed("moving", &latest))?;
+                if let Err(error) = aside::begin(&layout) {
+                    recovery::recover(&layout)?;
+                    return Err(failed("moving", &latest)(error));
+                }
                 aside = Some(Aside::of(&layout));
             }
         } else {
             disk::make_private(&tree).map_err(failed("creating", &tree))?;
         }
-        Ok(Self { layout, ledger, has_base, base_is_damaged, ledger_was_renewed, aside, _lock: lock })
+        Ok(Self { layout, ledger, has_base, base_is_known, base_is_damaged, ledger_was_renewed, aside, _lock: lock })
     }
 
     /// The places of this phone.
@@ -150,7 +164,7 @@ impl Transaction {
     /// When a file is not as long as what came of it, or the disk or the ledger can't be read.
     pub fn inventory(&self, found: &[Found], digests: &Digests) -> Result<Result<Inventory, VerifyError>, VaultError> {
         let held = self.ledger.held(i64::MAX)?;
-        Ok(inventory::take(&self.layout.next_tree(), found, held, self.has_base, digests))
+        Ok(inventory::take(&self.layout.next_tree(), found, held, self.base_is_known, digests))
     }
 
     /// A name for the new backup that no other has.
@@ -202,10 +216,15 @@ impl Transaction {
     /// Of the file system.
     pub fn discard(&mut self) -> Result<(), VaultError> {
         // A receipt that is written is a commit that the next start finishes.
-        if self.layout.next_receipt().exists() {
+        let receipt = self.layout.next_receipt();
+        if receipt.try_exists().map_err(failed("reading", &receipt))? {
             return Ok(());
         }
-        if self.aside.is_some() { recovery::recover(&self.layout).map(|_| ()) } else { discard(&self.layout) }
+        if self.aside.is_none() {
+            discard(&self.layout)?;
+        }
+        // Also what the ledger says of a commit that did not come.
+        recovery::recover(&self.layout).map(|_| ())
     }
 }
 

@@ -17,6 +17,9 @@ use crate::transfer::value::Value;
 /// Damages that are told one by one; more are only counted.
 const DAMAGES_KEPT_MAX: usize = 20;
 
+/// Damaged files that are known apart.
+const TOLD_MAX: usize = 100_000;
+
 /// What a whole tree holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
@@ -67,7 +70,8 @@ pub struct Damages {
 impl Damages {
     /// One more; a file that is there already is not told again.
     pub fn add(&mut self, damage: Damage) {
-        if !self.told.insert(damage.path.clone()) {
+        // Beyond this many one file more or less does not matter.
+        if self.told.len() < TOLD_MAX && !self.told.insert(damage.path.clone()) {
             return;
         }
         self.count += 1;

@@ -94,11 +94,7 @@ pub fn start(job: Job) -> oneshot::Receiver<Result<Sent, Failure>> {
 
 async fn carry_out(job: Job) -> Result<Sent, Failure> {
     let mut sent = Sent::default();
-    let cancel = job.cancel.clone();
-    let restored = tokio::select! {
-        restored = restore(&job, &mut sent) => restored,
-        () = cancel.cancelled() => Err(FailureId::CancelledByUser.into()),
-    };
+    let restored = restore(&job, &mut sent).await;
     match restored {
         Ok(()) => Ok(sent),
         Err(failure) => Err(loss::told_apart(&job.muxer, &job.attached, failure, sent.files > 0).await),
@@ -106,9 +102,17 @@ async fn carry_out(job: Job) -> Result<Sent, Failure> {
 }
 
 async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
-    let mut session = Session::open(&job.muxer, &job.attached).await?;
-    let facts = Facts::read(&mut session, &job.attached.udid).await?;
-    let sync_lock = SyncLock::take(&mut session).await?;
+    let prepare = async {
+        let mut session = Session::open(&job.muxer, &job.attached).await?;
+        let facts = Facts::read(&mut session, &job.attached.udid).await?;
+        let sync_lock = SyncLock::take(&mut session).await?;
+        Ok::<_, Failure>((session, facts, sync_lock))
+    };
+    // From then on the conversation itself sees to it, so that what is on the phone for it is removed again.
+    let (mut session, facts, sync_lock) = tokio::select! {
+        prepared = prepare => prepared?,
+        () = job.cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
+    };
     let applications = match &job.applications {
         Some(applications) => Some(RestoreApplications::write(&mut session, applications).await?),
         None => None,

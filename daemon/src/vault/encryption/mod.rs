@@ -14,7 +14,7 @@ mod tests;
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -33,6 +33,9 @@ use super::{
     property_list::{self, Trouble},
 };
 use crate::transfer::value::Value;
+
+/// How decrypted manifests are named, before the number of the process that reads them.
+const TEMPORARY: &str = "backstay-manifest-";
 
 /// Every SQLite database begins so.
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
@@ -155,7 +158,9 @@ impl Unlocked {
         let length = stored.metadata().map_err(reading)?.len();
         let folder = std::env::temp_dir();
         let writing = |source| EncryptionError::Disk { path: folder.clone(), source };
-        let temporary = tempfile::Builder::new().prefix("backstay-manifest-").tempfile_in(&folder).map_err(writing)?;
+        remove_left_behind(&folder);
+        let prefix = format!("{TEMPORARY}{}-", std::process::id());
+        let temporary = tempfile::Builder::new().prefix(&prefix).tempfile_in(&folder).map_err(writing)?;
         let key = self.class_keys.file_key(manifest_key).map_err(|error| broken(&error.to_string()))?;
         if length == 0 || !length.is_multiple_of(content::BLOCK_BYTES) {
             return Err(broken("has not the length of an encrypted file"));
@@ -174,6 +179,34 @@ impl Unlocked {
         cut_padding(temporary.as_file(), length).map_err(writing)?.map_err(broken)?;
         Ok(Some(temporary.into_temp_path()))
     }
+}
+
+/// Removes decrypted manifests of processes that were killed: they hold the names of all files.
+fn remove_left_behind(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY)?.split_once('-')?.0.parse().ok());
+        if let Some(process) = process.filter(|process| !is_running(*process)) {
+            tracing::debug!(process, "removing what a killed process left");
+            // Another user's stays.
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_running(process: i32) -> bool {
+    use rustix::{
+        io::Errno,
+        process::{Pid, test_kill_process},
+    };
+    Pid::from_raw(process).is_none_or(|process| test_kill_process(process) != Err(Errno::SRCH))
+}
+
+/// Not told without more than this is worth: the system clears its folder of temporary files by itself.
+#[cfg(not(unix))]
+fn is_running(_process: i32) -> bool {
+    true
 }
 
 /// Cuts the padding off a decrypted database, where there is some: a database is a whole number of pages.

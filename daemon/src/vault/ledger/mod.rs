@@ -1,7 +1,7 @@
 //! What Backstay remembers of a phone's backups: runs, snapshots and a checksum for each file of each snapshot.
 //!
 //! A SQLite database beside the backups. It adds to what the trees and receipts say and never decides what a backup
-//! is: when it is lost, [`Ledger::reconcile`] fills it again from the disk, and what can't be known any more (the
+//! is: when it is lost, [`recovery`](super::recovery) fills it again from the disk, and what can't be known any more (the
 //! checksums from the time when the files came) is told as not known.
 
 mod runs;
@@ -71,6 +71,14 @@ pub enum LedgerError {
         /// What is wrong.
         why: String,
     },
+    /// A newer Backstay has written it.
+    #[error("{}: has format {format}, which only a newer version of Backstay knows", path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: i64,
+    },
     /// The disk failed.
     #[error("{}: {source}", path.display())]
     Disk {
@@ -131,7 +139,7 @@ impl Ledger {
                 }
                 ledger.create().map_err(|error| failed(&ledger.path, error))?;
             }
-            _ => return Err(ledger.damaged(&format!("has format {format}, which this version does not know"))),
+            format => return Err(LedgerError::TooNew { path: ledger.path, format }),
         }
         if is_new {
             tracing::debug!(path = %ledger.path.display(), "a new ledger");
@@ -161,15 +169,24 @@ impl Ledger {
         match whole {
             Err(LedgerError::Damaged { path, why }) => {
                 tracing::error!(path = %path.display(), why, "the ledger is damaged; a new one is begun");
-                let aside = |source| LedgerError::Disk { path: path.clone(), source };
-                fs::rename(&path, path.with_extension("damaged.sqlite")).map_err(aside)?;
-                match fs::remove_file(journal_of(&path)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(aside(error)),
-                    _ => {}
-                }
+                Self::set_aside(layout)?;
                 Ok((Self::open(layout)?, true))
             }
             opened => opened.map(|ledger| (ledger, false)),
+        }
+    }
+
+    /// Puts a ledger that proved damaged out of use; the next start makes a new one.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn set_aside(layout: &Layout) -> Result<(), LedgerError> {
+        let path = layout.ledger();
+        let failed = |source| LedgerError::Disk { path: path.clone(), source };
+        fs::rename(&path, path.with_extension("damaged.sqlite")).map_err(failed)?;
+        match fs::remove_file(journal_of(&path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
         }
     }
 

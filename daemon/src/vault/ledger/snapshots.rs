@@ -86,6 +86,23 @@ impl Ledger {
         read().map_err(|error| self.error(error))
     }
 
+    /// True when some checksum is known.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn knows_checksums(&self) -> Result<bool, LedgerError> {
+        let query = "SELECT EXISTS (SELECT 1 FROM versions WHERE digest IS NOT NULL)";
+        self.connection.query_row(query, [], |row| row.get(0)).map_err(|error| self.error(error))
+    }
+
+    /// Forgets every snapshot, but not the runs.
+    ///
+    /// # Errors
+    /// When the ledger can't be written.
+    pub fn clear(&mut self) -> Result<(), LedgerError> {
+        self.write(|transaction| transaction.execute_batch("DELETE FROM versions; DELETE FROM snapshots"))
+    }
+
     /// Forgets a snapshot whose tree is gone, and the contents that no other holds.
     ///
     /// # Errors

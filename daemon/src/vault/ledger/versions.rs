@@ -184,6 +184,15 @@ impl Ledger {
         })
     }
 
+    /// Notes that a content was looked at, whatever was found.
+    ///
+    /// # Errors
+    /// When the ledger can't be written.
+    pub fn note_looked_at(&mut self, version: &Version, at: i64) -> Result<(), LedgerError> {
+        let query = "UPDATE versions SET checked = ?3 WHERE name = ?1 AND first = ?2";
+        self.write(|transaction| transaction.execute(query, (&version.name, version.first, at)).map(|_| ()))
+    }
+
     /// Which snapshots hold this content, by number.
     ///
     /// # Errors
