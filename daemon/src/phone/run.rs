@@ -28,6 +28,7 @@ use crate::{
         inventory::Inventory,
         layout::Layout,
         ledger::Ledger,
+        name::Name,
         receipt::{self, Receipt},
         roots::KnownRoots,
         transaction::{Transaction, VaultError},
@@ -315,7 +316,7 @@ impl Run {
     ) -> Result<Digests, Failure> {
         let layout = transaction.layout();
         let info = info_plist::gather(session, facts).await?;
-        info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
+        let written = info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
         let matter = Matter {
             order: Order::Backup { full: self.job.full || transaction.base_is_damaged() },
             aside: transaction.aside().cloned(),
@@ -327,7 +328,11 @@ impl Run {
         let outcome = device_link::converse(session, facts, matter).await?;
         self.passcode_asked = outcome.passcode_asked;
         self.received = outcome.received;
-        outcome.result.map(|()| outcome.digests)
+        outcome.result?;
+        let mut digests = outcome.digests;
+        // As long as the one before, and another: untold, it would be taken for what the last snapshot holds.
+        digests.written_before(Name::new("Info.plist"), written.0, written.1);
+        Ok(digests)
     }
 }
 

@@ -8,11 +8,11 @@ use crate::vault::{ledger::Digest, name::Name};
 /// What is known of a file that the phone has touched in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// It came in this run.
+    /// It came in this run, or the computer wrote it.
     Received {
         /// Bytes.
         size: u64,
-        /// BLAKE3, taken while it came.
+        /// BLAKE3, taken meanwhile.
         digest: Digest,
     },
     /// It was made from another of an earlier run: only the disk knows what is in it.
@@ -40,6 +40,11 @@ impl Digests {
     /// A file came.
     pub fn received(&mut self, name: Name, size: u64, digest: Digest) {
         self.touched.insert(name, Origin::Received { size, digest });
+    }
+
+    /// The computer wrote a file before the phone touched anything; what the phone did with it since is newer.
+    pub fn written_before(&mut self, name: Name, size: u64, digest: Digest) {
+        self.touched.entry(name).or_insert(Origin::Received { size, digest });
     }
 
     /// What is known of a file; none when it is as it was before the run.
@@ -118,6 +123,18 @@ mod tests {
             Origin::Received { digest, .. } => digest[0],
             Origin::Derived => 0,
         })
+    }
+
+    #[test]
+    fn what_the_computer_wrote_gives_way_to_what_came() {
+        let mut digests = Digests::default();
+        let name = || Name::new("Info.plist");
+        digests.written_before(name(), 1, [1; 32]);
+        assert_eq!(mark(&digests, "Info.plist"), Some(1));
+        let mut digests = Digests::default();
+        arrived(&mut digests, "Info.plist", 2);
+        digests.written_before(name(), 1, [1; 32]);
+        assert_eq!(mark(&digests, "Info.plist"), Some(2));
     }
 
     #[test]

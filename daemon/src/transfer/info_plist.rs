@@ -16,11 +16,14 @@ use plist::{Dictionary, Value};
 use uuid::Uuid;
 
 use super::DiskError;
-use crate::phone::{
-    afc,
-    facts::Facts,
-    guard::Framing,
-    link::{Session, guard, within},
+use crate::{
+    phone::{
+        afc,
+        facts::Facts,
+        guard::Framing,
+        link::{Session, guard, within},
+    },
+    vault::ledger::Digest,
 };
 
 /// Files of iTunes that a backup keeps.
@@ -100,18 +103,22 @@ fn whole_seconds(at: SystemTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// Writes it into the tree being made, as a new file: the old one may be a link to the last good backup's.
+/// Writes it into the tree being made, as a new file: the old one may be a link to the last good backup's. Its size and
+/// its checksum.
 ///
 /// # Errors
 /// Of the file system.
-pub fn write(tree: &Path, info: &Dictionary) -> Result<(), DiskError> {
+pub fn write(tree: &Path, info: &Dictionary) -> Result<(u64, Digest), DiskError> {
     let path = tree.join("Info.plist");
     let mut temporary = path.clone().into_os_string();
     temporary.push(".new");
-    let written = plist::to_file_xml(&temporary, info)
+    let mut content = Vec::new();
+    let written = plist::to_writer_xml(&mut content, info)
         .map_err(|error| error.into_io().unwrap_or_else(io::Error::other))
+        .and_then(|()| std::fs::write(&temporary, &content))
         .and_then(|()| std::fs::rename(&temporary, &path));
-    written.map_err(|source| DiskError { operation: "writing", path, source })
+    written.map_err(|source| DiskError { operation: "writing", path, source })?;
+    Ok((content.len() as u64, *blake3::hash(&content).as_bytes()))
 }
 
 /// Apps from the store with what a restore needs of them, and the identifiers of all that were installed.
