@@ -90,6 +90,7 @@ async fn other_programs_open_and_restore_an_encrypted_backup() {
         world.phone.mutate(mutation);
     }
     backs_up(world, None).await;
+    verified(world, &["--deep"]).await;
     let incremental = bytes_sent(world);
     assert!(incremental < full / 2, "{incremental} bytes came, {full} for all");
     oracle::check_encrypted_backup(&world.latest(), &world.phone.data(), PASSWORD).unwrap();
@@ -200,7 +201,7 @@ async fn a_flipped_bit_in_an_encrypted_backup_is_found_and_named() {
     let named = (damage["domain"].as_str().unwrap(), damage["relative_path"].as_str().unwrap());
     assert_eq!(named, (&*file.domain, &*file.relative_path), "{damage}");
     let output = backstay(world, &["verify", world.phone.udid(), "--deep"]).await;
-    says(&output, &format!("{}/{} is not what it was when it came", file.domain, file.relative_path));
+    says(&output, &format!("{}: {} is not what it was when it came", file.domain, file.relative_path));
 
     // Who has no password learns of the damage too, by the name on the disk.
     done(world, &["forget"], "").await;
