@@ -12,23 +12,23 @@ use backstay_tests::{
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
-const PASSWORD: &str = "Hirschgeweih-4711";
-const OTHER: &str = "Pflaumenmus-0815";
+pub(crate) const PASSWORD: &str = "Hirschgeweih-4711";
+pub(crate) const OTHER: &str = "Pflaumenmus-0815";
 
 /// A world on a desktop with a password store.
-struct Desktop {
-    world: World,
-    store: SecretService,
-    _bus: PrivateBus,
+pub(crate) struct Desktop {
+    pub(crate) world: World,
+    pub(crate) store: SecretService,
+    pub(crate) bus: PrivateBus,
 }
 
 impl Desktop {
-    async fn new(seed: u64) -> Self {
+    pub(crate) async fn new(seed: u64) -> Self {
         let bus = PrivateBus::start();
         let mut world = World::new(DataSetSpec::mixed(seed, 60, 1_000_000)).await;
         world.bus = Some(bus.address().to_owned());
         let store = SecretService::start(&bus, &world.folder.path().join("home")).await;
-        Self { world, store, _bus: bus }
+        Self { world, store, bus }
     }
 
     async fn status(&self) -> Value {
@@ -47,14 +47,14 @@ async fn encryption(world: &World, arguments: &[&str], input: &str) -> std::proc
     tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("backstay hangs").unwrap()
 }
 
-async fn done(world: &World, arguments: &[&str], input: &str) -> String {
+pub(crate) async fn done(world: &World, arguments: &[&str], input: &str) -> String {
     let output = encryption(world, arguments, input).await;
     assert!(output.status.success(), "{arguments:?}: {}", text(&output));
     text(&output)
 }
 
 /// The backup fails with this id; none means that it succeeds.
-async fn backs_up(world: &World, id: Option<&str>) {
+pub(crate) async fn backs_up(world: &World, id: Option<&str>) {
     let (code, object) = world.back_up_once().await;
     assert_eq!((code, object["failure"]["id"].as_str()), (i32::from(id.is_some()), id), "{object}");
 }

@@ -27,19 +27,12 @@ impl World {
         Self(world::World::new(data).await)
     }
 
-    async fn run(&self, program: &str, address: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
-        let mut command = self.command(program);
-        command.args(arguments).arg(self.root()).env("USBMUXD_SOCKET_ADDRESS", address);
-        timeout(PATIENCE, command.output()).await.expect("the client hangs").expect(program)
-    }
-
     pub(crate) async fn idevicebackup2(&self, arguments: &[&str]) -> Output {
-        let udid = self.phone.udid();
-        self.run("idevicebackup2", self.usbmuxd.address(), &[&["-u", udid], arguments].concat()).await
+        idevicebackup2(self, arguments).await
     }
 
     pub(crate) async fn pymobiledevice3(&self, arguments: &[&str]) -> Output {
-        self.run(&pymobiledevice3(), self.usbmuxd.socket_path(), &[&["backup2"], arguments].concat()).await
+        run(self, &pymobiledevice3(), self.usbmuxd.socket_path(), &[&["backup2"], arguments].concat()).await
     }
 
     /// Requires that the client was content and that the backup is the phone's data, byte by byte.
@@ -55,6 +48,17 @@ impl World {
         self.phone.set_fault(None);
         sent
     }
+}
+
+async fn run(world: &world::World, program: &str, address: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
+    let mut command = world.command(program);
+    command.args(arguments).arg(world.root()).env("USBMUXD_SOCKET_ADDRESS", address);
+    timeout(PATIENCE, command.output()).await.expect("the client hangs").expect(program)
+}
+
+pub(crate) async fn idevicebackup2(world: &world::World, arguments: &[&str]) -> Output {
+    let udid = world.phone.udid();
+    run(world, "idevicebackup2", world.usbmuxd.address(), &[&["-u", udid], arguments].concat()).await
 }
 
 /// The path of pymobiledevice3; what is installed beside it is used too.

@@ -11,7 +11,7 @@ use backstay_tests::{
         Event, Fault, PasscodeAnswer,
         dataset::{DataSet, DataSetSpec, Mutation},
     },
-    world::{PATIENCE, text},
+    world::{self, PATIENCE, text},
 };
 use tokio::time::timeout;
 
@@ -24,19 +24,29 @@ impl World {
         oracle::check_encrypted_backup(&self.latest(), &self.phone.data(), password)
             .unwrap_or_else(|error| panic!("{error}\n{}", text(output)));
     }
-
-    /// Runs iphone_backup_decrypt; where it put Manifest.db and the files.
-    async fn open(&self, password: &str) -> (Output, PathBuf) {
-        let opened = self.folder.path().join(format!("opened with {password}"));
-        std::fs::create_dir(&opened).unwrap();
-        let mut command = self.command(Path::new(&pymobiledevice3()).with_file_name("python3"));
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/it/open_backup.py"));
-        command.arg(self.latest()).arg(password).arg(&opened);
-        (timeout(PATIENCE, command.output()).await.expect("the reader hangs").unwrap(), opened)
-    }
 }
 
-fn says(output: &Output, what: &str) {
+/// Runs iphone_backup_decrypt on the latest backup; where it put Manifest.db and the files.
+pub(crate) async fn open(world: &world::World, password: &str) -> (Output, PathBuf) {
+    let opened = world.folder.path().join(format!("opened with {password}"));
+    std::fs::create_dir(&opened).unwrap();
+    let mut command = world.command(Path::new(&pymobiledevice3()).with_file_name("python3"));
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/it/open_backup.py"));
+    command.arg(world.latest()).arg(password).arg(&opened);
+    (timeout(PATIENCE, command.output()).await.expect("the reader hangs").unwrap(), opened)
+}
+
+/// Requires that it opened the latest backup and that the manifest and all files are the phone's data.
+pub(crate) async fn opens_whole(world: &world::World, password: &str) {
+    let (output, opened) = open(world, password).await;
+    assert!(output.status.success(), "{}", text(&output));
+    let data = world.phone.data();
+    oracle::check_manifest(&opened.join("Manifest.db"), &data).unwrap();
+    compare_files(&opened.join("files"), &data);
+    std::fs::remove_dir_all(opened).unwrap();
+}
+
+pub(crate) fn says(output: &Output, what: &str) {
     assert!(text(output).contains(what), "{}", text(output));
 }
 
@@ -166,13 +176,9 @@ async fn iphone_backup_decrypt_opens_what_idevicebackup2_made() {
     world.judge_encrypted(&world.idevicebackup2(&["backup"]).await, "première");
     world.phone.mutate(Mutation::Change { count: 20 });
     world.judge_encrypted(&world.idevicebackup2(&["backup"]).await, "première");
-    let (output, opened) = world.open("première").await;
-    assert!(output.status.success(), "{}", text(&output));
-    let data = world.phone.data();
-    oracle::check_manifest(&opened.join("Manifest.db"), &data).unwrap();
-    compare_files(&opened.join("files"), &data);
+    opens_whole(&world, "première").await;
 
-    let (output, opened) = world.open("première ").await;
+    let (output, opened) = open(&world, "première ").await;
     assert!(!output.status.success());
     says(&output, "incorrect passphrase");
     assert_eq!(opened.read_dir().unwrap().count(), 0);

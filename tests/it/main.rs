@@ -12,6 +12,8 @@ mod cable_to_click;
 mod daemon;
 mod edges;
 #[cfg(target_os = "linux")]
+mod encrypted_backups;
+#[cfg(target_os = "linux")]
 mod encryption;
 #[cfg(unix)]
 mod history;

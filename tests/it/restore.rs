@@ -25,29 +25,29 @@ async fn backed_up(data: DataSetSpec) -> World {
     world
 }
 
-fn find_my(phone: &Phone, on: bool) {
+pub(crate) fn find_my(phone: &Phone, on: bool) {
     phone.set_lockdown_value("com.apple.fmip", "IsAssociated", Some(on.into()));
 }
 
 /// `backstay --root ROOT ...`
-async fn backstay(world: &World, arguments: &[&str]) -> Output {
+pub(crate) async fn backstay(world: &World, arguments: &[&str]) -> Output {
     let root = world.root();
     world.backstay(&[&["--root", root.to_str().unwrap()], arguments].concat()).await
 }
 
 /// The exit code and the last object.
-async fn backstay_json(world: &World, arguments: &[&str]) -> (i32, Value) {
+pub(crate) async fn backstay_json(world: &World, arguments: &[&str]) -> (i32, Value) {
     let output = backstay(world, &[arguments, &["--json"]].concat()).await;
     let last = String::from_utf8_lossy(&output.stdout).lines().last().map(str::to_owned).unwrap_or_default();
     let object = serde_json::from_str(&last).unwrap_or_else(|_| panic!("no object: {}", text(&output)));
     (output.status.code().expect("killed"), object)
 }
 
-async fn restore(world: &World, arguments: &[&str]) -> (i32, Value) {
+pub(crate) async fn restore(world: &World, arguments: &[&str]) -> (i32, Value) {
     backstay_json(world, &[&["restore", world.phone.udid(), "--yes"], arguments].concat()).await
 }
 
-fn destination(world: &World) -> PathBuf {
+pub(crate) fn destination(world: &World) -> PathBuf {
     world.folder.path().join("taken out")
 }
 
@@ -75,7 +75,7 @@ fn backups(world: &World) -> std::collections::BTreeMap<String, (u64, blake3::Ha
 }
 
 /// The destination holds these files of the phone and no others.
-fn judge<'a>(destination: &Path, files: impl Iterator<Item = &'a DataFile>) {
+pub(crate) fn judge<'a>(destination: &Path, files: impl Iterator<Item = &'a DataFile>) {
     let mut expected = BTreeSet::new();
     for file in files {
         let name = format!("{}/{}", file.domain, file.relative_path);
@@ -90,11 +90,11 @@ fn judge<'a>(destination: &Path, files: impl Iterator<Item = &'a DataFile>) {
 }
 
 /// Where a file of the phone is in a tree.
-fn payload(tree: &Path, file: &DataFile) -> PathBuf {
+pub(crate) fn payload(tree: &Path, file: &DataFile) -> PathBuf {
     tree.join(file.file_id.path())
 }
 
-fn snapshot_ids(world: &World) -> Vec<String> {
+pub(crate) fn snapshot_ids(world: &World) -> Vec<String> {
     let history = world.root().join(".backstay").join(world.phone.udid()).join("history");
     let mut ids: Vec<_> =
         fs::read_dir(history).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -251,7 +251,7 @@ async fn a_hostile_manifest_does_not_leave_the_destination() {
     assert_eq!(ordinary.count(), 12 - names.len(), "the rest came");
 }
 
-async fn restored_is(world: &World, data: &DataSet, arguments: &[&str]) {
+pub(crate) async fn restored_is(world: &World, data: &DataSet, arguments: &[&str]) {
     let mut events = world.phone.events();
     let before = backups(world);
     let (code, object) = restore(world, arguments).await;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use backstay_tests::{
-    disk::{Kind, Operation, Plan},
+    disk::Plan,
     random::seed,
     world::frozen,
 };
@@ -52,15 +52,14 @@ struct Outcome {
 }
 
 /// The failures that tell a person the truth about this error.
-fn right_failure(operation: &Operation, errno: Errno, object: &Value) -> bool {
+fn right_failure(errno: Errno, object: &Value) -> bool {
     let id = object["failure"]["id"].as_str().unwrap_or_default();
-    let right = match errno {
+    match errno {
         Errno::NOSPC => id == "host-disk-full",
         // Also for reading: the remedy, the right to the folder, is the same.
         Errno::ACCESS => id == "host-write-denied",
         _ => id == "host-io-error",
-    };
-    right
+    }
 }
 
 async fn one_fault(
@@ -94,7 +93,7 @@ async fn one_fault(
     if code != 0 {
         let id = object["failure"]["id"].as_str().unwrap_or("none").to_owned();
         *outcome.failures.entry(format!("{} -> {id}", std::io::Error::from(errno).kind())).or_default() += 1;
-        if !right_failure(&operation, errno, &object) {
+        if !right_failure(errno, &object) {
             outcome.violations.push(format!("{told}, {operation:?}: wrongly told: {object}"));
         }
     }

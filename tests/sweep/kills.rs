@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use backstay_shared::{client::Client, overview::Activity, protocol::Request};
 use backstay_tests::{
-    disk::{Kind, Operation, Plan, judge::Found},
+    disk::{Kind, Operation, Plan},
     phone::dataset::Mutation,
     random::{Random, seed},
     world::{Daemon, eventually, text},

@@ -67,7 +67,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let phone = vault::choose_phone(context, Some(&arguments.phone))?;
     let snapshot = vault::choose_snapshot(&phone, arguments.snapshot.as_deref())?;
-    let passwords = vault::passwords_for(&phone, &snapshot).await;
+    let passwords = vault::passwords_for(&phone, &snapshot).await?;
     let cancel = Arc::new(AtomicBool::new(false));
     let (arguments, stop) = (arguments.clone(), cancel.clone());
     let mut work = tokio::task::spawn_blocking(move || {

@@ -98,7 +98,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
         false => Some(Held::take(&target_layout).map_err(|error| diagnose::vault(&error))?),
     };
     let source = Source::read(&snapshot.tree)?;
-    let passwords = vault::passwords_for(&phone, &snapshot).await;
+    let passwords = vault::passwords_for(&phone, &snapshot).await?;
     let display = Display::new(arguments.json, &target.name);
     let backup = Backup { source: &source, snapshot: &snapshot, udid: phone.layout.udid(), passwords };
     let checked = check(&muxer, &target, backup, arguments, &display).await;

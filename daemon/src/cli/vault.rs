@@ -84,15 +84,17 @@ pub fn open_ledger(phone: &BackedUp) -> Result<(Ledger, Option<LockFile>), CliEr
     opened.map_err(|error| diagnose::vault(&error).into())
 }
 
-/// The stored passwords, when the snapshot is encrypted. What can't be opened without them is told by who needs it.
-pub async fn passwords_for(phone: &BackedUp, snapshot: &Snapshot) -> Vec<Password> {
+/// The stored passwords, when the snapshot is encrypted. That none of them opens it is told by who needs it.
+///
+/// # Errors
+/// When the password store can't be used: that is not to be taken for a password that is missing.
+pub async fn passwords_for(phone: &BackedUp, snapshot: &Snapshot) -> Result<Vec<Password>, Failure> {
+    // A tree that doesn't tell is not opened anyway, and who opens it tells why.
     if !encryption::is_encrypted(&snapshot.tree).unwrap_or(false) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    keyring::passwords(phone.layout.udid()).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the stored backup passwords can't be read");
-        Vec::new()
-    })
+    let stored = keyring::passwords(phone.layout.udid()).await;
+    stored.map_err(|error| diagnose::keyring(&error).doing("looking for the backup password"))
 }
 
 fn reading(path: &std::path::Path, source: std::io::Error) -> Failure {

@@ -42,14 +42,21 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     // A check takes hours on a large backup and must not hold up a new one: the lock goes at once.
     let (mut ledger, _) = vault::open_ledger(&phone)?;
     let snapshot = vault::choose_snapshot(&phone, arguments.snapshot.as_deref())?;
-    let passwords = vault::passwords_for(&phone, &snapshot).await;
+    // Without passwords the checksums are compared all the same, so a store that can't be used is only told.
+    let (passwords, store_failure) = match vault::passwords_for(&phone, &snapshot).await {
+        Ok(passwords) => (passwords, None),
+        Err(failure) => (Vec::new(), Some(failure)),
+    };
     let meter = Arc::new(Meter::default());
     let work = {
         let (snapshot, meter, deep) = (snapshot.clone(), meter.clone(), arguments.deep);
         tokio::task::spawn_blocking(move || check::check(&mut ledger, &snapshot, &passwords, deep.then_some(&*meter)))
     };
     let checked = follow(work, &meter, arguments.deep && !arguments.json).await?;
-    let checked = checked.map_err(|error| diagnose::vault(&error))?;
+    let mut checked = checked.map_err(|error| diagnose::vault(&error))?;
+    if let (Some(unread), Some(failure)) = (&mut checked.manifest_unread, store_failure) {
+        *unread = failure.to_string();
+    }
     tell(&phone.name, &snapshot.id, &checked, arguments)?;
     if checked.damages.count == 0 && !checked.known_damaged {
         return Ok(());

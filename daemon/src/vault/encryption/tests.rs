@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::vault::{
     manifest::Manifest,
-    verify::{VerifyError, verify},
+    verify::{Damages, VerifyError, verify},
 };
 
 const PASSWORD: &str = "korrekt pferd";
@@ -193,7 +193,7 @@ fn a_file_that_changed_is_found() {
         let mut bad = stored.clone();
         *bad.last_mut().unwrap() ^= 1;
         fs::write(&path, bad).unwrap();
-        let Err(VerifyError::Damaged { count: 1, first }) = verify(folder.path(), &passwords) else {
+        let Err(VerifyError::Damaged(Damages { count: 1, first, .. })) = verify(folder.path(), &passwords) else {
             panic!("damage in {index} was not found")
         };
         assert_eq!(first[0].path, path);
