@@ -5,11 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use backstay_tests::{
-    disk::Plan,
-    random::seed,
-    world::frozen,
-};
+use backstay_tests::{disk::Plan, random::seed, world::frozen};
 use rustix::io::Errno;
 use serde_json::Value;
 

@@ -141,7 +141,10 @@ fn file_away(layout: &Layout, ledger: &[Entry], receipt: &Receipt) -> Result<(),
     disk::make_private(&receipts).map_err(failed("creating", &receipts))?;
     let target = receipts.join(format!("{}.json", receipt.id));
     fs::rename(layout.next_receipt(), &target).map_err(failed("moving", &target))?;
-    disk::sync_folder(&receipts).map_err(failed("syncing", &receipts))
+    disk::sync_folder(&receipts).map_err(failed("syncing", &receipts))?;
+    // Nothing of the run is left in it; the commit is done whether or not it goes.
+    drop(fs::remove_dir(layout.next()));
+    Ok(())
 }
 
 /// Another program's backup counts as it is found; one of ours once its receipt is there.

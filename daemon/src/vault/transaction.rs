@@ -283,6 +283,10 @@ mod tests {
             drop(fs::remove_file(tree.join(name)));
             fs::write(tree.join(name), format!("{name} {mark}")).unwrap();
         }
+        let status = format!(
+            "<plist><dict><key>SnapshotState</key><string>finished</string><key>UUID</key><string>{mark}</string></dict></plist>"
+        );
+        fs::write(tree.join("Status.plist"), status).unwrap();
     }
 
     fn receipt_for(transaction: &Transaction, verified_at: DateTime<Utc>) -> Receipt {
