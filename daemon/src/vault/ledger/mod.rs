@@ -250,6 +250,8 @@ fn failed(path: &Path, error: rusqlite::Error) -> LedgerError {
         Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => io::ErrorKind::PermissionDenied,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => io::ErrorKind::ResourceBusy,
+        Some(ErrorCode::OutOfMemory) => io::ErrorKind::OutOfMemory,
+        Some(ErrorCode::ConstraintViolation) => io::ErrorKind::Other,
         _ if is_disk_error(&error) => io::ErrorKind::Other,
         // Neither the schema nor the statements vary: what does not fit them is not what we wrote.
         _ => return LedgerError::Damaged { path: path.to_owned(), why: error.to_string() },

@@ -90,6 +90,12 @@ impl Ledger {
         // In order of their place in the database: a first backup brings hundreds of thousands.
         new.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         self.write(|transaction| {
+            // A commit that is told as failed may have come all the same: its last step is a sync of the folder.
+            let known = "SELECT number FROM snapshots WHERE id = ?1 AND tree = ?2";
+            let known = transaction.query_row(known, (snapshot.id, snapshot.tree), |row| row.get(0)).optional()?;
+            if let Some(number) = known {
+                return Ok(number);
+            }
             transaction.execute(
                 "INSERT INTO snapshots (id, tree, files, bytes, receipt) VALUES (?1, ?2, ?3, ?4, ?5)",
                 (snapshot.id, snapshot.tree, snapshot.files.cast_signed(), snapshot.bytes.cast_signed(), &receipt),
