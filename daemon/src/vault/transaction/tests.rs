@@ -1,0 +1,257 @@
+//! Where a commit can stop, and what a start makes of it.
+
+use std::path::Path;
+
+use super::*;
+
+const KEEP_ALL: Retention = Retention { last: 99, daily: 0, weekly: 0, monthly: 0 };
+
+fn begun() -> EndedRun {
+    let (run, at) = (backstay_shared::ids::RunId(1), Utc::now());
+    EndedRun { run, at, files_received: 0, bytes_received: 0, failure: None }
+}
+
+fn make_tree(tree: &Path, mark: &str) {
+    fs::create_dir_all(tree.join("ab")).unwrap();
+    for name in ["Info.plist", "Status.plist", "Manifest.db", "ab/x"] {
+        // Never in place: it may be a link into the backup before.
+        drop(fs::remove_file(tree.join(name)));
+        fs::write(tree.join(name), format!("{name} {mark}")).unwrap();
+    }
+    let status = format!(
+        "<plist><dict><key>SnapshotState</key><string>finished</string><key>UUID</key><string>{mark}</string></dict></plist>"
+    );
+    fs::write(tree.join("Status.plist"), status).unwrap();
+}
+
+fn receipt_for(transaction: &Transaction, verified_at: DateTime<Utc>) -> Receipt {
+    let tree = transaction.layout().next_tree();
+    Receipt {
+        id: transaction.free_id(verified_at).unwrap(),
+        run: backstay_shared::ids::RunId(1),
+        started_at: verified_at,
+        verified_at,
+        phone_name: "Anna".into(),
+        model: "iPhone15,2".into(),
+        ios: "18.5".into(),
+        files: 1,
+        bytes: 4,
+        files_received: 0,
+        bytes_received: 0,
+        full: false,
+        warning: None,
+        tree: receipt::tree_identity(&tree).unwrap().unwrap(),
+        made_by: "test".into(),
+    }
+}
+
+/// As if the files of [`make_tree`] had come.
+fn inventory_of(transaction: &Transaction) -> Inventory {
+    let tree = transaction.layout().next_tree();
+    let found = super::super::tree::list(&tree).unwrap();
+    let mut digests = Digests::default();
+    for found in found.iter().filter(|found| found.name.to_string() != "ab/stays") {
+        let digest = super::super::tree::digest(&found.name.below(&tree)).unwrap();
+        digests.received(found.name.clone(), found.size.unwrap(), digest);
+    }
+    transaction.inventory(&found, &digests).unwrap().unwrap()
+}
+
+fn layout(root: &Path) -> Layout {
+    Layout::new(root, &"00008120-001A2D3E0C40201E".parse().unwrap())
+}
+
+fn content(tree: &Path) -> String {
+    fs::read_to_string(tree.join("Info.plist")).unwrap()
+}
+
+fn commit(layout: &Layout, mark: &str, at: DateTime<Utc>) {
+    let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun()).unwrap();
+    make_tree(&layout.next_tree(), mark);
+    let receipt = receipt_for(&transaction, at);
+    let inventory = inventory_of(&transaction);
+    transaction.commit(&receipt, inventory).unwrap();
+    assert_eq!(content(&layout.latest()), format!("Info.plist {mark}"));
+}
+
+/// What the ledger and the disk say of each snapshot must agree.
+fn check_agreement(layout: &Layout) {
+    let Recovered { ledger, .. } = recovery::recover(layout).unwrap();
+    let entries = ledger.snapshots().unwrap();
+    let on_disk = history::all(layout).unwrap();
+    assert_eq!(entries.len(), on_disk.len(), "{entries:#?} {on_disk:#?}");
+    for (index, entry) in entries.iter().enumerate() {
+        let is_latest = index + 1 == entries.len();
+        let tree = if is_latest { layout.latest() } else { layout.snapshot_tree(&entry.id) };
+        assert_eq!(receipt::tree_identity(&tree).unwrap().as_ref(), Some(&entry.tree));
+        let held = ledger.held(entry.number).unwrap();
+        let found = super::super::tree::list(&tree).unwrap();
+        assert_eq!(held.len(), found.len());
+        for found in found {
+            let held = held[&found.name];
+            assert_eq!(Some(held.size), found.size);
+            if let Some(digest) = held.digest {
+                assert_eq!(super::super::tree::digest(&found.name.below(&tree)).unwrap(), digest);
+            }
+        }
+    }
+}
+
+/// P5: every place where a commit can stop, and what a start makes of it.
+#[test]
+fn p5_a_commit_is_finished_wherever_it_stopped() {
+    for stop in ["before ledger", "before receipt", "after receipt", "moved aside", "after swap", "after history"] {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        make_tree(&layout.latest(), "old");
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun()).unwrap();
+        make_tree(&layout.next_tree(), "new");
+        let receipt = receipt_for(&transaction, Utc::now());
+        if stop != "before ledger" {
+            let Inventory { new, gone } = inventory_of(&transaction);
+            let (id, tree) = (&*receipt.id, &*receipt.tree);
+            let snapshot = NewSnapshot { id, tree, files: 1, bytes: 4, receipt: Some(&receipt), new, gone };
+            transaction.ledger.seal(snapshot).unwrap();
+        }
+        if !stop.starts_with("before") {
+            receipt::write(&layout.next_receipt(), &receipt).unwrap();
+        }
+        let entries = transaction.ledger.snapshots().unwrap();
+        match stop {
+            "moved aside" => fs::rename(layout.latest(), layout.next().join("old")).unwrap(),
+            "after swap" => disk::exchange(&layout.next_tree(), &layout.latest()).unwrap(),
+            "after history" => {
+                disk::exchange(&layout.next_tree(), &layout.latest()).unwrap();
+                let id = history::id_of_old(&layout, &entries, &layout.next_tree(), &receipt).unwrap();
+                fs::create_dir_all(layout.history().join(&id)).unwrap();
+                fs::rename(layout.next_tree(), layout.snapshot_tree(&id)).unwrap();
+            }
+            _ => {}
+        }
+        drop(transaction);
+
+        recovery::recover(&layout).unwrap();
+        recovery::recover(&layout).unwrap();
+        if stop.starts_with("before") {
+            assert_eq!(content(&layout.latest()), "Info.plist old", "{stop}");
+            assert!(receipt::latest(&layout).unwrap().is_none(), "{stop}");
+        } else {
+            assert_eq!(content(&layout.latest()), "Info.plist new", "{stop}");
+            assert_eq!(receipt::latest(&layout).unwrap(), Some(receipt), "{stop}");
+            let all = history::all(&layout).unwrap();
+            assert_eq!(all.len(), 2, "{stop}");
+            assert_eq!(content(&all[0].tree), "Info.plist old", "{stop}");
+        }
+        check_agreement(&layout);
+        commit(&layout, "next", Utc::now());
+        check_agreement(&layout);
+    }
+}
+
+#[test]
+fn p4_a_tree_that_was_replaced_has_no_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout(folder.path());
+    commit(&layout, "ours", Utc::now());
+    assert!(receipt::latest(&layout).unwrap().is_some());
+    fs::remove_dir_all(layout.latest()).unwrap();
+    assert!(receipt::latest(&layout).unwrap().is_none());
+    make_tree(&layout.latest(), "somebody else's");
+    assert!(receipt::latest(&layout).unwrap().is_none());
+    check_agreement(&layout);
+    commit(&layout, "ours again", Utc::now());
+    check_agreement(&layout);
+}
+
+/// A clock that was set back gives times that were there before; no snapshot is lost and no commit gets stuck.
+#[test]
+fn the_clock_may_be_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout(folder.path());
+    for (hour, mark) in [(10, "a"), (12, "b"), (11, "c"), (11, "d"), (9, "e"), (13, "f")] {
+        commit(&layout, mark, format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap());
+    }
+    let kept = history::all(&layout).unwrap();
+    let mut kept: Vec<String> = kept.iter().map(|snapshot| content(&snapshot.tree)).collect();
+    kept.sort();
+    assert_eq!(kept, ["a", "b", "c", "d", "e", "f"].map(|mark| format!("Info.plist {mark}")));
+}
+
+#[test]
+fn only_one_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun()).unwrap();
+    let second = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun());
+    assert!(matches!(second, Err(VaultError::Busy { .. })));
+}
+
+/// A ledger that is lost, or is no ledger any more, is made anew from what is on disk; what is shared stays shared.
+#[test]
+fn p5_a_lost_ledger_is_made_anew() {
+    for garbage in [None, Some("no database at all"), Some("SQLite format 3\0 cut short")] {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        make_tree(&layout.latest(), "old");
+        fs::write(layout.latest().join("ab/stays"), "the same in all").unwrap();
+        commit(&layout, "one", Utc::now());
+        commit(&layout, "two", Utc::now());
+        let costs =
+            |ledger: &Ledger| -> Vec<u64> { ledger.costs().unwrap().into_iter().map(|(_, bytes)| bytes).collect() };
+        let before = costs(&recovery::recover(&layout).unwrap().ledger);
+        match garbage {
+            None => fs::remove_file(layout.ledger()).unwrap(),
+            Some(garbage) => fs::write(layout.ledger(), garbage).unwrap(),
+        }
+        let recovered = recovery::recover(&layout).unwrap();
+        assert!(recovered.renewed);
+        assert_eq!(costs(&recovered.ledger), before);
+        let newest = recovered.ledger.newest().unwrap().unwrap();
+        assert!(newest.receipt.is_some());
+        assert_eq!(recovered.ledger.unproved(newest.number).unwrap().0, 5);
+        drop(recovered);
+        check_agreement(&layout);
+        assert!(!recovery::recover(&layout).unwrap().renewed);
+        commit(&layout, "three", Utc::now());
+        check_agreement(&layout);
+    }
+}
+
+/// A disk that can't clone: the latest backup itself is worked on and put back, wherever the run stops.
+#[test]
+fn p1_without_clones_the_backup_is_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout(folder.path());
+    make_tree(&layout.latest(), "old");
+    fs::write(layout.latest().join("ab/y"), "stays").unwrap();
+    recovery::recover(&layout).unwrap_err();
+    fs::create_dir_all(layout.own()).unwrap();
+    recovery::recover(&layout).unwrap();
+    let before = super::super::tree::list(&layout.latest()).unwrap();
+    for steps in 0..6 {
+        disk::make_private(&layout.next()).unwrap();
+        aside::begin(&layout).unwrap();
+        let aside = Aside::of(&layout);
+        let udid = layout.udid();
+        let tree = layout.next_tree();
+        let work: [&dyn Fn(); 5] = [
+            &|| assert!(aside.take(&format!("{udid}/ab/x")).unwrap()),
+            &|| fs::write(tree.join("ab/x"), "new and longer").unwrap(),
+            &|| {
+                assert!(!aside.take(&format!("{udid}/ab/x")).unwrap());
+                fs::write(tree.join("ab/x"), "newer").unwrap();
+            },
+            &|| fs::write(tree.join("ab/added"), "added").unwrap(),
+            &|| {
+                aside.take_folder(&format!("{udid}/ab")).unwrap();
+                fs::remove_dir_all(tree.join("ab")).unwrap();
+                fs::write(tree.join("Info.plist"), "new").unwrap();
+            },
+        ];
+        work.iter().take(steps).for_each(|step| step());
+        recovery::recover(&layout).unwrap();
+        assert_eq!(super::super::tree::list(&layout.latest()).unwrap(), before, "{steps}");
+        assert_eq!(content(&layout.latest()), "Info.plist old", "{steps}");
+        assert_eq!(fs::read_to_string(layout.latest().join("ab/x")).unwrap(), "ab/x old", "{steps}");
+        assert!(!layout.next().exists());
+    }
+}
