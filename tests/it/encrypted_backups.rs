@@ -129,7 +129,7 @@ async fn an_encrypted_backup_is_taken_out_plain_and_restored() {
 async fn what_keeps_an_encrypted_backup_closed_is_told_apart() {
     let desktop = backed_up(93).await;
     let (world, data) = (&desktop.world, desktop.world.phone.data());
-    done(world, &["forget"], "").await;
+    done(world, &["forget", "--yes"], "").await;
     refused(world, "backup-password-missing").await;
     done(world, &["remember", "--password-stdin"], &format!("{OTHER}\n")).await;
     refused(world, "backup-password-wrong").await;
@@ -204,7 +204,7 @@ async fn a_flipped_bit_in_an_encrypted_backup_is_found_and_named() {
     says(&output, &format!("{}: {} is not what it was when it came", file.domain, file.relative_path));
 
     // Who has no password learns of the damage too, by the name on the disk.
-    done(world, &["forget"], "").await;
+    done(world, &["forget", "--yes"], "").await;
     let damage = damages().await;
     assert_eq!(damage["domain"], "", "{damage}");
     assert!(damage["path"].as_str().unwrap().ends_with(&file.file_id.hex()), "{damage}");

@@ -108,7 +108,7 @@ async fn a_password_is_set_and_its_backup_proved() {
     assert_eq!(world.phone.backup_password(), None);
     backs_up(world, None).await;
     world.judge();
-    done(world, &["forget"], "").await;
+    done(world, &["forget", "--yes"], "").await;
     assert_eq!(desktop.status().await["passwords_stored"], 0);
 }
 

@@ -66,6 +66,9 @@ enum Action {
     Forget {
         /// A name, a UDID or a unique part of either; may be left out when there is one phone
         phone: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -89,7 +92,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
         Action::Off(asking) => off(context, asking).await,
         Action::Change(asking) => change(context, asking).await,
         Action::Remember(asking) => remember(context, asking).await,
-        Action::Forget { phone } => forget(context, phone.as_deref()).await,
+        Action::Forget { phone, yes } => forget(context, phone.as_deref(), *yes).await,
     }
 }
 
@@ -312,8 +315,13 @@ async fn remember(context: &Context, asking: &Asking) -> Result<(), CliError> {
     }
 }
 
-async fn forget(context: &Context, wanted: Option<&str>) -> Result<(), CliError> {
+async fn forget(context: &Context, wanted: Option<&str>, yes: bool) -> Result<(), CliError> {
     let target = choose(context, wanted).await?;
+    if !yes {
+        let question = format!("Encrypted backups of {} stay closed without their passwords.", target.name);
+        output::line(&question)?;
+        output::confirm("forgetting the passwords: confirm it with --yes")?;
+    }
     keyring::forget(&target.udid).await.map_err(store_failed)?;
     output::line(&format!("No backup password of {} is stored any more.", target.name))
 }

@@ -52,6 +52,9 @@ pub struct Arguments {
     /// Replace files that are there already
     #[arg(long)]
     overwrite: bool,
+    /// Read the backup password from standard input rather than from the password store
+    #[arg(long)]
+    password_stdin: bool,
     /// One object a line, for scripts
     #[arg(long)]
     pub json: bool,
@@ -67,7 +70,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let phone = vault::choose_phone(context, Some(&arguments.phone))?;
     let snapshot = vault::choose_snapshot(&phone, arguments.snapshot.as_deref())?;
-    let passwords = vault::passwords_for(&phone, &snapshot).await?;
+    let passwords = vault::passwords_for(&phone, &snapshot, arguments.password_stdin).await?;
     let cancel = Arc::new(AtomicBool::new(false));
     let (arguments, stop) = (arguments.clone(), cancel.clone());
     let mut work = tokio::task::spawn_blocking(move || {

@@ -1,7 +1,7 @@
 //! How results and failures are printed.
 
 use std::{
-    io::{self, Write},
+    io::{self, BufRead, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -86,6 +86,25 @@ fn refused(message: &str, code: u8, as_json: bool) -> ExitCode {
         drop(writeln!(io::stderr(), "backstay: {message}"));
     }
     ExitCode::from(code)
+}
+
+/// Asks whether to go on.
+///
+/// # Errors
+/// When the answer is not yes; `unasked` when nobody can be asked.
+pub fn confirm(unasked: &str) -> Result<(), CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::Usage(unasked.to_owned()));
+    }
+    write!(io::stdout(), "Type yes to go on: ").map_err(|_| CliError::OutputClosed)?;
+    io::stdout().flush().map_err(|_| CliError::OutputClosed)?;
+    let mut answer = String::new();
+    // An end of input is no yes.
+    let read = io::stdin().lock().read_line(&mut answer);
+    match read.is_ok() && answer.trim().eq_ignore_ascii_case("yes") {
+        true => Ok(()),
+        false => Err(CliError::Usage("nothing was changed".into())),
+    }
 }
 
 /// A failure of the catalogue, as it ended a run.

@@ -1,6 +1,6 @@
 //! `backstay restore`: a snapshot back onto a phone.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use backstay_shared::{
     health::{Failure, FailureId, readable_bytes},
@@ -67,6 +67,9 @@ pub struct Arguments {
     /// Go on though files of the snapshot are missing or damaged
     #[arg(long)]
     anyway: bool,
+    /// Read the backup password from standard input rather than from the password store
+    #[arg(long, requires = "yes")]
+    password_stdin: bool,
     /// One event a line, for scripts
     #[arg(long)]
     pub json: bool,
@@ -98,7 +101,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
         false => Some(Held::take(&target_layout).map_err(|error| diagnose::vault(&error))?),
     };
     let source = Source::read(&snapshot.tree)?;
-    let passwords = vault::passwords_for(&phone, &snapshot).await?;
+    let passwords = vault::passwords_for(&phone, &snapshot, arguments.password_stdin).await?;
     let display = Display::new(arguments.json, &target.name);
     let backup = Backup { source: &source, snapshot: &snapshot, udid: phone.layout.udid(), passwords };
     let checked = check(&muxer, &target, backup, arguments, &display).await;
@@ -259,13 +262,5 @@ fn confirm(sentence: &str, arguments: &Arguments) -> Result<(), CliError> {
         };
     }
     output::line(sentence)?;
-    write!(io::stdout(), "Type yes to go on: ").map_err(|_| CliError::OutputClosed)?;
-    io::stdout().flush().map_err(|_| CliError::OutputClosed)?;
-    let mut answer = String::new();
-    // An end of input is no yes.
-    let read = io::stdin().lock().read_line(&mut answer);
-    match read.is_ok() && answer.trim().eq_ignore_ascii_case("yes") {
-        true => Ok(()),
-        false => Err(CliError::Usage("nothing was changed".into())),
-    }
+    output::confirm("a restore replaces what is on the iPhone: confirm it with --yes")
 }

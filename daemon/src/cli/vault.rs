@@ -2,7 +2,7 @@
 
 use backstay_shared::health::{Failure, FailureId};
 
-use super::{CliError, Context, output};
+use super::{CliError, Context, output, secrets};
 use crate::{
     health::diagnose,
     host::{keyring, lock::LockFile},
@@ -84,17 +84,20 @@ pub fn open_ledger(phone: &BackedUp) -> Result<(Ledger, Option<LockFile>), CliEr
     opened.map_err(|error| diagnose::vault(&error).into())
 }
 
-/// The stored passwords, when the snapshot is encrypted. That none of them opens it is told by who needs it.
+/// The stored passwords, or the one on standard input, when the snapshot is encrypted. That none of them opens it is told by who needs it.
 ///
 /// # Errors
 /// When the password store can't be used: that is not to be taken for a password that is missing.
-pub async fn passwords_for(phone: &BackedUp, snapshot: &Snapshot) -> Result<Vec<Password>, Failure> {
+pub async fn passwords_for(phone: &BackedUp, snapshot: &Snapshot, from_stdin: bool) -> Result<Vec<Password>, CliError> {
+    if from_stdin {
+        return Ok(secrets::from_stdin::<1>()?.to_vec());
+    }
     // A tree that doesn't tell is not opened anyway, and who opens it tells why.
     if !encryption::is_encrypted(&snapshot.tree).unwrap_or(false) {
         return Ok(Vec::new());
     }
     let stored = keyring::passwords(phone.layout.udid()).await;
-    stored.map_err(|error| diagnose::keyring(&error).doing("looking for the backup password"))
+    Ok(stored.map_err(|error| diagnose::keyring(&error).doing("looking for the backup password"))?)
 }
 
 fn reading(path: &std::path::Path, source: std::io::Error) -> Failure {

@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Read every file and compare its checksum: finds a single flipped bit
     #[arg(long)]
     deep: bool,
+    /// Read the backup password from standard input rather than from the password store
+    #[arg(long)]
+    password_stdin: bool,
     /// One object, for scripts
     #[arg(long)]
     pub json: bool,
@@ -43,9 +46,10 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let (mut ledger, _) = vault::open_ledger(&phone)?;
     let snapshot = vault::choose_snapshot(&phone, arguments.snapshot.as_deref())?;
     // Without passwords the checksums are compared all the same, so a store that can't be used is only told.
-    let (passwords, store_failure) = match vault::passwords_for(&phone, &snapshot).await {
+    let (passwords, store_failure) = match vault::passwords_for(&phone, &snapshot, arguments.password_stdin).await {
         Ok(passwords) => (passwords, None),
-        Err(failure) => (Vec::new(), Some(failure)),
+        Err(CliError::Failure(failure)) => (Vec::new(), Some(failure)),
+        Err(error) => return Err(error),
     };
     let meter = Arc::new(Meter::default());
     let work = {
@@ -60,6 +64,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     tell(&phone.name, &snapshot.id, &checked, arguments)?;
     if checked.damages.count == 0 && !checked.known_damaged {
         return Ok(());
+    }
+    if checked.damages.count == 0 {
+        return Err(Failure::from(FailureId::BackupDamaged).text("an earlier check found it").into());
     }
     Err(diagnose::damaged(FailureId::BackupDamaged, &checked.damages).into())
 }
@@ -98,6 +105,7 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
             "bytes": checked.bytes,
             "bytes_read": checked.bytes_read,
             "without_checksum": checked.without_checksum,
+            "checksums_taken": checked.checksums_taken,
             "checksum_taken_later": checked.checksum_taken_later,
             "manifest_unread": checked.manifest_unread,
             "damaged": checked.damages.count,
@@ -115,6 +123,12 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
     if let Some(why) = &checked.manifest_unread {
         output::line(&format!("the manifest could not be compared: {why}"))?;
     }
+    if checked.checksums_taken > 0 {
+        output::line(&format!(
+            "{} files had no checksum to compare with; it was taken now, so that damage from here on is found",
+            checked.checksums_taken
+        ))?;
+    }
     if checked.without_checksum > 0 {
         output::line(&format!(
             "{} files have no checksum yet: they were not received by Backstay, or the record of checksums was lost",
@@ -122,12 +136,13 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
         ))?;
     }
     let how = if arguments.deep {
-        format!("every byte compared ({} read)", readable_bytes(checked.bytes_read))
+        format!("every file read ({})", readable_bytes(checked.bytes_read))
     } else {
         "names and sizes compared; --deep reads every byte".to_owned()
     };
     let verdict = match checked.damages.count {
         0 if checked.known_damaged => "damaged, as an earlier check found; --deep says which files".to_owned(),
+        0 if checked.manifest_unread.is_some() => "as it was when it came".to_owned(),
         0 => "whole".to_owned(),
         count => format!("{count} files damaged"),
     };

@@ -37,6 +37,8 @@ pub struct Checked {
     pub bytes_read: u64,
     /// Files that have no checksum: nobody knows whether they are what came.
     pub without_checksum: u64,
+    /// Files that had no checksum until this check took it.
+    pub checksums_taken: u64,
     /// Files whose checksum was taken from the disk some time after they came.
     pub checksum_taken_later: u64,
     /// What is wrong.
@@ -101,6 +103,7 @@ pub fn check(
         return Ok(checked);
     };
     note(ledger, &entry, &content)?;
+    checked.checksums_taken = content.learned.len() as u64;
     (checked.without_checksum, checked.checksum_taken_later) = ledger.unproved(entry.number)?;
     let whole = deep.is_some_and(|meter| !meter.stop.load(Ordering::Relaxed));
     checked.known_damaged = entry.damaged && !whole;

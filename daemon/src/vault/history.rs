@@ -35,7 +35,8 @@ pub fn all(layout: &Layout) -> io::Result<Vec<Snapshot>> {
         .map(|id| Snapshot { tree: layout.snapshot_tree(&id), id })
         .filter(|snapshot| snapshot.tree.exists())
         .collect();
-    if layout.latest().join("Status.plist").exists() {
+    // Also one that is ruined: an older one must not be taken for it.
+    if layout.latest().exists() {
         let id = match receipt::latest(layout)? {
             Some(receipt) => receipt.id,
             None => id_in_ledger(layout).unwrap_or_else(|| "latest".to_owned()),
@@ -111,6 +112,12 @@ pub fn surplus<'a>(entries: &'a [Entry], rule: &Retention) -> Vec<&'a Entry> {
     let Some((latest, older)) = entries.split_last() else { return Vec::new() };
     let times: Vec<DateTime<Utc>> = older.iter().map(|entry| time_of(&entry.id).unwrap_or_default()).collect();
     let kept = retention::keep(&times, time_of(&latest.id), rule, &Local);
+    // Damaged ones use up no place of a whole one.
+    let whole: Vec<usize> = (0..older.len()).filter(|index| !older[*index].damaged).collect();
+    let whole_times: Vec<DateTime<Utc>> = whole.iter().map(|index| times[*index]).collect();
+    let whole_kept = retention::keep(&whole_times, time_of(&latest.id), rule, &Local);
+    let mut kept = kept;
+    whole.into_iter().zip(whole_kept).for_each(|(index, stays)| kept[index] |= stays);
     let fallback = older.iter().rposition(|entry| !entry.damaged).filter(|_| latest.damaged);
     let stays = |index: usize, kept: bool| kept || Some(index) == fallback;
     let rows = older.iter().zip(kept).enumerate();

@@ -221,6 +221,10 @@ fn reconcile(layout: &Layout, ledger: &mut Ledger) -> Result<(), VaultError> {
 /// writes anew for each backup is the same. Another program's backup has another list.
 fn is_ours_without_its_identity(latest: &Path, ledger: &Ledger, newest: &Entry) -> Result<bool, VaultError> {
     let name = Name::new("Manifest.plist");
+    if !exists(&latest.join("Info.plist"))? {
+        // No program leaves a backup without it.
+        return exists(latest);
+    }
     let known = ledger.version(newest.number, &name)?.and_then(|version| version.held.digest);
     let path = name.below(latest);
     Ok(known.is_some() && path.exists() && Some(tree::digest(&path)?) == known)
