@@ -144,6 +144,28 @@ async fn a_missing_short_or_extra_file_is_found_by_plain_verify() {
     assert!(world.backstay(&["verify", "--deep"]).await.status.success());
 }
 
+/// A latest backup that is hardly one any more is told as damaged; no older one is taken for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ruined_latest_is_not_passed_over() {
+    for ruin in ["Status.plist", "Info.plist", "Manifest.db"] {
+        let world = World::new(DataSetSpec::mixed(67, 40, 1_000_000)).await;
+        assert_eq!(world.back_up_once().await.0, 0);
+        world.change();
+        let (_, second) = world.back_up_once().await;
+        fs::remove_file(world.latest().join(ruin)).unwrap();
+        let (code, told) = json(&world, &["verify", "--json"]).await;
+        assert_eq!((code, &told["snapshot"]), (1, &second["receipt"]["id"]), "{ruin}: {told}");
+        let (_, history) = json(&world, &["history", "--json"]).await;
+        let snapshots = history["snapshots"].as_array().unwrap();
+        assert_eq!((snapshots.len(), &snapshots[1]["damaged"]), (2, &true.into()), "{ruin}: {history}");
+        assert_eq!(snapshots[0]["damaged"], false);
+        let (code, object) = world.back_up_once().await;
+        assert_eq!(code, 0, "{ruin}: {object}");
+        world.judge();
+        assert!(world.backstay(&["verify", "--deep"]).await.status.success());
+    }
+}
+
 /// Bytes on disk below a folder, each file once, as `du` counts.
 fn bytes_on_disk(folder: &Path) -> u64 {
     let mut seen = BTreeMap::new();
