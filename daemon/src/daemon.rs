@@ -79,6 +79,7 @@ pub async fn run(
         Err(LockError::Held { holder }) => return Err(DaemonError::AlreadyRunning { holder }),
         Err(LockError::Io(error)) => return Err(failed(&paths.lock_file())(error)),
     };
+    let the_end = wait_for_the_end();
     let listener = server::bind(&paths.socket()).map_err(failed(&paths.socket()))?;
 
     let shutdown = CancellationToken::new();
@@ -110,7 +111,7 @@ pub async fn run(
     tracing::info!(version = env!("CARGO_PKG_VERSION"), root = %root.display(), "the daemon runs");
 
     tokio::select! {
-        () = wait_for_the_end() => {}
+        () = the_end => {}
         () = follow_presence(muxer, phones, board) => {}
     }
     tracing::info!("the daemon ends");
@@ -164,19 +165,22 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
     }
 }
 
-async fn wait_for_the_end() {
+/// Told to end. The signals are taken from this call on, not from the first wait: a daemon that can be reached can be
+/// ended in good order.
+fn wait_for_the_end() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    async move {
+        #[cfg(unix)]
+        if let Ok(mut terminate) = terminate {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = tokio::signal::ctrl_c() => return,
             }
         }
-    }
-    // Without signals there is nothing to wait for but the end of the process.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+        // Without signals there is nothing to wait for but the end of the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
