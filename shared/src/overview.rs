@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    health::{Evidence, Failure, FailureId, Severity},
+    health::{Condition, Evidence, Failure, FailureId, Severity},
     ids::{RunId, Udid},
 };
 
@@ -22,6 +22,17 @@ pub struct Overview {
     pub phones: Vec<PhoneOverview>,
     /// What is wrong with the computer rather than with one phone.
     pub problems: Vec<Problem>,
+    /// Nothing starts by itself meanwhile, because a person said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+}
+
+/// A person wants no backups to start by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Ends by itself then; none until the person resumes.
+    #[serde(default)]
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// One phone.
@@ -77,8 +88,25 @@ pub enum Activity {
     RetryAt {
         /// When.
         at: DateTime<Utc>,
+        /// Which try in a row it will be; the first run was number 1.
+        #[serde(default)]
+        attempt: u32,
+        /// After so many Backstay gives up for the time being.
+        #[serde(default)]
+        attempts_max: u32,
     },
-    /// A run failed; the next try is when its cause is gone, or when a person asks.
+    /// A run failed; the next try is as soon as this holds.
+    Waiting {
+        /// What is watched for.
+        until: Condition,
+    },
+    /// So many tries failed that Backstay goes on only when the phone comes anew, the next backup is due or a person
+    /// asks.
+    GaveUp {
+        /// How many.
+        attempts: u32,
+    },
+    /// A run failed; the next try is when a person asks.
     Blocked,
 }
 
@@ -173,6 +201,12 @@ pub struct Problem {
     pub since: DateTime<Utc>,
     /// What was seen.
     pub evidence: Evidence,
+    /// Another problem that explains it and is told in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<FailureId>,
+    /// A person does not want to hear of it until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<DateTime<Utc>>,
 }
 
 impl Problem {
@@ -188,6 +222,8 @@ impl Problem {
             severity: entry.severity,
             since,
             evidence: Evidence::clone(&failure.evidence),
+            behind: None,
+            snoozed_until: None,
         }
     }
 }

@@ -4,9 +4,14 @@
 //! [`Overview`] at once, taken together with the registration, and again whenever it changed; progress is merged to a
 //! few a second. Unknown fields and messages are ignored, unknown requests are refused.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{health::Failure, ids::RunId, overview::Overview};
+use crate::{
+    health::{Failure, FailureId},
+    ids::RunId,
+    overview::Overview,
+};
 
 /// Grows when an older front end would misunderstand.
 pub const PROTOCOL: u32 = 1;
@@ -76,6 +81,54 @@ pub enum Request {
     },
     /// Stop the running backup.
     Cancel {
+        /// As in `BackUp`.
+        #[serde(default)]
+        phone: Option<String>,
+    },
+    /// Start nothing by itself until then, or until `Resume`.
+    Pause {
+        /// None: until a person resumes.
+        #[serde(default)]
+        until: Option<DateTime<Utc>>,
+    },
+    /// Start what is due again.
+    Resume,
+    /// Do not tell of this problem until then.
+    Snooze {
+        /// As in `BackUp`; none also for a problem of the computer.
+        #[serde(default)]
+        phone: Option<String>,
+        /// Which problem.
+        problem: FailureId,
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+    /// Something that a failed backup waits for may have changed: look now.
+    LookAgain {
+        /// As in `BackUp`.
+        #[serde(default)]
+        phone: Option<String>,
+    },
+    /// Restart the phone; it has to be unlocked once afterwards.
+    RestartPhone {
+        /// As in `BackUp`.
+        #[serde(default)]
+        phone: Option<String>,
+    },
+    /// Forget the trust between phone and computer and ask for it anew.
+    PairAgain {
+        /// As in `BackUp`.
+        #[serde(default)]
+        phone: Option<String>,
+    },
+    /// Remove old snapshots, oldest first, until the last failed backup has room.
+    FreeSpace {
+        /// As in `BackUp`.
+        #[serde(default)]
+        phone: Option<String>,
+    },
+    /// Copy the phone's photos and videos beside the backups.
+    CopyPhotos {
         /// As in `BackUp`.
         #[serde(default)]
         phone: Option<String>,

@@ -83,8 +83,8 @@ fn one_phone_and_what_it_does() {
 #[test]
 fn failures_name_their_first_step() {
     let full = |activity| failed("Anna", 2, FailureId::HostDiskFull, activity);
-    let later = Activity::RetryAt { at: time("2025-03-10T09:30:00Z") };
-    let overdue = Activity::RetryAt { at: time("2025-03-10T08:59:00Z") };
+    let later = Activity::RetryAt { at: time("2025-03-10T09:30:00Z"), attempt: 2, attempts_max: 8 };
+    let overdue = Activity::RetryAt { at: time("2025-03-10T08:59:00Z"), attempt: 2, attempts_max: 8 };
     let step = &format!("    {}", FailureId::HostDiskFull.entry().steps[0]);
     let title = "[\u{26a0} Not enough space on this computer]";
     for (phone, icon, status, command) in [

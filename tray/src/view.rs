@@ -51,7 +51,10 @@ pub(crate) fn last_failure(phone: &PhoneOverview) -> Option<&Problem> {
 
 /// Whether no backup comes without waiting or help. A phone whose backup a person cancelled is left in peace.
 pub(crate) fn is_stuck(phone: &PhoneOverview) -> bool {
-    let waits = matches!(phone.activity, Activity::Blocked | Activity::RetryAt { .. });
+    let waits = matches!(
+        phone.activity,
+        Activity::Blocked | Activity::RetryAt { .. } | Activity::Waiting { .. } | Activity::GaveUp { .. }
+    );
     waits && (last_failure(phone).is_some() || phone.last_run.is_none())
 }
 

@@ -36,8 +36,10 @@ pub(crate) fn state<Z: TimeZone<Offset: Display>>(phone: &PhoneOverview, now: &D
         Activity::Running { progress, .. } => running(progress),
         Activity::Queued { .. } => "waiting for its turn".to_owned(),
         _ if !view::is_stuck(phone) => at_rest(phone, now),
-        Activity::RetryAt { at } if at.timestamp() <= now.timestamp() => failed("next try soon", phone, now),
-        Activity::RetryAt { at } => failed(&format!("next try {}", moment(*at, now)), phone, now),
+        Activity::RetryAt { at, .. } if at.timestamp() <= now.timestamp() => failed("next try soon", phone, now),
+        Activity::RetryAt { at, .. } => failed(&format!("next try {}", moment(*at, now)), phone, now),
+        Activity::Waiting { .. } => failed("goes on by itself", phone, now),
+        Activity::GaveUp { .. } => failed("gave up for now", phone, now),
         Activity::Blocked => failed("needs your help", phone, now),
         Activity::Away | Activity::Idle => at_rest(phone, now),
     }

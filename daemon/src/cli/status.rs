@@ -79,7 +79,13 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
             let percent = progress.fraction.map(|part| format!(" {:.0} %", part * 100.0)).unwrap_or_default();
             format!("backing up{percent}: {}", progress::describe(progress))
         }
-        Activity::RetryAt { at } => format!("tries again {}", output::moment(*at)),
+        Activity::RetryAt { at, attempt, attempts_max } => {
+            format!("tries again {} (try {attempt} of {attempts_max})", output::moment(*at))
+        }
+        Activity::Waiting { .. } => "goes on by itself as soon as the cause below is gone".into(),
+        Activity::GaveUp { attempts } => {
+            format!("gave up after {attempts} tries; goes on when it is plugged in again or the next backup is due")
+        }
         Activity::Blocked => "waits for the cause below to go".into(),
     };
     lines.push(format!("  now        {doing}"));

@@ -138,7 +138,15 @@ impl Server {
                 self.phones.cancel(&udid).await?;
                 Ok(Reply::Done)
             }
-            Request::Unknown => Err(Refusal::UnknownRequest),
+            Request::Pause { .. }
+            | Request::Resume
+            | Request::Snooze { .. }
+            | Request::LookAgain { .. }
+            | Request::RestartPhone { .. }
+            | Request::PairAgain { .. }
+            | Request::FreeSpace { .. }
+            | Request::CopyPhotos { .. }
+            | Request::Unknown => Err(Refusal::UnknownRequest),
         }
     }
 

@@ -337,7 +337,9 @@ impl Actor {
             }
             (Some(active), _) => Activity::Queued { run: active.run },
             _ if !self.state.present => Activity::Away,
-            (None, Doing::RetryAt(at)) => Activity::RetryAt { at: *at },
+            (None, Doing::RetryAt(at)) => {
+                Activity::RetryAt { at: *at, attempt: self.state.failures_in_a_row + 1, attempts_max: 0 }
+            }
             (None, Doing::WaitFor(_)) => Activity::Blocked,
             (None, Doing::Nothing | Doing::Run(_)) => Activity::Idle,
         };

@@ -62,6 +62,9 @@ pub struct Entry {
     pub title: String,
     /// Why, in a sentence.
     pub why: String,
+    /// Sentences that quote the evidence, as `{volume}`; the first whose values were all seen follows `why`.
+    #[serde(default)]
+    pub quotes: Vec<String>,
     /// What to do, cheapest first.
     pub steps: Vec<String>,
     /// What a click can do.
@@ -71,6 +74,13 @@ pub struct Entry {
     pub retry: Retry,
     /// How bad it is.
     pub severity: Severity,
+    /// Failures that explain this one: while one of them is told, of the same phone or of the computer, this one stands
+    /// behind it.
+    #[serde(default)]
+    pub depends_on: Vec<FailureId>,
+    /// Not told before it has lasted so long: what passes by itself is no news.
+    #[serde(default)]
+    pub grace_seconds: u64,
 }
 
 fn retry<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Retry, D::Error> {
@@ -107,6 +117,7 @@ impl FailureId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Evidence;
 
     #[test]
     fn every_id_has_one_entry_with_all_texts() {
@@ -118,6 +129,10 @@ mod tests {
             assert!(!entry.title.is_empty() && entry.title.len() <= 60, "{id}: a title fits a notification");
             assert!(entry.why.ends_with('.'), "{id}: why is a sentence");
             assert!(!entry.steps.is_empty() && entry.steps.iter().all(|step| !step.is_empty()), "{id}: remedy");
+            for quote in &entry.quotes {
+                let sample = Evidence::sample();
+                assert!(sample.fill(quote).is_some(), "{id}: {quote:?} quotes what is no evidence");
+            }
         }
     }
 }

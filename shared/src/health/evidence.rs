@@ -34,6 +34,100 @@ pub struct Evidence {
     /// How many files are concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
+    /// The disk in question, as people call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// A battery's charge, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u64>,
+    /// How many days it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub days: Option<u64>,
+    /// How many seconds it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// How many times it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
+    /// The version that is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The version that is wanted or could be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
+    /// Bytes a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Evidence {
+    /// The values by the names that texts quote them with.
+    fn named(&self, name: &str) -> Option<String> {
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        let bytes = |value: Option<u64>| value.map(readable_bytes);
+        match name {
+            "code" => self.code.map(|code| code.to_string()),
+            "text" => self.text.clone(),
+            "doing" => self.doing.clone(),
+            "path" => self.path.as_ref().map(|path| path.display().to_string()),
+            "bytes_needed" => bytes(self.bytes_needed),
+            "bytes_free" => bytes(self.bytes_free),
+            "bytes_missing" => bytes(self.bytes_missing()),
+            "bytes_received" => bytes(self.bytes_received),
+            "files" => number(self.files),
+            "volume" => self.volume.clone(),
+            "percent" => number(self.percent),
+            "days" => number(self.days),
+            "seconds" => number(self.seconds),
+            "times" => number(self.times),
+            "version" => self.version.clone(),
+            "newest" => self.newest.clone(),
+            "bytes_per_second" => bytes(self.bytes_per_second),
+            _ => None,
+        }
+    }
+
+    /// What would have to be freed.
+    pub fn bytes_missing(&self) -> Option<u64> {
+        self.bytes_needed?.checked_sub(self.bytes_free?).filter(|missing| *missing > 0)
+    }
+
+    /// The sentence with its `{values}` in it; none when one of them was not seen.
+    pub(super) fn fill(&self, quote: &str) -> Option<String> {
+        let mut filled = String::new();
+        let mut rest = quote;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}')?;
+            filled.push_str(before);
+            filled.push_str(&self.named(name)?);
+            rest = after;
+        }
+        filled.push_str(rest);
+        Some(filled)
+    }
+
+    /// One of everything, for tests of the texts.
+    #[cfg(test)]
+    pub(super) fn sample() -> Self {
+        Self {
+            code: Some(28),
+            text: Some("Permission denied".into()),
+            doing: Some("writing".into()),
+            path: Some("/media/backup".into()),
+            bytes_needed: Some(41_200_000_000),
+            bytes_free: Some(12_000_000_000),
+            bytes_received: Some(1_000_000),
+            files: Some(3),
+            volume: Some("Backup Disk".into()),
+            percent: Some(12),
+            days: Some(9),
+            seconds: Some(600),
+            times: Some(3),
+            version: Some("18.1".into()),
+            newest: Some("26.1".into()),
+            bytes_per_second: Some(200_000),
+        }
+    }
 }
 
 /// One failure with its evidence. This is the error type of everything that can end a backup.
@@ -86,7 +180,12 @@ impl Failure {
 
     /// What happened and why, with the values in it, for a person.
     pub fn explanation(&self) -> String {
-        let mut text = self.id.entry().why.clone();
+        let entry = self.id.entry();
+        let mut text = entry.why.clone();
+        if let Some(quote) = entry.quotes.iter().find_map(|quote| self.evidence.fill(quote)) {
+            text.push(' ');
+            text.push_str(&quote);
+        }
         let seen = self.evidence.to_string();
         if !seen.is_empty() {
             text.push(' ');
