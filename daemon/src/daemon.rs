@@ -2,18 +2,14 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
 
-use backstay_shared::{
-    config::Config,
-    ids::Udid,
-    overview::{Overview, Problem},
-    paths::Paths,
-};
-use chrono::Utc;
-use tokio::sync::{Semaphore, mpsc};
+use backstay_shared::{config::Config, ids::Udid, overview::Overview, paths::Paths};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    health::computer::Computer,
     host::{
+        clock::ClockWatch,
         disk,
         lock::{LockError, LockFile},
     },
@@ -32,9 +28,6 @@ use crate::{
     },
     vault::{layout::OWN_FOLDER, roots::KnownRoots},
 };
-
-/// usbmuxd may be a little late at login; longer than this is told.
-const SERVICE_GRACE: Duration = Duration::from_secs(1);
 
 /// A run that commits is waited for this long at the end.
 const SHUTDOWN_SECONDS_MAX: Duration = Duration::from_secs(20);
@@ -91,6 +84,13 @@ pub async fn run(
         ..Overview::default()
     });
     let check_days = config.backup.check_days;
+    let clock = ClockWatch::default();
+    let computer = Computer {
+        board: board.clone(),
+        root: root.to_owned(),
+        known_roots: known_roots.clone(),
+        clock: clock.clone(),
+    };
     let phones = Phones::new(Surroundings {
         muxer: muxer.clone(),
         config: Arc::new(config),
@@ -98,6 +98,8 @@ pub async fn run(
         known_roots,
         board: board.clone(),
         turn: Arc::new(Semaphore::new(1)),
+        paused: watch::Sender::new(None),
+        clock: clock.clone(),
         shutdown: shutdown.clone(),
         tasks: tasks.clone(),
     });
@@ -106,6 +108,14 @@ pub async fn run(
     }
     let scrubber = scrubber::run(phones.clone(), root.to_owned(), check_days, shutdown.clone());
     tasks.spawn(scrubber);
+    let beside = {
+        let (board, shutdown) = (board.clone(), shutdown.clone());
+        async move {
+            let watching = async { tokio::join!(computer.watch(), board.keep_fresh()) };
+            shutdown.run_until_cancelled(watching).await
+        }
+    };
+    tasks.spawn(beside);
     let server = Server { board: board.clone(), phones: phones.clone(), shutdown: shutdown.clone() };
     tasks.spawn(server.serve(listener));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), root = %root.display(), "the daemon runs");
@@ -137,7 +147,7 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
     let watching = usbmuxd::watch(muxer, sender);
     tokio::pin!(watching);
     let mut roster = Roster::default();
-    let (mut down_since, mut told) = (None, Vec::new());
+    let mut told = Vec::new();
     loop {
         let sighting = tokio::select! {
             () = &mut watching => return,
@@ -145,17 +155,11 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
         };
         let Some(sighting) = sighting else { return };
         match &sighting {
-            Sighting::ServiceUp => {
-                down_since = None;
-                told.drain(..).for_each(|id| board.clear(id));
-            }
+            Sighting::ServiceUp => told.drain(..).for_each(|id| board.clear(id)),
+            // A restart of usbmuxd is over before anybody needs to know: the catalogue gives it a moment of grace.
             Sighting::ServiceDown(failure) => {
-                let since = *down_since.get_or_insert_with(Utc::now);
-                // A restart of usbmuxd is over before anybody needs to know.
-                if (Utc::now() - since).to_std().unwrap_or_default() >= SERVICE_GRACE {
-                    told.push(failure.id);
-                    board.raise(Problem::new(failure, since));
-                }
+                told.push(failure.id);
+                board.raise(failure);
             }
             Sighting::Attached(_) | Sighting::Detached(_) => {}
         }

@@ -10,6 +10,7 @@ pub mod health;
 pub mod host;
 pub mod ipc;
 pub mod phone;
+pub mod preflight;
 pub mod presence;
 pub mod schedule;
 pub mod transfer;

@@ -9,6 +9,8 @@ use std::{
 
 use serde::Deserialize;
 
+use crate::hours::Hours as AllowedHours;
+
 /// Every setting, with its default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,6 +29,16 @@ pub struct Backup {
     pub every_hours: Hours,
     /// A cron expression with seconds, in local time; replaces `every_hours`.
     pub schedule: Option<Schedule>,
+    /// Backups start by themselves only in these hours of the day, local time; at any hour when absent.
+    pub hours: Option<AllowedHours>,
+    /// After so many days without a good backup a person is told.
+    pub overdue_days: Days,
+    /// A phone that is not charging starts no backup by itself below this, in percent.
+    pub battery_percent_min: Percent,
+    /// A backup that crawls for so many minutes is told.
+    pub slow_minutes: Minutes,
+    /// Backups must be encrypted: a phone that does not encrypt them is told, and not backed up.
+    pub require_encryption: bool,
     /// Older snapshots that are kept beside the latest, whatever their age.
     pub keep_last: u32,
     /// Days before the latest's of which one snapshot is kept.
@@ -65,6 +77,11 @@ impl Default for Backup {
             root: None,
             every_hours: Hours(20),
             schedule: None,
+            hours: None,
+            overdue_days: Days(3),
+            battery_percent_min: Percent(20),
+            slow_minutes: Minutes(10),
+            require_encryption: false,
             keep_last: 3,
             keep_daily: 7,
             keep_weekly: 4,
@@ -91,6 +108,66 @@ impl TryFrom<u32> for Hours {
 
     fn try_from(hours: u32) -> Result<Self, Self::Error> {
         if (1..=8760).contains(&hours) { Ok(Self(hours)) } else { Err(format!("{hours} hours: expected 1 to 8760")) }
+    }
+}
+
+/// A number of days, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Days(u32);
+
+impl Days {
+    /// As a duration.
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.0 as u64 * 24 * 3600)
+    }
+}
+
+impl TryFrom<u32> for Days {
+    type Error = String;
+
+    fn try_from(days: u32) -> Result<Self, Self::Error> {
+        if (1..=365).contains(&days) { Ok(Self(days)) } else { Err(format!("{days} days: expected 1 to 365")) }
+    }
+}
+
+/// A number of minutes, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Minutes(u32);
+
+impl Minutes {
+    /// As a duration.
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.0 as u64 * 60)
+    }
+}
+
+impl TryFrom<u32> for Minutes {
+    type Error = String;
+
+    fn try_from(minutes: u32) -> Result<Self, Self::Error> {
+        if (1..=1440).contains(&minutes) {
+            Ok(Self(minutes))
+        } else {
+            Err(format!("{minutes} minutes: expected 1 to 1440"))
+        }
+    }
+}
+
+/// A part of a hundred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Percent(pub u8);
+
+impl TryFrom<u32> for Percent {
+    type Error = String;
+
+    fn try_from(percent: u32) -> Result<Self, Self::Error> {
+        match u8::try_from(percent) {
+            Ok(percent) if percent <= 100 => Ok(Self(percent)),
+            _ => Err(format!("{percent} percent: expected 0 to 100")),
+        }
     }
 }
 
@@ -163,6 +240,9 @@ mod tests {
             ("[backup]\nevery_hors = 3", "line 2", "every_hors"),
             ("[backup]\n\nevery_hours = 0", "line 3", "expected 1 to 8760"),
             ("[backup]\nschedule = \"at noon\"", "line 2", "no cron expression"),
+            ("[backup]\nhours = \"at night\"", "line 2", "are no hours"),
+            ("[backup]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
+            ("[backup]\noverdue_days = 0", "line 2", "expected 1 to 365"),
             ("[bakcup]", "line 1", "bakcup"),
         ] {
             let message = parse(text).expect_err(text);

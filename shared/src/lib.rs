@@ -6,6 +6,7 @@
 pub mod client;
 pub mod config;
 pub mod health;
+pub mod hours;
 pub mod ids;
 pub mod overview;
 pub mod paths;

@@ -105,6 +105,8 @@ pub enum Activity {
     GaveUp {
         /// How many.
         attempts: u32,
+        /// The next try, if nothing of this happens before.
+        next: DateTime<Utc>,
     },
     /// A run failed; the next try is when a person asks.
     Blocked,
@@ -210,6 +212,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// True when a person is to be told of it: nothing else explains it.
+    pub const fn is_in_front(&self) -> bool {
+        self.behind.is_none()
+    }
+
     /// Renders a failure.
     pub fn new(failure: &Failure, since: DateTime<Utc>) -> Self {
         let entry = failure.id.entry();

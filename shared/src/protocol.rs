@@ -183,6 +183,12 @@ pub enum Refusal {
     /// A failure of the catalogue stands in the way.
     #[error("{0}")]
     Failure(Failure),
+    /// There is no such problem, or no more.
+    #[error("{problem} is not a problem now")]
+    NoSuchProblem {
+        /// What was asked for.
+        problem: FailureId,
+    },
     /// Nothing is running.
     #[error("no backup is running")]
     NothingRunning,

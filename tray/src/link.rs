@@ -155,6 +155,7 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::NoSuchPhone { .. } => "no such phone",
         Refusal::Ambiguous { .. } => "ambiguous",
         Refusal::Failure(failure) => failure.id.slug(),
+        Refusal::NoSuchProblem { .. } => "no such problem",
         Refusal::NothingRunning => "nothing running",
         Refusal::UnknownRequest => "unknown request",
     }

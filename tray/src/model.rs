@@ -80,6 +80,11 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
     let mut tooltip = Vec::new();
     let mut icon = IconKind::Fine;
     let only_one = overview.phones.len() == 1;
+    if let Some(pause) = &overview.paused {
+        let until = pause.until.map_or_else(|| "you resume it".to_owned(), |at| wording::moment(at, now));
+        lines.push(Line::Text(format!("Paused until {until}")));
+        tooltip.push("Backstay is paused".to_owned());
+    }
     if overview.phones.is_empty() {
         lines.push(Line::Text("No iPhone yet. Connect one by cable.".to_owned()));
         tooltip.push("Backstay: no iPhone yet".to_owned());
@@ -98,10 +103,11 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
         lines.push(command_line(phone, only_one));
         icon = icon.max(phone_icon(phone));
     }
-    if !overview.problems.is_empty() {
+    let of_computer = view::in_front(&overview.problems);
+    if !of_computer.is_empty() {
         lines.push(Line::Separator);
     }
-    for problem in &overview.problems {
+    for problem in of_computer {
         lines.extend(problem_lines(&Subject::Computer, problem));
         tooltip.push(problem.title.clone());
         icon = icon.max(problem_icon(problem));

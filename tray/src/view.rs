@@ -26,7 +26,7 @@ pub(crate) fn calls_to_the_phone(problem: &Problem) -> bool {
 
 /// Whether the problem is worth a notification. The rest waits in the menu.
 pub(crate) fn worth_telling(problem: &Problem) -> bool {
-    problem.severity > Severity::Info || calls_to_the_phone(problem)
+    (problem.severity > Severity::Info || calls_to_the_phone(problem)) && problem.snoozed_until.is_none()
 }
 
 /// Whether a backup of this phone is under way or queued.
@@ -61,9 +61,14 @@ pub(crate) fn is_stuck(phone: &PhoneOverview) -> bool {
 /// The phone's problems; when it is stuck and the daemon raised nothing, why its last run failed, since a phone must
 /// never be stuck without a reason on show.
 pub(crate) fn problems(phone: &PhoneOverview) -> Vec<&Problem> {
-    let mut problems: Vec<&Problem> = phone.problems.iter().collect();
-    if let (true, true, Some(failure)) = (is_stuck(phone), problems.is_empty(), last_failure(phone)) {
+    let mut problems = in_front(&phone.problems);
+    if let (true, true, Some(failure)) = (is_stuck(phone), phone.problems.is_empty(), last_failure(phone)) {
         problems.push(failure);
     }
     problems
+}
+
+/// Those that no other problem explains.
+pub(crate) fn in_front(problems: &[Problem]) -> Vec<&Problem> {
+    problems.iter().filter(|problem| problem.is_in_front()).collect()
 }

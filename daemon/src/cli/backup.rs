@@ -20,6 +20,7 @@ use crate::{
     phone::{
         link::Attached,
         run::{self, Job, new_run_id},
+        state::Occasion,
     },
     vault::receipt::Receipt,
 };
@@ -67,7 +68,8 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         attached,
         root: context.root.clone(),
         known_roots: context.known_roots(),
-        retention: context.config.backup.retention(),
+        settings: context.config.backup.clone(),
+        occasion: Occasion::Asked,
         full: arguments.full,
         password: password.map(|[password]| password),
         progress,

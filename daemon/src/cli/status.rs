@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use backstay_shared::health::readable_bytes;
 use backstay_shared::{
     client::Client,
+    health::Condition,
     overview::{Activity, Overview, PhoneOverview, Problem},
     protocol::{Reply, Request},
 };
@@ -55,7 +56,11 @@ fn show(overview: &Overview, as_json: bool, in_place: bool) -> Result<(), CliErr
 
 fn text(overview: &Overview) -> String {
     let mut lines = Vec::new();
-    for problem in &overview.problems {
+    if let Some(pause) = &overview.paused {
+        let until = pause.until.map_or_else(|| "you resume it: backstay resume".into(), output::moment);
+        lines.push(format!("Paused until {until}"));
+    }
+    for problem in overview.problems.iter().filter(|problem| problem.is_in_front()) {
         push_problem(&mut lines, problem, "");
     }
     if overview.phones.is_empty() {
@@ -82,9 +87,10 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
         Activity::RetryAt { at, attempt, attempts_max } => {
             format!("tries again {} (try {attempt} of {attempts_max})", output::moment(*at))
         }
+        Activity::Waiting { until: Condition::DeviceUnlocked } => "goes on as soon as the iPhone is unlocked".into(),
         Activity::Waiting { .. } => "goes on by itself as soon as the cause below is gone".into(),
-        Activity::GaveUp { attempts } => {
-            format!("gave up after {attempts} tries; goes on when it is plugged in again or the next backup is due")
+        Activity::GaveUp { attempts, next } => {
+            format!("gave up after {attempts} tries; goes on {}, or when it is plugged in again", output::moment(*next))
         }
         Activity::Blocked => "waits for the cause below to go".into(),
     };
@@ -101,7 +107,7 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
         let since = if due <= Utc::now() { "since " } else { "" };
         lines.push(format!("  next due   {since}{}", output::moment(due)));
     }
-    for problem in &phone.problems {
+    for problem in phone.problems.iter().filter(|problem| problem.is_in_front()) {
         push_problem(lines, problem, "  ");
     }
 }

@@ -11,6 +11,7 @@ use super::codes;
 use crate::{
     host::keyring::KeyringError,
     phone::guard,
+    preflight::ROOM_SLACK_BYTES,
     transfer::{DiskError, TransferError, upload::Received},
     vault::{
         encryption::EncryptionError,
@@ -180,14 +181,18 @@ pub struct Seen<'a> {
     pub disk_error: Option<&'a DiskError>,
     /// Bytes that the phone reckoned to be missing.
     pub bytes_missing: Option<u64>,
+    /// Bytes that the phone announced, those that came included.
+    pub bytes_expected: Option<u64>,
     /// Bytes free on the backup disk.
     pub bytes_free: Option<u64>,
 }
 
 impl Seen<'_> {
-    /// Room that the phone reckoned the backup takes.
+    /// Room that the backup takes: by the phone's reckoning, else by what it announced and the slack it insists on. What
+    /// came is removed with the failed run, so the next one needs room for all of it.
     fn bytes_needed(&self) -> Option<u64> {
-        Some(self.bytes_missing?.saturating_add(self.bytes_free?))
+        let reckoned = self.bytes_missing.zip(self.bytes_free).map(|(missing, free)| missing.saturating_add(free));
+        reckoned.or_else(|| Some(self.bytes_expected?.saturating_add(ROOM_SLACK_BYTES)))
     }
 }
 
@@ -221,12 +226,25 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
         }
         TransferError::NoResult => Failure::from(FailureId::DeviceAgentDied).text(error),
         TransferError::DiskFailed => Failure::from(FailureId::HostIoError).text(error),
-        TransferError::Stalled { .. } => Failure::from(FailureId::BackupStalled).text(error),
+        TransferError::Stalled { seconds } | TransferError::LinkDead { seconds } => {
+            silent(FailureId::BackupStalled, *seconds)
+        }
+        TransferError::NobodyTyped { seconds } => silent(FailureId::PasscodeNotEntered, *seconds),
         TransferError::Cancelled => Failure::from(FailureId::CancelledByUser),
     };
+    if let TransferError::LinkLost(_) | TransferError::NoResult = error {
+        // Where it broke; at the same place again it is a file that breaks it.
+        failure.evidence.files = Some(seen.received.files).filter(|files| *files > 0);
+    }
     if seen.received.bytes > 0 {
         failure.evidence.bytes_received = Some(seen.received.bytes);
     }
+    failure
+}
+
+fn silent(id: FailureId, seconds: u64) -> Failure {
+    let mut failure = Failure::from(id);
+    failure.evidence.seconds = Some(seconds);
     failure
 }
 
@@ -258,7 +276,7 @@ mod tests {
     use super::*;
 
     fn seen(received: &Received) -> Seen<'_> {
-        Seen { received, disk_error: None, bytes_missing: None, bytes_free: None }
+        Seen { received, disk_error: None, bytes_missing: None, bytes_expected: None, bytes_free: None }
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! From what was seen to what is told.
 
 pub mod codes;
+pub mod computer;
 pub mod diagnose;
+pub mod tracker;

@@ -1,6 +1,9 @@
 //! The computer: its disk, its locks and its password store. Nothing else in the daemon asks the system for them.
 
+pub mod clock;
 pub mod disk;
 pub mod keyring;
 pub mod lock;
 pub mod priority;
+pub mod usb_bus;
+pub mod volume;

@@ -1,13 +1,16 @@
 //! The one place where the overview is kept. Actors put their part in, subscribers get all of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backstay_shared::{
-    health::FailureId,
+    health::{Failure, FailureId},
     ids::Udid,
-    overview::{Overview, PhoneOverview, Problem},
+    overview::{Overview, Pause, PhoneOverview},
 };
-use tokio::sync::watch;
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, watch};
+
+use crate::health::tracker::{self, Tracker};
 
 /// One state of the overview.
 #[derive(Debug, Clone, Default)]
@@ -20,66 +23,121 @@ pub struct Shown {
 
 /// Clones are the same board. A watch channel: a slow reader misses states in between and never holds anybody up.
 #[derive(Debug, Clone)]
-pub struct Board(watch::Sender<Shown>);
+pub struct Board {
+    shown: watch::Sender<Shown>,
+    computer: Arc<Mutex<Tracker>>,
+    nudge: Arc<Notify>,
+}
 
 impl Board {
     /// Begins with this.
     pub fn new(overview: Overview) -> Self {
-        Self(watch::Sender::new(Shown { sequence: 1, overview: Arc::new(overview) }))
+        let shown = Shown { sequence: 1, overview: Arc::new(overview) };
+        Self { shown: watch::Sender::new(shown), computer: Arc::default(), nudge: Arc::default() }
     }
 
     /// The overview now and at every change, with nothing lost in between.
     pub fn subscribe(&self) -> watch::Receiver<Shown> {
-        self.0.subscribe()
+        self.shown.subscribe()
     }
 
     /// The overview now.
     pub fn shown(&self) -> Shown {
-        self.0.borrow().clone()
+        self.shown.borrow().clone()
     }
 
     /// Puts a phone in or replaces what was said of it. Phones are sorted by name.
     pub fn put_phone(&self, phone: PhoneOverview) {
         self.change(|overview| {
             match overview.phones.iter_mut().find(|known| known.udid == phone.udid) {
-                Some(known) if *known == phone => return false,
                 Some(known) => *known = phone,
                 None => overview.phones.push(phone),
             }
             overview.phones.sort_by(|one, other| (&one.name, &one.udid).cmp(&(&other.name, &other.udid)));
-            true
         });
     }
 
     /// What is said of a phone.
     pub fn phone(&self, udid: &Udid) -> Option<PhoneOverview> {
-        self.0.borrow().overview.phones.iter().find(|phone| phone.udid == *udid).cloned()
+        self.shown.borrow().overview.phones.iter().find(|phone| phone.udid == *udid).cloned()
     }
 
-    /// Tells a problem of the computer; one that is told already stays as it was, with its "since".
-    pub fn raise(&self, problem: Problem) {
-        self.change(|overview| {
-            let told = overview.problems.iter().any(|known| known.id == problem.id);
-            if !told {
-                overview.problems.push(problem);
-            }
-            !told
-        });
+    /// A pause begins or ends.
+    pub fn put_pause(&self, paused: Option<Pause>) {
+        self.change(|overview| overview.paused = paused);
     }
 
-    /// A problem of the computer is gone.
+    /// Something is wrong with the computer rather than with one phone.
+    pub fn raise(&self, failure: &Failure) {
+        self.track(|tracker, now| tracker.raise(failure, now));
+    }
+
+    /// It is not so any more.
     pub fn clear(&self, id: FailureId) {
-        self.change(|overview| {
-            let before = overview.problems.len();
-            overview.problems.retain(|problem| problem.id != id);
-            overview.problems.len() != before
-        });
+        self.track(|tracker, _| tracker.clear(id));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Overview) -> bool) {
-        self.0.send_if_modified(|shown| {
-            let changed = change(Arc::make_mut(&mut shown.overview));
-            shown.sequence += u64::from(changed);
+    /// Raised when it is so, cleared when not.
+    pub fn set(&self, id: FailureId, failure: Option<Failure>) {
+        self.track(|tracker, now| tracker.set(id, failure, now));
+    }
+
+    /// A person has heard of a problem of the computer. False when there is none.
+    pub fn snooze(&self, id: FailureId, until: DateTime<Utc>) -> bool {
+        self.track(|tracker, _| tracker.snooze(id, until))
+    }
+
+    /// True when it is told of the computer, or will be when it has lasted long enough.
+    pub fn has(&self, id: FailureId) -> bool {
+        self.computer.lock().unwrap_or_else(PoisonError::into_inner).has(id)
+    }
+
+    /// Tells for ever what has lasted long enough, and again what a person did not want to hear for a while.
+    pub async fn keep_fresh(&self) {
+        loop {
+            let nudged = self.nudge.notified();
+            let now = Utc::now();
+            let next = self.computer.lock().unwrap_or_else(PoisonError::into_inner).next_change(now);
+            let wait = async {
+                match next {
+                    Some(at) => tokio::time::sleep((at - now).to_std().unwrap_or_default()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = wait => self.show_computer(),
+                () = nudged => {}
+            }
+        }
+    }
+
+    fn show_computer(&self) {
+        let tracker = self.computer.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = tracker.told(Utc::now());
+        // Under the lock, so that an older state never replaces a newer one.
+        self.change(|overview| overview.problems = told);
+    }
+
+    fn track<T>(&self, change: impl FnOnce(&mut Tracker, DateTime<Utc>) -> T) -> T {
+        let now = Utc::now();
+        let mut tracker = self.computer.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = change(&mut tracker, now);
+        drop(tracker);
+        self.show_computer();
+        self.nudge.notify_one();
+        answer
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Overview)) {
+        self.shown.send_if_modified(|shown| {
+            let mut overview = Overview::clone(&shown.overview);
+            change(&mut overview);
+            tracker::put_behind(&mut overview);
+            let changed = overview != *shown.overview;
+            if changed {
+                shown.overview = Arc::new(overview);
+                shown.sequence += 1;
+            }
             changed
         });
     }

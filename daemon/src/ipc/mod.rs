@@ -1,5 +1,6 @@
 //! What front ends see and ask for.
 
+mod answers;
 pub mod board;
 pub mod names;
 pub mod server;

@@ -3,9 +3,8 @@
 use std::{io, path::Path, time::Duration};
 
 use backstay_shared::{
-    health::{Failure, FailureId},
     overview::Overview,
-    protocol::{ClientMessage, LINE_BYTES_MAX, PROTOCOL, Refusal, Reply, Request, ServerMessage},
+    protocol::{ClientMessage, LINE_BYTES_MAX, PROTOCOL, Reply, Request, ServerMessage},
 };
 use futures_util::{SinkExt, StreamExt};
 use interprocess::local_socket::{
@@ -19,10 +18,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{
-    board::{Board, Shown},
-    names,
-};
+use super::board::{Board, Shown};
 use crate::phone::phones::Phones;
 
 /// Longer requests are none.
@@ -124,67 +120,9 @@ impl Server {
             }
         }
     }
-
-    async fn answer(&self, request: Request) -> Result<Reply, Refusal> {
-        match request {
-            Request::Overview | Request::Subscribe => Ok(overview_reply(&self.board.shown())),
-            Request::BackUp { phone, full } => {
-                let udid = self.choose(phone.as_deref()).map_err(|refusal| self.with_cause(refusal))?;
-                let started = self.phones.back_up(&udid, full).await;
-                Ok(Reply::Started { run: started.map_err(|refusal| self.with_cause(refusal))? })
-            }
-            Request::Cancel { phone } => {
-                let udid = self.choose(phone.as_deref())?;
-                self.phones.cancel(&udid).await?;
-                Ok(Reply::Done)
-            }
-            Request::Pause { .. }
-            | Request::Resume
-            | Request::Snooze { .. }
-            | Request::LookAgain { .. }
-            | Request::RestartPhone { .. }
-            | Request::PairAgain { .. }
-            | Request::FreeSpace { .. }
-            | Request::CopyPhotos { .. }
-            | Request::Unknown => Err(Refusal::UnknownRequest),
-        }
-    }
-
-    /// A phone that is not here is the consequence when usbmuxd is not.
-    fn with_cause(&self, refusal: Refusal) -> Refusal {
-        let not_here = matches!(&refusal, Refusal::Failure(failure) if failure.id == FailureId::DeviceNotFound);
-        match self.board.shown().overview.problems.first() {
-            Some(problem) if not_here => {
-                Refusal::Failure(Failure { id: problem.id, evidence: Box::new(problem.evidence.clone()) })
-            }
-            _ => refusal,
-        }
-    }
-
-    /// Named, or else the only one, or the only one that is connected.
-    fn choose(&self, wanted: Option<&str>) -> Result<backstay_shared::ids::Udid, Refusal> {
-        use backstay_shared::overview::Activity;
-        let phones = &self.board.shown().overview.phones;
-        let known = |phones: &[&backstay_shared::overview::PhoneOverview]| -> Vec<(String, String)> {
-            phones.iter().map(|phone| (phone.name.clone(), phone.udid.to_string())).collect()
-        };
-        let all: Vec<_> = phones.iter().collect();
-        if let Some(wanted) = wanted {
-            return names::choose(&known(&all), wanted).map(|index| all[index].udid.clone());
-        }
-        let here: Vec<_> = phones.iter().filter(|phone| phone.activity != Activity::Away).collect();
-        match (&all[..], &here[..]) {
-            ([only], _) | (_, [only]) => Ok(only.udid.clone()),
-            ([], _) | (_, []) => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
-            _ => {
-                let known = known(&here).into_iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
-                Err(Refusal::Ambiguous { name: "iPhone".into(), known })
-            }
-        }
-    }
 }
 
-fn overview_reply(shown: &Shown) -> Reply {
+pub(super) fn overview_reply(shown: &Shown) -> Reply {
     Reply::Overview { sequence: shown.sequence, overview: Box::new(Overview::clone(&shown.overview)) }
 }
 

@@ -59,7 +59,8 @@ pub async fn change(
     let changed = change_password::change_password(socket, &attached.udid, change, passcode_sheet, asked).await;
     changed.map_err(|not_changed| {
         let received = Received::default();
-        let seen = Seen { received: &received, disk_error: None, bytes_missing: None, bytes_free: None };
+        let seen =
+            Seen { received: &received, disk_error: None, bytes_missing: None, bytes_expected: None, bytes_free: None };
         let failure = diagnose::transfer(&not_changed.error, &seen, FailureId::SessionLost);
         NotChanged { failure: failure.doing("changing the backup password"), in_doubt: not_changed.in_doubt }
     })?;

@@ -10,12 +10,12 @@ use backstay_shared::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{facts::Facts, link::Session};
+use super::{facts::Facts, link::Session, liveness};
 use crate::{
     health::diagnose::{self, Seen},
     host::disk,
     transfer::{
-        DiskError,
+        DiskError, TransferError,
         conversation::{Conversation, Order, Plan},
         digests::Digests,
         download::Sent,
@@ -37,6 +37,8 @@ pub struct Matter<'a> {
     pub aside: Option<Aside>,
     /// Whose backup it is.
     pub source: &'a Udid,
+    /// The phone is on a cable.
+    pub usb: bool,
     /// Where to tell how far it is.
     pub progress: &'a watch::Sender<Progress>,
     /// Ends it.
@@ -78,7 +80,9 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
     let meter = Meter::new(matter.progress.clone());
     let mut conversation = Conversation::new(socket, plan, meter)
         .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: matter.base.to_owned(), source }))?;
-    let ended = conversation.carry_out().await;
+    let (muxer, device_id) = session.way();
+    let lost = liveness::lost(muxer, device_id, conversation.activity());
+    let ended = conversation.carry_out(lost).await;
     let received = std::mem::take(&mut conversation.received);
     let result = match &ended {
         // A phone that takes no notice of a write that failed has not made a backup.
@@ -89,11 +93,20 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
                 received: &received,
                 disk_error: conversation.disk_error.as_ref(),
                 bytes_missing: conversation.bytes_missing,
+                bytes_expected: conversation.bytes_expected,
                 bytes_free: disk::free_bytes(matter.base).ok(),
             };
-            Err(match restore {
-                true => diagnose::restore(error, &seen, FailureId::SessionLost).doing("restoring the backup"),
-                false => diagnose::transfer(error, &seen, FailureId::SessionLost).doing("receiving the backup"),
+            let link_lost = FailureId::SessionLost;
+            let silent = if matter.usb { FailureId::BackupStalled } else { FailureId::WifiHeartbeatLost };
+            Err(match (error, restore) {
+                (TransferError::LinkDead { seconds }, _) => {
+                    let mut failure = Failure::from(silent);
+                    failure.evidence.seconds = Some(*seconds);
+                    failure.evidence.bytes_received = Some(received.bytes);
+                    failure
+                }
+                (error, true) => diagnose::restore(error, &seen, link_lost).doing("restoring the backup"),
+                (error, false) => diagnose::transfer(error, &seen, link_lost).doing("receiving the backup"),
             })
         }
     };

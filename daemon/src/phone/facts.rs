@@ -45,6 +45,13 @@ impl Facts {
         Ok(value.and_then(|value| value.as_boolean()).unwrap_or(false))
     }
 
+    /// A phone with this iOS, for tests.
+    #[cfg(test)]
+    pub fn sample(ios: &str) -> Self {
+        let udid: Udid = "00008120-001A2D3E0C40201E".parse().unwrap();
+        Self { name: "Anna".into(), model: "iPhone15,2".into(), ios: ios.into(), values: Dictionary::new(), udid }
+    }
+
     /// One of lockdownd's values.
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.values.get(key)

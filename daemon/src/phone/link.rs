@@ -244,6 +244,11 @@ impl Session {
         Ok(socket)
     }
 
+    /// The way to its phone: usbmuxd, and its number there.
+    pub fn way(&self) -> (Muxer, u32) {
+        (self.muxer.clone(), self.device_id)
+    }
+
     /// Ends it; the phone would notice by itself, later.
     pub async fn close(mut self) {
         if let Err(failure) = within("ending the session", self.lockdown.stop_session()).await {

@@ -11,6 +11,9 @@ use super::link::{Attached, Muxer};
 /// After a connection broke, usbmuxd says within this time whether the phone went too.
 const DETACH_NOTICE_MAX: Duration = Duration::from_secs(1);
 
+/// A shorter difference of the clocks is no sleep.
+const SLEEP_MIN: Duration = Duration::from_secs(5);
+
 /// Who is there after a connection broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
@@ -35,6 +38,24 @@ pub async fn told_apart(muxer: &Muxer, attached: &Attached, failure: Failure, fi
         }
         Presence::StillHere => failure,
     }
+}
+
+/// A connection that broke while the computer slept broke for that reason.
+pub fn by_sleep(failure: Failure, slept: Duration) -> Failure {
+    use FailureId::{
+        BackupStalled, DeviceAgentDied, DeviceNotFound, HostAsleep, SessionLost, UsbDisconnected, WifiHeartbeatLost,
+        WifiLost,
+    };
+    let broken = matches!(
+        failure.id,
+        SessionLost | UsbDisconnected | WifiLost | WifiHeartbeatLost | BackupStalled | DeviceAgentDied | DeviceNotFound
+    );
+    if !broken || slept < SLEEP_MIN {
+        return failure;
+    }
+    let mut failure = Failure { id: HostAsleep, ..failure };
+    failure.evidence.seconds = Some(slept.as_secs());
+    failure
 }
 
 /// What usbmuxd knows of a phone whose connection has just broken.
@@ -63,5 +84,22 @@ async fn presence_after_loss(muxer: &Muxer, attached: &Attached) -> Presence {
     match tokio::time::timeout(DETACH_NOTICE_MAX, detached).await {
         Ok(true) => Presence::Gone(gone),
         _ => Presence::StillHere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broken_link_is_blamed_on_sleep() {
+        let minute = Duration::from_secs(60);
+        for (id, slept, told) in [
+            (FailureId::UsbDisconnected, minute, FailureId::HostAsleep),
+            (FailureId::UsbDisconnected, Duration::from_secs(1), FailureId::UsbDisconnected),
+            (FailureId::HostDiskFull, minute, FailureId::HostDiskFull),
+        ] {
+            assert_eq!(by_sleep(id.into(), slept).id, told);
+        }
     }
 }

@@ -8,19 +8,23 @@ use std::{
 
 use backstay_shared::{
     config::Config,
-    health::{Failure, FailureId},
+    health::{Condition, Failure, FailureId},
     ids::{RunId, Udid},
+    overview::Pause,
     protocol::Refusal,
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use chrono::{DateTime, Utc};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    actions,
     actor::Actor,
     facts::Introduction,
     link::{Attached, Muxer},
+    vitals::Vitals,
 };
-use crate::{ipc::board::Board, vault::roots::KnownRoots};
+use crate::{host::clock::ClockWatch, ipc::board::Board, vault::roots::KnownRoots};
 
 /// Messages that wait for an actor; more than this means it hangs.
 const QUEUE_LENGTH: usize = 64;
@@ -40,6 +44,10 @@ pub struct Surroundings {
     pub board: Board,
     /// One backup at a time: they share a disk.
     pub turn: Arc<Semaphore>,
+    /// A person wants no backups to start by themselves.
+    pub paused: watch::Sender<Option<Pause>>,
+    /// Whether the wall clock can be believed.
+    pub clock: ClockWatch,
     /// Ends everything.
     pub shutdown: CancellationToken,
     /// Lets the end wait for everything.
@@ -52,8 +60,13 @@ pub(super) enum Message {
     Presence(Option<Attached>),
     BackUp { full: bool, reply: oneshot::Sender<Result<RunId, Refusal>> },
     Cancel { reply: oneshot::Sender<Result<(), Refusal>> },
+    Attached { reply: oneshot::Sender<Option<Attached>> },
+    Snooze { problem: FailureId, until: DateTime<Utc>, reply: oneshot::Sender<bool> },
+    LookAgain,
     Introduced(Introduction),
+    Vitals(Vitals),
     Trust(Result<(), Failure>),
+    Cured(Condition),
     Noticed(Failure),
 }
 
@@ -122,6 +135,64 @@ impl Phones {
     pub async fn cancel(&self, udid: &Udid) -> Result<(), Refusal> {
         let (reply, answer) = oneshot::channel();
         self.ask(udid, Message::Cancel { reply }, answer).await
+    }
+
+    /// The link to a phone now.
+    ///
+    /// # Errors
+    /// When it is away.
+    pub async fn attached(&self, udid: &Udid) -> Result<Attached, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let away = || Refusal::Failure(FailureId::DeviceNotFound.into());
+        self.actor(udid).send(Message::Attached { reply }).await.map_err(|_| away())?;
+        answer.await.ok().flatten().ok_or_else(away)
+    }
+
+    /// Restarts a phone.
+    ///
+    /// # Errors
+    /// When it is away, refuses or does not answer.
+    pub async fn restart(&self, udid: &Udid) -> Result<(), Refusal> {
+        let attached = self.attached(udid).await?;
+        actions::restart(&self.surroundings.muxer, &attached).await.map_err(Refusal::Failure)
+    }
+
+    /// Asks a phone for trust anew; its owner's answer is told when it comes.
+    ///
+    /// # Errors
+    /// When it is away.
+    pub async fn pair_again(&self, udid: &Udid) -> Result<(), Refusal> {
+        let attached = self.attached(udid).await?;
+        let (muxer, actor) = (self.surroundings.muxer.clone(), self.actor(udid));
+        let cancel = self.surroundings.shutdown.clone();
+        self.surroundings.tasks.spawn(async move {
+            let tell = async |trust| drop(actor.send(Message::Trust(trust)).await);
+            tell(Err(FailureId::TrustPending.into())).await;
+            if let Some(paired) = cancel.run_until_cancelled(actions::pair_again(&muxer, &attached)).await {
+                tell(paired).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// Nothing starts by itself until then, or until it is called with none.
+    pub fn pause(&self, pause: Option<Pause>) {
+        self.surroundings.board.put_pause(pause);
+        self.surroundings.paused.send_replace(pause);
+    }
+
+    /// A person has heard of a problem of this phone. False when it has none such.
+    pub async fn snooze(&self, udid: &Udid, problem: FailureId, until: DateTime<Utc>) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.actor(udid).send(Message::Snooze { problem, until, reply }).await;
+        sent.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// What a failed backup waits for may have changed.
+    pub async fn look_again(&self, udid: &Udid) {
+        if self.actor(udid).send(Message::LookAgain).await.is_err() {
+            tracing::error!(%udid, "a phone's actor ended");
+        }
     }
 
     async fn ask<T>(

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, thread};
 
 use backstay_shared::{
-    config::Retention,
+    config::Backup,
     health::{Failure, FailureId},
     ids::RunId,
     overview::{EndedRun, Phase, Problem, Progress},
@@ -13,14 +13,16 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    check::{self, Checked},
     device_link::{self, Matter},
     facts::Facts,
     link::{Attached, Muxer, Session},
     loss,
+    state::Occasion,
 };
 use crate::{
     health::diagnose,
-    host::keyring,
+    host::{clock::Awake, disk, keyring, volume},
     transfer::{
         DiskError,
         conversation::Order,
@@ -61,8 +63,10 @@ pub struct Job {
     pub root: PathBuf,
     /// Folders that held backups before.
     pub known_roots: KnownRoots,
-    /// Older snapshots to keep.
-    pub retention: Retention,
+    /// The settings of backups.
+    pub settings: Backup,
+    /// Why now.
+    pub occasion: Occasion,
     /// Everything anew.
     pub full: bool,
     /// The backup password, when it is given for this run alone rather than looked up in the password store.
@@ -82,8 +86,8 @@ pub struct Ended {
     pub files_received: u64,
     /// What came.
     pub bytes_received: u64,
-    /// What the phone told about itself, as far as it came to that.
-    pub facts: Option<Facts>,
+    /// What was seen before it began.
+    pub checked: Checked,
     /// The phone showed its passcode sheet: another try costs its owner another passcode.
     pub passcode_asked: bool,
     /// The proof, or why there is none.
@@ -94,7 +98,14 @@ impl Ended {
     /// The thread died before it could say more.
     pub fn nothing(run: RunId) -> Self {
         let failure = Failure::from(FailureId::HostIoError).text("the backup thread ended early");
-        Self { run, files_received: 0, bytes_received: 0, facts: None, passcode_asked: false, result: Err(failure) }
+        Self {
+            run,
+            files_received: 0,
+            bytes_received: 0,
+            checked: Checked::default(),
+            passcode_asked: false,
+            result: Err(failure),
+        }
     }
 
     /// For front ends and the journal.
@@ -138,7 +149,7 @@ struct Run {
     job: Job,
     started_at: DateTime<Utc>,
     received: Received,
-    facts: Option<Facts>,
+    checked: Checked,
     passcode_asked: bool,
     noted: bool,
     /// What may open the new backup; empty when the phone does not encrypt.
@@ -151,7 +162,7 @@ impl Run {
             job,
             started_at: Utc::now(),
             received: Received::default(),
-            facts: None,
+            checked: Checked::default(),
             passcode_asked: false,
             noted: false,
             passwords: Vec::new(),
@@ -159,14 +170,16 @@ impl Run {
     }
 
     async fn carry_out(mut self) -> Ended {
+        let awake = Awake::now();
         let result = match self.back_up().await {
             Err(failure) => {
                 let came = self.received.files > 0;
-                Err(loss::told_apart(&self.job.muxer, &self.job.attached, failure, came).await)
+                let failure = loss::told_apart(&self.job.muxer, &self.job.attached, failure, came).await;
+                Err(loss::by_sleep(failure, awake.slept()))
             }
             done => done,
         };
-        let ended = Ended { facts: self.facts.take(), result, ..self.so_far() };
+        let ended = Ended { checked: std::mem::take(&mut self.checked), result, ..self.so_far() };
         // Without the lock another Backstay's run is under way, and its own to note.
         if self.noted {
             self.note(&ended);
@@ -192,15 +205,15 @@ impl Run {
     }
 
     async fn back_up(&mut self) -> Result<Receipt, Failure> {
-        self.job.known_roots.prepare(&self.job.root)?;
+        check::may_run(&self.job, &mut self.checked).await?;
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
-        let begun = Transaction::begin(layout, &self.job.retention, &self.so_far().told());
+        let begun = Transaction::begin(layout, &self.job.settings.retention(), &self.so_far().told());
         self.noted = !matches!(begun, Err(VaultError::Busy { .. }));
         let mut transaction = begun.map_err(|error| diagnose::vault(&error))?;
         match self.carry_through(&mut transaction).await {
             Ok(receipt) => {
                 self.note(&Ended { result: Ok(receipt.clone()), ..self.so_far() });
-                if let Err(error) = transaction.prune(&self.job.retention) {
+                if let Err(error) = transaction.prune(&self.job.settings.retention()) {
                     tracing::warn!(%error, "old snapshots could not be removed");
                 }
                 Ok(receipt)
@@ -215,9 +228,20 @@ impl Run {
                 // Whatever it looks like: without its mark the drive itself is gone.
                 let marked = transaction.layout().own().try_exists();
                 let is_gone = matches!(marked, Ok(false)) && failure.id != FailureId::CancelledByUser;
-                Err(if is_gone { Failure { id: FailureId::BackupDriveMissing, ..failure } } else { failure })
+                Err(match failure.id {
+                    _ if is_gone => Failure { id: FailureId::BackupDriveMissing, ..failure },
+                    FailureId::HostDiskFull => self.with_room(failure),
+                    _ => failure,
+                })
             }
         }
+    }
+
+    /// A full disk, with what is free now that the failed run is removed.
+    fn with_room(&self, mut failure: Failure) -> Failure {
+        failure.evidence.bytes_free = disk::free_bytes(&self.job.root).ok().or(failure.evidence.bytes_free);
+        failure.evidence.volume = Some(volume::name(&self.job.root));
+        failure
     }
 
     async fn carry_through(&mut self, transaction: &mut Transaction) -> Result<Receipt, Failure> {
@@ -233,7 +257,7 @@ impl Run {
             received = self.receive(transaction) => received?,
             () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
         };
-        let facts = self.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
+        let facts = self.checked.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
@@ -287,7 +311,7 @@ impl Run {
     async fn receive(&mut self, transaction: &Transaction) -> Result<Digests, Failure> {
         let mut session = Session::open(&self.job.muxer, &self.job.attached).await?;
         let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
-        self.facts = Some(facts.clone());
+        self.checked.facts = Some(facts.clone());
         if facts.encrypts_backups(&mut session).await? {
             self.passwords = self.known_passwords().await?;
         }
@@ -336,6 +360,7 @@ impl Run {
             aside: transaction.aside().cloned(),
             base: &layout.next(),
             source: &self.job.attached.udid,
+            usb: self.job.attached.usb,
             progress: &self.job.progress,
             cancel: &self.job.cancel,
         };

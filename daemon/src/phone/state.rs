@@ -1,6 +1,6 @@
 //! What is known of one phone between two events.
 
-use backstay_shared::ids::RunId;
+use backstay_shared::{health::Condition, ids::RunId};
 use chrono::{DateTime, Utc};
 
 use crate::schedule::retry::Next;
@@ -30,8 +30,12 @@ pub enum Doing {
     Run(RunId),
     /// The next try is at this time.
     RetryAt(DateTime<Utc>),
-    /// The next try is when this has happened.
-    WaitFor(Next),
+    /// The next try is as soon as this holds.
+    WaitFor(Condition),
+    /// Too many tries failed: the next one is at this time, or when the phone comes anew.
+    GaveUp(DateTime<Utc>),
+    /// The next try is when a person asks.
+    NeedsPerson,
 }
 
 /// What can happen to a phone.
@@ -52,14 +56,16 @@ pub enum Input {
     CancelRequested,
     /// A good backup was made without the daemon: nothing is owed any more.
     Satisfied,
-    /// The person tapped Trust.
-    TrustGained,
+    /// What a failed backup waited for holds now.
+    Cured(Condition),
     /// A run ended; late news of an older run is ignored.
     Ended {
         /// Which.
         run: RunId,
         /// What to do next when it failed.
         next: Option<Next>,
+        /// It was not even begun: what stood in the way was seen before the phone was asked for anything.
+        before_it_began: bool,
     },
 }
 
@@ -70,6 +76,9 @@ pub struct Facts {
     pub now: DateTime<Utc>,
     /// When the next backup is due.
     pub due: DateTime<Utc>,
+    /// From when on a backup may start by itself: now, at the next allowed hour, after a pause; none until a person
+    /// resumes.
+    pub allowed_from: Option<DateTime<Utc>>,
     /// The number of the run that may begin.
     pub fresh_run: RunId,
 }
@@ -83,9 +92,22 @@ pub enum Effect {
         run: RunId,
         /// Everything anew.
         full: bool,
+        /// Why now: whether somebody is likely at the phone, and whether a person wants it in spite of everything.
+        occasion: Occasion,
     },
     /// End a run.
     Cancel(RunId),
     /// Send a tick at this time.
     WakeAt(DateTime<Utc>),
+}
+
+/// Why a run begins at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// A person asked: what may be skipped is skipped.
+    Asked,
+    /// The phone was just plugged in or unlocked, so that somebody can type its passcode.
+    PersonAtThePhone,
+    /// The time has come; nobody may be near.
+    Time,
 }

@@ -4,89 +4,165 @@ use std::time::Duration;
 
 use backstay_shared::health::{Condition, FailureId, Retry};
 
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(15);
+const PAUSE_FACTOR: u32 = 4;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Tries in a row, the first run counted, before Backstay gives up for a day.
+pub const ATTEMPTS_MAX: u32 = 8;
+
+/// The next try after giving up, unless the phone comes anew or a person asks before.
+const RESIGNED_PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// A cause that is gone and there again at the next try, so often in a row, is not gone: then time has to pass.
+const CURES_IN_A_ROW_MAX: u32 = 3;
 
 /// What has to happen before the next try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// This much time passes.
     After(Duration),
-    /// The phone is plugged in again.
-    Reconnection,
-    /// The phone is plugged in again by somebody who then looks at it: each try costs the person a passcode.
-    PersonAtThePhone,
+    /// This holds.
+    When(Condition),
+    /// This much time passes; then everything is brought anew, since what is there can't be built on.
+    Anew(Duration),
+    /// A day passes, or the phone comes anew.
+    GiveUp(Duration),
     /// A person asks.
     Person,
 }
 
-/// Tries that may cost the owner a passcode each before Backstay waits for somebody at the phone.
-const PASSCODES_IN_A_ROW_MAX: u32 = 2;
+/// What is known of the run that failed, besides why.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Circumstances {
+    /// Which failure in a row it was, from 1.
+    pub failures_in_a_row: u32,
+    /// It made the phone ask for its passcode: so does the next try, most likely.
+    pub passcode_asked: bool,
+    /// 0 to 1; keeps several computers from trying in step.
+    pub jitter: f64,
+}
 
-/// What follows the n-th failure in a row; `jitter` is 0 to 1 and keeps several computers from trying in step.
-/// `passcode_asked` says that the failed run made the phone ask for its passcode.
-pub fn next(failure: FailureId, failures_in_a_row: u32, jitter: f64, passcode_asked: bool) -> Next {
-    match by_rule(failure, failures_in_a_row, jitter) {
-        // The next try would ask again. Somebody who plugs the phone in is there to answer.
-        Next::After(_) if passcode_asked && failures_in_a_row >= PASSCODES_IN_A_ROW_MAX => Next::PersonAtThePhone,
+/// What follows a failed run.
+pub fn next(failure: FailureId, seen: &Circumstances) -> Next {
+    let next = by_rule(failure, seen);
+    // Each try costs the person a passcode. One who unlocks the phone or plugs it in is there to type it.
+    let person = Next::When(Condition::UserPresent);
+    match next {
+        Next::After(_) | Next::Anew(_) if seen.passcode_asked => person,
+        Next::When(condition)
+            if seen.passcode_asked && seen.failures_in_a_row > 1 && !comes_with_a_person(condition) =>
+        {
+            person
+        }
         // A cable that keeps dropping out must not ask at every contact.
-        Next::Reconnection if passcode_asked && failures_in_a_row >= PASSCODES_IN_A_ROW_MAX => {
-            Next::After(pause(failures_in_a_row, jitter))
+        Next::When(Condition::DeviceReconnected) if seen.passcode_asked && seen.failures_in_a_row > 1 => {
+            Next::After(pause(seen))
         }
         next => next,
     }
 }
 
-fn by_rule(failure: FailureId, failures_in_a_row: u32, jitter: f64) -> Next {
-    use Condition::{
-        BackupDrivePresent, BackupRepaired, Charging, DeviceReconnected, DeviceSeenOnWifi, DeviceSpaceAvailable,
-        DeviceUnlocked, HostAwake, NetworkUp, PairingAccepted, PasscodeEntered, SpaceAvailable, UsbmuxdUp, UserPresent,
-    };
+/// True where the condition itself says that somebody is at the phone.
+const fn comes_with_a_person(condition: Condition) -> bool {
+    use Condition::{DeviceReconnected, DeviceUnlocked, PairingAccepted, PasscodeEntered, UserPresent};
+    matches!(condition, DeviceReconnected | DeviceUnlocked | PairingAccepted | PasscodeEntered | UserPresent)
+}
+
+fn by_rule(failure: FailureId, seen: &Circumstances) -> Next {
+    use Condition::{AppleServiceRestored, BackupRepaired, HostAwake, PasscodeEntered, UserPresent};
     match failure.entry().retry {
-        Retry::Never => Next::Person,
-        Retry::Backoff => Next::After(pause(failures_in_a_row, jitter)),
-        Retry::AutomaticWhen(condition) => match condition {
-            DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp | PairingAccepted => Next::Reconnection,
-            UserPresent | PasscodeEntered => Next::PersonAtThePhone,
-            // Found out by trying.
-            SpaceAvailable | BackupDrivePresent | BackupRepaired | HostAwake | Charging | DeviceUnlocked
-            | DeviceSpaceAvailable => Next::After(pause(failures_in_a_row, jitter)),
-            Condition::PasswordEntered | Condition::AppleServiceRestored => Next::Person,
-        },
+        Retry::Never | Retry::AutomaticWhen(AppleServiceRestored) => Next::Person,
+        _ if seen.failures_in_a_row >= ATTEMPTS_MAX => Next::GiveUp(RESIGNED_PAUSE),
+        Retry::Backoff => Next::After(pause(seen)),
+        // A run is what repairs it.
+        Retry::AutomaticWhen(BackupRepaired) => Next::Anew(pause(seen)),
+        // It is awake again if it can decide this.
+        Retry::AutomaticWhen(HostAwake) => Next::After(pause(seen)),
+        Retry::AutomaticWhen(PasscodeEntered | UserPresent) => Next::When(UserPresent),
+        Retry::AutomaticWhen(condition) if !is_watched(condition) => Next::When(condition),
+        Retry::AutomaticWhen(condition) if seen.failures_in_a_row <= CURES_IN_A_ROW_MAX => Next::When(condition),
+        Retry::AutomaticWhen(_) => Next::After(pause(seen)),
     }
 }
 
-fn pause(failures_in_a_row: u32, jitter: f64) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(1 << failures_in_a_row.saturating_sub(1).min(10));
-    doubled.min(LONGEST_PAUSE).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0))
+/// True for what is looked at again and again; the rest are events.
+pub const fn is_watched(condition: Condition) -> bool {
+    use Condition::{
+        BackupDrivePresent, Charging, DeviceSpaceAvailable, DeviceUnlocked, PasswordEntered, SpaceAvailable,
+        UserPresent,
+    };
+    matches!(
+        condition,
+        SpaceAvailable
+            | BackupDrivePresent
+            | Charging
+            | DeviceSpaceAvailable
+            | DeviceUnlocked
+            | PasswordEntered
+            | UserPresent
+    )
+}
+
+fn pause(seen: &Circumstances) -> Duration {
+    let factor = PAUSE_FACTOR.saturating_pow(seen.failures_in_a_row.saturating_sub(1).min(10));
+    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE).mul_f64(0.8 + 0.4 * seen.jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn seen(failures_in_a_row: u32, passcode_asked: bool) -> Circumstances {
+        Circumstances { failures_in_a_row, passcode_asked, jitter: 0.5 }
+    }
+
     #[test]
-    fn pauses_grow_to_an_hour() {
-        let pauses: Vec<u64> = (1..=8)
-            .map(|count| match next(FailureId::BackupStalled, count, 0.5, false) {
+    fn pauses_grow_to_an_hour_and_then_it_gives_up() {
+        let pauses: Vec<u64> = (1..ATTEMPTS_MAX)
+            .map(|count| match next(FailureId::SessionLost, &seen(count, false)) {
                 Next::After(pause) => pause.as_secs(),
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(pauses, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        assert_eq!(pauses, [15, 60, 240, 960, 3600, 3600, 3600]);
+        assert_eq!(next(FailureId::SessionLost, &seen(ATTEMPTS_MAX, false)), Next::GiveUp(RESIGNED_PAUSE));
+    }
+
+    /// At most one passcode for one cause: what would ask again waits for somebody at the phone.
+    #[test]
+    fn a_passcode_is_never_asked_for_in_a_loop() {
+        for failure in FailureId::ALL {
+            for count in 1..100 {
+                let next = next(*failure, &seen(count, true));
+                let asks_nobody = match next {
+                    Next::Person | Next::GiveUp(_) => true,
+                    Next::When(condition) => count == 1 || comes_with_a_person(condition),
+                    // Only the dropping cable, which a person has to have plugged in.
+                    Next::After(pause) => count > 1 && pause >= Duration::from_secs(48),
+                    Next::Anew(_) => false,
+                };
+                assert!(asks_nobody, "{failure} {count}: {next:?}");
+            }
+        }
+        for count in 1..ATTEMPTS_MAX {
+            let next = next(FailureId::PasscodeNotEntered, &seen(count, true));
+            assert_eq!(next, Next::When(Condition::UserPresent));
+        }
     }
 
     #[test]
-    fn a_passcode_is_never_asked_for_in_a_loop() {
-        for count in 1..100 {
-            assert_eq!(next(FailureId::PasscodeNotEntered, count, 0.0, true), Next::PersonAtThePhone);
-        }
-        for failure in FailureId::ALL {
-            for count in 2..100 {
-                let next = next(*failure, count, 0.0, true);
-                let after_long = matches!(next, Next::After(pause) if pause >= Duration::from_secs(90));
-                assert!(matches!(next, Next::Person | Next::PersonAtThePhone) || after_long, "{failure}: {next:?}");
-            }
-        }
+    fn a_cure_that_does_not_last_is_none() {
+        let next = |count| next(FailureId::HostDiskFull, &seen(count, false));
+        assert_eq!(next(1), Next::When(Condition::SpaceAvailable));
+        assert_eq!(next(3), Next::When(Condition::SpaceAvailable));
+        assert!(matches!(next(4), Next::After(_)));
+        assert!(matches!(next(ATTEMPTS_MAX), Next::GiveUp(_)));
+    }
+
+    #[test]
+    fn what_can_not_be_built_on_is_brought_anew() {
+        assert!(matches!(next(FailureId::ManifestCorrupt, &seen(1, false)), Next::Anew(_)));
+        assert_eq!(next(FailureId::HostWriteDenied, &seen(1, false)), Next::Person);
     }
 }

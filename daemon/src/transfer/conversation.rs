@@ -43,6 +43,9 @@ const SILENCE_MAX_BEFORE_BYTES: Duration = Duration::from_secs(31 * 60);
 /// Later silences are shorter: 5 minutes over a large manifest were seen.
 const SILENCE_MAX_AMONG_BYTES: Duration = Duration::from_secs(10 * 60);
 
+/// The sheet comes down after this long: who has not typed by now is not there, and other programs wait for the phone.
+const PASSCODE_SECONDS_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// What a conversation needs.
 #[derive(Debug)]
 pub struct Plan {
@@ -138,6 +141,8 @@ pub struct Conversation<S> {
     pub disk_error: Option<DiskError>,
     /// Bytes that the phone reckoned to be missing.
     pub bytes_missing: Option<u64>,
+    /// Bytes that the phone announced, those that came included.
+    pub bytes_expected: Option<u64>,
     /// The phone showed its passcode sheet.
     pub passcode_asked: bool,
 }
@@ -161,21 +166,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             sent: Sent::default(),
             disk_error: None,
             bytes_missing: None,
+            bytes_expected: None,
             passcode_asked: false,
         })
     }
 
-    /// Carries the order out, to the phone's final status.
+    /// Grows with every byte that comes.
+    pub fn activity(&self) -> Arc<AtomicU64> {
+        self.activity.clone()
+    }
+
+    /// Carries the order out, to the phone's final status. `lost` ends, with the seconds, when the phone does not answer
+    /// any more on any way.
     ///
     /// # Errors
     /// When it ended in any other way than the phone's own "success".
-    pub async fn carry_out(&mut self) -> Result<(), TransferError> {
+    pub async fn carry_out(&mut self, lost: impl Future<Output = u64>) -> Result<(), TransferError> {
         let cancel = self.plan.cancel.clone();
         let stalled = stalled(self.activity.clone());
         let outcome = tokio::select! {
             outcome = self.converse() => outcome,
             () = cancel.cancelled() => Err(TransferError::Cancelled),
             seconds = stalled => Err(TransferError::Stalled { seconds }),
+            seconds = lost => Err(TransferError::LinkDead { seconds }),
         };
         self.writers.drain();
         self.collect_disk_error();
@@ -215,14 +228,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     async fn next_message(&mut self) -> Result<Bytes, TransferError> {
         let mut watching = true;
         let silent = self.plan.order.silent_phase();
+        let mut asked_since = None;
         loop {
+            let patience = async {
+                match asked_since {
+                    Some(since) => tokio::time::sleep_until(since + PASSCODE_SECONDS_MAX).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 message = self.frames.message() => return message,
+                () = patience => {
+                    return Err(TransferError::NobodyTyped { seconds: PASSCODE_SECONDS_MAX.as_secs() });
+                }
                 changed = self.plan.passcode_sheet.changed(), if watching => {
                     watching = changed.is_ok();
                     let sheet = *self.plan.passcode_sheet.borrow_and_update();
                     self.passcode_asked |= sheet;
+                    asked_since = sheet.then(tokio::time::Instant::now);
                     self.meter.phase(if sheet { Phase::WaitingForPasscode } else { silent });
                 }
             }
@@ -233,8 +257,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         // Everything that the phone has sent is in the file system before it is looked at or answered for.
         self.writers.drain();
         let done = match request {
-            Request::Upload => {
+            Request::Upload { announced } => {
                 self.meter.phase(Phase::Transferring);
+                let whole = announced.map(|bytes| bytes.saturating_add(self.received.bytes));
+                self.bytes_expected = self.bytes_expected.max(whole);
                 let upload = Upload {
                     frames: &mut self.frames,
                     udid: self.plan.udid.as_str(),

@@ -54,6 +54,18 @@ pub enum TransferError {
         /// How long.
         seconds: u64,
     },
+    /// Neither the transfer nor lockdownd says anything: the link is dead though nobody took it down.
+    #[error("the phone has not answered for {seconds} s")]
+    LinkDead {
+        /// How long.
+        seconds: u64,
+    },
+    /// The passcode sheet was up, and nobody answered it.
+    #[error("nobody entered the passcode for {seconds} s")]
+    NobodyTyped {
+        /// How long.
+        seconds: u64,
+    },
     /// This computer can't write, and the phone goes on sending.
     #[error("the backup disk failed")]
     DiskFailed,

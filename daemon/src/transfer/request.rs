@@ -11,7 +11,10 @@ pub enum Request {
         files: Vec<Place>,
     },
     /// `DLMessageUploadFiles`: files follow as raw blocks.
-    Upload,
+    Upload {
+        /// How many bytes, as the phone announces them; for showing only.
+        announced: Option<u64>,
+    },
     /// `DLMessageGetFreeDiskSpace`
     FreeSpace,
     /// `DLMessagePurgeDiskSpace`: the phone reckons that there is too little room.
@@ -94,7 +97,10 @@ impl Message {
         };
         let request = match name {
             "DLMessageDownloadFiles" => Request::Download { files: places(argument(1)?)? },
-            "DLMessageUploadFiles" => Request::Upload,
+            "DLMessageUploadFiles" => {
+                let announced = items.get(3).and_then(Value::integer);
+                Request::Upload { announced: announced.and_then(|bytes| bytes.try_into().ok()) }
+            }
             "DLMessageGetFreeDiskSpace" => Request::FreeSpace,
             "DLMessagePurgeDiskSpace" => {
                 let bytes = items.get(1).and_then(Value::integer).unwrap_or(0);

@@ -39,6 +39,11 @@ impl KnownRoots {
         self.read().iter().any(|known| known == root)
     }
 
+    /// True when this folder has held backups and its mark is not there now.
+    pub fn is_missing(&self, root: &Path) -> bool {
+        matches!(root.join(OWN_FOLDER).try_exists(), Ok(false) | Err(_)) && self.contains(root)
+    }
+
     /// From now on it has.
     ///
     /// # Errors

@@ -144,7 +144,7 @@ fn found(overview: &Overview) -> Vec<Found<'_>> {
     });
     // A computer's problem says nothing of phones, so only with a single phone it is clear what to try again.
     let only_phone = if let [phone] = &overview.phones[..] { Some(phone.udid.clone()) } else { None };
-    let of_computer = overview.problems.iter().map(|problem| Found {
+    let of_computer = view::in_front(&overview.problems).into_iter().map(|problem| Found {
         subject: Subject::Computer,
         problem,
         phone: None,

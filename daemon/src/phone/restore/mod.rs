@@ -126,6 +126,7 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
         aside: None,
         base: &job.base,
         source: &job.source,
+        usb: job.attached.usb,
         progress: &job.progress,
         cancel: &job.cancel,
     };

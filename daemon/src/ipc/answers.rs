@@ -1,0 +1,85 @@
+//! What front ends ask for, answered.
+
+use backstay_shared::{
+    health::{Failure, FailureId},
+    ids::Udid,
+    overview::{Activity, Pause, PhoneOverview},
+    protocol::{Refusal, Reply, Request},
+};
+
+use super::{
+    names,
+    server::{Server, overview_reply},
+};
+
+impl Server {
+    pub(super) async fn answer(&self, request: Request) -> Result<Reply, Refusal> {
+        match request {
+            Request::Overview | Request::Subscribe => return Ok(overview_reply(&self.board.shown())),
+            Request::BackUp { phone, full } => {
+                let udid = self.choose(phone.as_deref()).map_err(|refusal| self.with_cause(refusal))?;
+                let started = self.phones.back_up(&udid, full).await;
+                return Ok(Reply::Started { run: started.map_err(|refusal| self.with_cause(refusal))? });
+            }
+            Request::Cancel { phone } => self.phones.cancel(&self.choose(phone.as_deref())?).await?,
+            Request::Pause { until } => self.phones.pause(Some(Pause { until })),
+            Request::Resume => self.phones.pause(None),
+            Request::Snooze { phone, problem, until } => {
+                let of_the_phone = match self.choose(phone.as_deref()) {
+                    Ok(udid) => self.phones.snooze(&udid, problem, until).await,
+                    Err(refusal) if phone.is_some() => return Err(refusal),
+                    Err(_) => false,
+                };
+                let of_the_computer = phone.is_none() && self.board.snooze(problem, until);
+                if !of_the_phone && !of_the_computer {
+                    return Err(Refusal::NoSuchProblem { problem });
+                }
+            }
+            Request::LookAgain { phone } => self.phones.look_again(&self.choose(phone.as_deref())?).await,
+            Request::RestartPhone { phone } => self.phones.restart(&self.choose(phone.as_deref())?).await?,
+            Request::PairAgain { phone } => self.phones.pair_again(&self.choose(phone.as_deref())?).await?,
+            Request::FreeSpace { .. } | Request::CopyPhotos { .. } | Request::Unknown => {
+                return Err(Refusal::UnknownRequest);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// A phone that is not here is the consequence when usbmuxd is not.
+    fn with_cause(&self, refusal: Refusal) -> Refusal {
+        let not_here = matches!(&refusal, Refusal::Failure(failure) if failure.id == FailureId::DeviceNotFound);
+        let overview = self.board.shown().overview;
+        let cause = FailureId::DeviceNotFound
+            .entry()
+            .depends_on
+            .iter()
+            .find_map(|cause| overview.problems.iter().find(|problem| problem.id == *cause));
+        match cause {
+            Some(problem) if not_here => {
+                Refusal::Failure(Failure { id: problem.id, evidence: Box::new(problem.evidence.clone()) })
+            }
+            _ => refusal,
+        }
+    }
+
+    /// Named, or else the only one, or the only one that is connected.
+    fn choose(&self, wanted: Option<&str>) -> Result<Udid, Refusal> {
+        let phones = &self.board.shown().overview.phones;
+        let known = |phones: &[&PhoneOverview]| -> Vec<(String, String)> {
+            phones.iter().map(|phone| (phone.name.clone(), phone.udid.to_string())).collect()
+        };
+        let all: Vec<_> = phones.iter().collect();
+        if let Some(wanted) = wanted {
+            return names::choose(&known(&all), wanted).map(|index| all[index].udid.clone());
+        }
+        let here: Vec<_> = phones.iter().filter(|phone| phone.activity != Activity::Away).collect();
+        match (&all[..], &here[..]) {
+            ([only], _) | (_, [only]) => Ok(only.udid.clone()),
+            ([], _) | (_, []) => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
+            _ => {
+                let known = known(&here).into_iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
+                Err(Refusal::Ambiguous { name: "iPhone".into(), known })
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What front ends are shown of the phone.
+
+use backstay_shared::{
+    health::{Failure, FailureId},
+    overview::{Activity, Phase, PhoneOverview, Problem},
+};
+use chrono::{DateTime, Utc};
+
+use super::Actor;
+use crate::{phone::state::Doing, schedule::retry::ATTEMPTS_MAX, vault::receipt::Receipt};
+
+impl Actor {
+    pub(super) fn publish(&self) {
+        let activity = self.activity();
+        let now = Utc::now();
+        let mut problems = self.problems.told(now);
+        if let Activity::Running { run, progress } = &activity
+            && progress.phase == Phase::WaitingForPasscode
+        {
+            let failure = Failure::from(FailureId::PasscodeNeeded);
+            let since = DateTime::from_timestamp_millis(run.0.cast_signed()).unwrap_or_default();
+            problems.push(Problem::new(&failure, since));
+        }
+        let introduction = &self.introduction;
+        self.around.board.put_phone(PhoneOverview {
+            name: introduction.name.clone().unwrap_or_else(|| self.udid.to_string()),
+            udid: self.udid.clone(),
+            model: introduction.model.clone(),
+            ios: introduction.ios.clone(),
+            activity,
+            last_good: self.receipt.as_ref().map(Receipt::last_good),
+            next_due: Some(self.due(now)),
+            last_run: self.last_run.clone(),
+            problems,
+        });
+    }
+
+    fn activity(&self) -> Activity {
+        let attempt = self.state.failures_in_a_row + 1;
+        match (&self.active, &self.state.doing) {
+            (Some(active), _) if *active.turn_came.borrow() => {
+                Activity::Running { run: active.run, progress: active.progress.borrow().clone() }
+            }
+            (Some(active), _) => Activity::Queued { run: active.run },
+            _ if !self.state.present => Activity::Away,
+            (None, Doing::RetryAt(at)) => Activity::RetryAt { at: *at, attempt, attempts_max: ATTEMPTS_MAX },
+            (None, Doing::WaitFor(condition)) => Activity::Waiting { until: *condition },
+            (None, Doing::GaveUp(at)) => Activity::GaveUp { attempts: self.state.failures_in_a_row, next: *at },
+            (None, Doing::NeedsPerson) => Activity::Blocked,
+            (None, Doing::Nothing | Doing::Run(_)) => Activity::Idle,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Before a backup: gathers what [`crate::preflight`] looks at. The phone and the disk are asked at the same time.
+
+use backstay_shared::health::{Failure, FailureId};
+
+use super::{facts::Facts, link::Session, run::Job, vitals::Vitals};
+use crate::{
+    health::diagnose,
+    host::{disk, volume},
+    preflight::{self, Situation},
+    transfer::DiskError,
+    vault::{forecast::Forecast, layout::Layout},
+};
+
+/// What was seen.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    /// What the phone told about itself.
+    pub facts: Option<Facts>,
+    /// How it is.
+    pub vitals: Option<Vitals>,
+    /// What is worth knowing though it stands in nobody's way.
+    pub notices: Vec<Failure>,
+    /// What stands in the way was seen beforehand: nobody was asked for anything, and nothing was written.
+    pub hindered: bool,
+}
+
+/// Looks whether the backup may run. What was seen is there also when it may not.
+///
+/// # Errors
+/// What stands in the way.
+pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
+    let root = job.root.clone();
+    let known_roots = job.known_roots.clone();
+    let layout = Layout::new(&job.root, &job.attached.udid);
+    // A disk that sleeps takes seconds to answer; so may a ledger on it.
+    let host = tokio::task::spawn_blocking(move || {
+        known_roots.prepare(&root)?;
+        let free = disk::free_bytes(&root).map_err(|source| {
+            diagnose::disk(&DiskError { operation: "asking for the free space", path: root.clone(), source })
+        })?;
+        Ok::<_, Failure>((free, volume::name(&root), Forecast::of(&layout)))
+    });
+    let phone = async {
+        let mut session = Session::open(&job.muxer, &job.attached).await?;
+        let facts = Facts::read(&mut session, &job.attached.udid).await?;
+        let vitals = Vitals::read(&mut session, &facts).await?;
+        session.close().await;
+        Ok::<_, Failure>((facts, vitals))
+    };
+    let (host, phone) = tokio::join!(host, phone);
+    let host = host.unwrap_or_else(|error| Err(Failure::from(FailureId::HostIoError).text(error)));
+    // The drive first: without it nothing that the phone could do would help.
+    let (bytes_free, volume, forecast) = host.inspect_err(|failure| {
+        seen.hindered = failure.id == FailureId::BackupDriveMissing;
+    })?;
+    let (facts, vitals) = phone?;
+    let verdict = preflight::judge(&Situation {
+        facts: &facts,
+        vitals: &vitals,
+        config: &job.settings,
+        occasion: job.occasion,
+        bytes_free,
+        forecast: &forecast,
+        volume: &volume,
+    });
+    (seen.facts, seen.vitals, seen.notices) = (Some(facts), Some(vitals), verdict.notices);
+    match verdict.hindrance {
+        Some(failure) => {
+            seen.hindered = true;
+            Err(failure)
+        }
+        None => Ok(()),
+    }
+}

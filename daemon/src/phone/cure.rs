@@ -1,0 +1,132 @@
+//! Watches for what a failed backup waits for. Looks only while something waits, and asks the phone for nothing that
+//! its owner would notice.
+
+use std::{path::PathBuf, time::Duration};
+
+use backstay_shared::health::{Condition, Evidence, FailureId};
+use tokio::sync::watch;
+
+use super::{
+    facts::Facts,
+    link::{Attached, Muxer, Session},
+    vitals::Vitals,
+};
+use crate::{
+    host::disk,
+    preflight::{ROOM_SLACK_BYTES, STORAGE_FULL_BYTES},
+    vault::layout::OWN_FOLDER,
+};
+
+/// So that a cure is followed by its backup within ten seconds.
+const EVERY: Duration = Duration::from_secs(4);
+
+/// Over Wi-Fi each question keeps the phone from sleeping.
+const EVERY_OVER_WIFI: Duration = Duration::from_secs(30);
+
+/// A disk that was full by the phone's or its own word has room again when this much more is free.
+const GAIN_BYTES: u64 = 64 << 20;
+
+/// What is watched, and where.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// What is watched for.
+    pub condition: Condition,
+    /// Which failure it was.
+    pub failure: FailureId,
+    /// What was seen when it failed.
+    pub evidence: Evidence,
+    /// The way to the phones.
+    pub muxer: Muxer,
+    /// The phone, while it is there.
+    pub attached: watch::Receiver<Option<Attached>>,
+    /// Where backups go.
+    pub root: PathBuf,
+    /// Charge from which a phone without power may start, in percent.
+    pub battery_percent_min: u8,
+}
+
+/// Ends when it holds; never when it is no condition that can be looked at.
+pub async fn holds(watched: Watched) {
+    let mut phone = Asked { session: None, first: None, was_locked: false };
+    let free_at_first = disk::free_bytes(&watched.root).ok();
+    loop {
+        let over_wifi = watched.attached.borrow().as_ref().is_some_and(|attached| !attached.usb);
+        let host_only = matches!(watched.condition, Condition::SpaceAvailable | Condition::BackupDrivePresent);
+        tokio::time::sleep(if over_wifi && !host_only { EVERY_OVER_WIFI } else { EVERY }).await;
+        let cured = match watched.condition {
+            Condition::SpaceAvailable => has_room(&watched, free_at_first),
+            Condition::BackupDrivePresent => drive_is_there(&watched),
+            _ => phone.holds(&watched).await,
+        };
+        if cured {
+            return;
+        }
+    }
+}
+
+/// The disk is asked on this thread: both questions are answered from memory, or the disk hangs and so would a backup.
+fn has_room(watched: &Watched, free_at_first: Option<u64>) -> bool {
+    let Ok(free) = disk::free_bytes(&watched.root) else { return false };
+    let needed = watched.evidence.bytes_needed.or_else(|| Some(free_at_first? + GAIN_BYTES));
+    let enough = free > needed.unwrap_or(0).max(ROOM_SLACK_BYTES);
+    // A quota is not to be seen in the free bytes.
+    enough && disk::probe(&watched.root.join(OWN_FOLDER)).is_ok()
+}
+
+fn drive_is_there(watched: &Watched) -> bool {
+    disk::probe(&watched.root.join(OWN_FOLDER)).is_ok()
+}
+
+/// What is known of the phone between two questions.
+struct Asked {
+    session: Option<Session>,
+    first: Option<Vitals>,
+    was_locked: bool,
+}
+
+impl Asked {
+    async fn holds(&mut self, watched: &Watched) -> bool {
+        let Some(vitals) = self.vitals(watched).await else { return false };
+        let first = self.first.get_or_insert_with(|| vitals.clone());
+        match watched.condition {
+            Condition::DeviceUnlocked => vitals.locked == Some(false),
+            // Somebody has just typed the passcode, or looked at it.
+            Condition::UserPresent => {
+                let just_unlocked = self.was_locked && vitals.locked == Some(false);
+                self.was_locked = vitals.locked == Some(true);
+                just_unlocked
+            }
+            Condition::Charging => {
+                vitals.powered == Some(true) || vitals.battery_percent >= Some(u64::from(watched.battery_percent_min))
+            }
+            Condition::DeviceSpaceAvailable => {
+                // The phone may have said "full" with more than our limit free.
+                let least = match first.bytes_free {
+                    Some(free) if free >= STORAGE_FULL_BYTES => free.saturating_add(GAIN_BYTES),
+                    _ => STORAGE_FULL_BYTES,
+                };
+                vitals.bytes_free >= Some(least)
+            }
+            // The phone wants a password set; one that is wrong is mended here, and told by whoever mends it.
+            Condition::PasswordEntered => watched.failure == FailureId::EncryptionRequired && vitals.encrypts,
+            _ => false,
+        }
+    }
+
+    async fn vitals(&mut self, watched: &Watched) -> Option<Vitals> {
+        let attached = watched.attached.borrow().clone();
+        let Some(attached) = attached else {
+            self.session = None;
+            return None;
+        };
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => Session::open(&watched.muxer, &attached).await.ok()?,
+        };
+        let facts = Facts::read(&mut session, &attached.udid).await.ok()?;
+        let vitals = Vitals::read(&mut session, &facts).await.ok()?;
+        // Kept for the next question; one that broke is opened anew.
+        self.session = Some(session);
+        Some(vitals)
+    }
+}
