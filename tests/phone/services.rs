@@ -5,10 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tokio::net::UnixStream;
 use tracing::debug;
 
-use super::{Phone, Stream, afc, backup, lockdownd, tls};
+use super::{Handshake, Phone, Stream, afc, backup, lockdownd, tls};
 
 mod diagnostics_relay;
 mod heartbeat;
@@ -64,8 +63,8 @@ pub(crate) fn is_known(service: &str) -> bool {
 }
 
 /// Serves one connection to a port that StartService handed out.
-pub(crate) async fn serve(phone: &Phone, port: OpenPort, stream: UnixStream) -> io::Result<()> {
-    let stream = tls::accept(port.pairing.tls(), stream).await?;
+pub(crate) async fn serve<S: Stream>(phone: &Phone, port: OpenPort, stream: S) -> io::Result<()> {
+    let stream = tls::accept(phone, Handshake::Service, &port.pairing, stream).await?;
     debug!(service = port.service, udid = phone.udid(), "service connected");
     run(phone, &port.service, stream).await
 }
@@ -74,7 +73,7 @@ async fn run<S: Stream>(phone: &Phone, service: &str, stream: S) -> io::Result<(
     match service {
         "com.apple.afc" => afc::serve(phone, stream).await,
         "com.apple.mobile.diagnostics_relay" => diagnostics_relay::serve(phone, stream).await,
-        "com.apple.mobile.heartbeat" => heartbeat::serve(stream).await,
+        "com.apple.mobile.heartbeat" => heartbeat::serve(phone, stream).await,
         "com.apple.mobile.installation_proxy" => installation_proxy::serve(stream).await,
         "com.apple.mobile.notification_proxy" => notification_proxy::serve(phone, stream).await,
         "com.apple.mobilebackup2" => backup::serve(phone, stream).await,
