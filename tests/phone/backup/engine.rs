@@ -84,6 +84,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         misbehave::mishaps(self.link, Moment::BeforeFiles).await?;
         misbehave::before_backup(self.link).await?;
         let mut plan = self.plan(force_full).await?;
+        misbehave::mishaps(self.link, Moment::AfterIndexDownload).await?;
         let sent: HashSet<FileId> = plan.changes.uploads(&self.data).map(|file| file.file_id).collect();
         self.unreadable.retain(|id| sent.contains(id));
         let upload = plan.changes.uploads(&self.data).map(|file| self.payload_length(file)).sum();

@@ -113,6 +113,12 @@ async fn notifications_go_both_ways() {
     assert_eq!(bench.phone.posted_notifications(), ["com.example.unseen", "com.example.seen"]);
     bench.phone.notifications().send("com.example.seen".into()).unwrap();
     assert_eq!(proxy.receive_notification().await.unwrap(), "com.example.seen");
+    let cancel = "com.apple.itunes-client.syncCancelRequest";
+    proxy.observe_notification(cancel).await.unwrap();
+    proxy.post_notification("com.example.seen").await.unwrap();
+    assert_eq!(proxy.receive_notification().await.unwrap(), "com.example.seen");
+    bench.phone.request_sync_cancel();
+    assert_eq!(proxy.receive_notification().await.unwrap(), cancel);
     proxy.shutdown().await.unwrap();
 }
 

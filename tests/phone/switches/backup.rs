@@ -10,6 +10,8 @@ use crate::phone::Phone;
 pub enum Moment {
     /// The passcode was entered if it was asked for, nothing else has happened.
     BeforeFiles,
+    /// The host's `Manifest.db` was downloaded, if it has one that the backup builds on; nothing was sent.
+    AfterIndexDownload,
     /// The file of this number, from 0, in the order in which this backup sends them, is next.
     BeforeFile(usize),
     /// Every file was sent, `Manifest.db` is next.

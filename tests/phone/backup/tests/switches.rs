@@ -28,6 +28,8 @@ async fn until(events: &mut tokio::sync::broadcast::Receiver<Event>, wanted: Eve
 async fn errors_come_at_every_moment() {
     for (moment, files) in [
         (Moment::BeforeFiles, 0),
+        (Moment::AfterIndexDownload, 0),
+        (Moment::BeforeFile(0), 0),
         (Moment::BeforeFile(5), 5),
         (Moment::BeforeManifest, 600),
         (Moment::BeforeMoves, 600),
