@@ -6,14 +6,17 @@ use std::io;
 
 use tokio::io::AsyncWriteExt;
 
-use super::{Phone, Stream};
+use super::{Event, Phone, Stream};
 
 mod contents;
+mod faults;
+mod library;
 mod locks;
 mod media;
 mod open_files;
 mod packet;
 
+pub use faults::FileFault;
 pub use media::{Media, SyncLock};
 
 use open_files::OpenFiles;
@@ -33,6 +36,13 @@ pub(crate) async fn serve<S: Stream>(phone: &Phone, mut stream: S) -> io::Result
             None => Err(Status::OperationNotSupported),
         };
         let reply = reply.unwrap_or_else(Reply::Status);
+        if let Reply::Data(bytes) = &reply
+            && request.operation == packet::FILE_READ
+            && !phone.media().may_hand_out(bytes.len() as u64)
+        {
+            phone.tell(Event::MediaDisconnected);
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         stream.write_all(&reply.to_packet(request.number)).await?;
         stream.flush().await?;
     }

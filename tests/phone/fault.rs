@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// One way to go wrong. Byte counts are of the plain mobilebackup2 stream that the phone has sent since the fault was set.
+/// One way to go wrong; what may happen beside a fault is a switch of the phone ([`super::switches`]). Byte counts are of
+/// the plain mobilebackup2 stream that the phone has sent since the fault was set.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// The cable comes out after this many bytes. Happens once; the phone stays away until plugged in again.
@@ -11,6 +12,8 @@ pub enum Fault {
     SilentAt { bytes: u64 },
     /// Nothing more is sent after this many bytes until the test lets it go on, by `Phone::go_on`.
     PauseAt { bytes: u64 },
+    /// The link is dead after this many bytes, as by `Phone::freeze`. Happens once.
+    FreezeAt { bytes: u64 },
     /// The backup ends with this `ErrorCode` and `ErrorDescription`, after the files were sent.
     FinalError { code: i64, text: String },
     /// `DLMessageDisconnect` in place of the final status.
@@ -58,4 +61,9 @@ pub enum PasscodeAnswer {
     EnteredWhenTold,
     /// Cancels: 208.
     Cancelled,
+    /// Types it as soon as the person is there (`Phone::set_person_present`); 208 for a time-out when nobody came for so
+    /// long.
+    EnteredWhenPresent { patience: Duration },
+    /// Nobody types anything for so long: 208 for a time-out.
+    TimedOut { after: Duration },
 }

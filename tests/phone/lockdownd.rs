@@ -6,10 +6,9 @@
 use std::io;
 
 use plist::{Dictionary, Value};
-use tokio::net::UnixStream;
 use tracing::debug;
 
-use super::{Event, Fault, Phone, Stream, services::plist_stream, tls};
+use super::{Event, Handshake, Phone, Stream, services::plist_stream, tls};
 
 pub(crate) mod certificates;
 mod pair;
@@ -40,13 +39,13 @@ enum Ended {
 }
 
 /// Serves one connection to port 62078: plain text until StartSession, TLS until StopSession, then plain text again.
-pub(crate) async fn serve(phone: &Phone, mut stream: UnixStream) -> io::Result<()> {
+pub(crate) async fn serve<S: Stream>(phone: &Phone, mut stream: S) -> io::Result<()> {
     loop {
         let session = match converse(phone, &mut stream, &mut None).await? {
             Ended::Closed => return Ok(()),
             Ended::SessionStarted(session) => session,
         };
-        let mut tls = tls::accept(session.pairing.tls(), tls::Records::new(stream)).await?;
+        let mut tls = tls::accept(phone, Handshake::Session, &session.pairing, tls::Records::new(stream)).await?;
         let mut session = Some(session);
         converse(phone, &mut tls, &mut session).await?;
         if session.is_some() {
@@ -61,6 +60,10 @@ async fn converse<S: Stream>(phone: &Phone, stream: &mut S, session: &mut Option
     while let Some(request) = plist_stream::read_dictionary(stream).await? {
         let name = request.get("Request").and_then(Value::as_string).unwrap_or_default().to_owned();
         let goodbye = name == "Goodbye";
+        if let Some(error) = phone.scripted_refusal(&name, &request) {
+            plist_stream::write(stream, &reply(&name, &request, Err(&error))).await?;
+            continue;
+        }
         let outcome = match name.as_str() {
             "StartSession" if session.is_some() => Err("SessionActive"),
             "StartSession" => match Session::start(phone, &request) {
@@ -108,7 +111,10 @@ fn start_service(phone: &Phone, request: &Dictionary, session: Option<&Session>)
         return Err("InvalidService");
     }
     let escrow_bag = request.get("EscrowBag").and_then(Value::as_data);
-    if is_locked(phone) && escrow_bag != Some(session.pairing.escrow_bag()) {
+    if !phone.was_unlocked_since_restart() {
+        return Err("EscrowLocked");
+    }
+    if phone.is_locked() && escrow_bag != Some(session.pairing.escrow_bag()) {
         return Err("PasswordProtected");
     }
     let port = phone.services().ports.open(service, session.pairing.clone(), *phone.link().borrow());
@@ -120,13 +126,8 @@ fn start_service(phone: &Phone, request: &Dictionary, session: Option<&Session>)
     ]))
 }
 
-/// True while the passcode is needed for anything private.
-pub(crate) fn is_locked(phone: &Phone) -> bool {
-    matches!(phone.fault(), Some(Fault::Locked))
-}
-
 /// The request's name, what it was about, and the outcome. Phones since iOS 5 send no `Result`.
-fn reply(name: &str, request: &Dictionary, outcome: Result<Dictionary, Refusal>) -> Value {
+fn reply(name: &str, request: &Dictionary, outcome: Result<Dictionary, &str>) -> Value {
     let mut reply = Dictionary::new();
     reply.insert("Request".into(), Value::from(name));
     for key in ["Domain", "Key"] {

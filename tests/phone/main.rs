@@ -8,7 +8,7 @@ use std::{
 };
 
 use backstay_tests::phone::{
-    Fault, PasscodeAnswer, Phone, PhoneSpec,
+    Fault, Heartbeat, PasscodeAnswer, Phone, PhoneSpec,
     afc::SyncLock,
     dataset::{DataSetSpec, FileGroup, SizeRule},
     lockdownd::Dialog,
@@ -53,7 +53,8 @@ struct Arguments {
 
 const COMMANDS: &str = "plug, unplug, unplug-at BYTES, silent-at BYTES, slow BYTES-A-SECOND, passcode-sheet, \
     enter-passcode, backup-password [WORD], lock, unlock, no-fault, trust, trust-later, trust-never, forget-computers, hold-sync-lock, \
-    release-sync-lock, stop-usbmuxd, start-usbmuxd, help, quit";
+    release-sync-lock, freeze, thaw, wifi, speed [BYTES-A-SECOND], battery PERCENT, set-locked, set-unlocked, restart, \
+    heart-stops, heart-beats, refuse REQUEST ERROR, refuse-nothing, stop-usbmuxd, start-usbmuxd, help, quit";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -161,6 +162,28 @@ async fn obey(usbmuxd: &Usbmuxd, phones: &[Phone], held: &mut Vec<SyncLock>, lin
         "forget-computers" => each(&|phone| phone.trust().forget_all()),
         "hold-sync-lock" => held.extend(phones.iter().filter_map(|phone| phone.media().hold_sync_lock())),
         "release-sync-lock" => held.clear(),
+        "freeze" => each(&Phone::freeze),
+        "thaw" => each(&Phone::thaw),
+        "wifi" => each(&Phone::appear_on_wifi),
+        "speed" => {
+            let speed = argument.map(str::parse).transpose()?;
+            each(&|phone| phone.set_link_speed(speed));
+        }
+        "battery" => {
+            let percent = u8::try_from(number()?)?;
+            each(&|phone| phone.set_battery(percent, false));
+        }
+        "set-locked" => each(&|phone| phone.set_locked(true)),
+        "set-unlocked" => each(&|phone| phone.set_locked(false)),
+        "restart" => each(&Phone::restart),
+        "heart-stops" => each(&|phone| phone.set_heartbeat(Heartbeat::Stops)),
+        "heart-beats" => each(&|phone| phone.set_heartbeat(Heartbeat::default())),
+        "refuse" => {
+            let (request, error) =
+                (argument.ok_or("a request is missing")?, words.next().ok_or("an error is missing")?);
+            each(&|phone| phone.refuse(request, None, error));
+        }
+        "refuse-nothing" => each(&Phone::refuse_nothing),
         "stop-usbmuxd" => usbmuxd.stop().await,
         "start-usbmuxd" => usbmuxd.start_again().await?,
         _ => return Err(format!("unknown command; there are: {COMMANDS}").into()),

@@ -2,7 +2,8 @@
 //!
 //! [`usbmuxd::Usbmuxd`] is the socket other people's clients connect to, [`Phone`] is one phone behind it. A phone is
 //! plugged in and pulled out, locked, filled with a [`dataset`] that changes between backups, and told by a
-//! [`fault::Fault`] how to misbehave. It is honest only because foreign clients back up and restore against it.
+//! [`fault::Fault`] and any number of [`switches`] how to misbehave. It is honest only because foreign clients back up
+//! and restore against it.
 
 pub mod afc;
 pub mod backup;
@@ -12,12 +13,14 @@ pub mod lockdownd;
 pub mod services;
 pub mod spec;
 mod state;
+pub mod switches;
 pub mod tls;
 pub mod usbmuxd;
 
 pub use fault::{Fault, PasscodeAnswer};
 pub use spec::{KeyDerivation, PhoneSpec};
 pub use state::{Event, Phone};
+pub use switches::{Connection, Handshake, Heartbeat, Mishap, Moment, TlsFailure, Versions};
 
 /// What a service of the phone talks over: the raw socket, or TLS on it.
 pub trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}

@@ -5,10 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tokio::net::UnixStream;
 use tracing::debug;
 
-use super::{Phone, Stream, afc, backup, lockdownd, tls};
+use super::{Handshake, Phone, Stream, afc, backup, lockdownd, tls};
 
 mod diagnostics_relay;
 mod heartbeat;
@@ -51,6 +50,13 @@ impl Phone {
         self.services().posted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The person stops the sync on the phone: every computer that observes it is told. A phone ends the backup too,
+    /// with 202 ([`Mishap::Error`](super::Mishap::Error)), which is a switch of its own.
+    pub fn request_sync_cancel(&self) {
+        // Nobody may listen.
+        drop(self.notifications().send("com.apple.itunes-client.syncCancelRequest".into()));
+    }
+
     /// Posts a notification as a client does: everyone who observes it is told.
     fn post_notification(&self, name: &str) {
         self.services().posted.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
@@ -64,8 +70,8 @@ pub(crate) fn is_known(service: &str) -> bool {
 }
 
 /// Serves one connection to a port that StartService handed out.
-pub(crate) async fn serve(phone: &Phone, port: OpenPort, stream: UnixStream) -> io::Result<()> {
-    let stream = tls::accept(port.pairing.tls(), stream).await?;
+pub(crate) async fn serve<S: Stream>(phone: &Phone, port: OpenPort, stream: S) -> io::Result<()> {
+    let stream = tls::accept(phone, Handshake::Service, &port.pairing, stream).await?;
     debug!(service = port.service, udid = phone.udid(), "service connected");
     run(phone, &port.service, stream).await
 }
@@ -74,7 +80,7 @@ async fn run<S: Stream>(phone: &Phone, service: &str, stream: S) -> io::Result<(
     match service {
         "com.apple.afc" => afc::serve(phone, stream).await,
         "com.apple.mobile.diagnostics_relay" => diagnostics_relay::serve(phone, stream).await,
-        "com.apple.mobile.heartbeat" => heartbeat::serve(stream).await,
+        "com.apple.mobile.heartbeat" => heartbeat::serve(phone, stream).await,
         "com.apple.mobile.installation_proxy" => installation_proxy::serve(stream).await,
         "com.apple.mobile.notification_proxy" => notification_proxy::serve(phone, stream).await,
         "com.apple.mobilebackup2" => backup::serve(phone, stream).await,

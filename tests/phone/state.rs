@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, watch};
 
 use super::{
-    Fault, PasscodeAnswer, PhoneSpec,
+    Connection, Fault, PhoneSpec,
     backup::{Encryption, Restored},
     dataset::{DataSet, Mutation},
     lockdownd::Trust,
     services::Services,
+    switches::Switches,
 };
 
 /// What a test can wait for.
@@ -38,6 +39,23 @@ pub enum Event {
     WentSilent,
     /// A pause began by script.
     Paused,
+    /// The link died by script.
+    Frozen,
+    /// lockdownd refused a request by script.
+    Refused {
+        /// Its name.
+        request: String,
+        /// The `Error` of the answer.
+        error: String,
+    },
+    /// The phone restarts: it is gone from its cable.
+    Restarted,
+    /// iCloud Backup was switched on or off.
+    CloudBackupSwitched { on: bool },
+    /// The host has answered a Marco with a Polo.
+    HeartbeatAnswered,
+    /// An AFC connection was closed by script.
+    MediaDisconnected,
     /// The host answered a message that names a place it must not touch ([`Fault::HostilePath`] and its like), and gave
     /// away so many bytes of a file.
     HostileAnswered {
@@ -57,7 +75,6 @@ struct Inner {
     /// 0 while unplugged, else a number that is new at every plugging in.
     link: watch::Sender<u64>,
     plugged_count: Mutex<u64>,
-    passcode_entered: watch::Sender<bool>,
     gone_on: watch::Sender<bool>,
     fault: Mutex<Option<Fault>>,
     bytes_sent: watch::Sender<u64>,
@@ -66,6 +83,7 @@ struct Inner {
     restored: Mutex<Option<Arc<Restored>>>,
     trust: Mutex<Trust>,
     services: Services,
+    switches: Switches,
     name: Mutex<String>,
     events: broadcast::Sender<Event>,
     notifications: broadcast::Sender<String>,
@@ -78,7 +96,6 @@ impl Phone {
         Self(Arc::new(Inner {
             link: watch::Sender::new(0),
             plugged_count: Mutex::new(0),
-            passcode_entered: watch::Sender::new(false),
             gone_on: watch::Sender::new(false),
             fault: Mutex::new(None),
             bytes_sent: watch::Sender::new(0),
@@ -87,6 +104,7 @@ impl Phone {
             restored: Mutex::new(None),
             trust: Mutex::new(Trust::new()),
             services: Services::default(),
+            switches: Switches::default(),
             name: Mutex::new(spec.name.clone()),
             events: broadcast::Sender::new(1024),
             notifications: broadcast::Sender::new(64),
@@ -106,9 +124,16 @@ impl Phone {
 
     /// Plugs the cable in; every time the phone is a new device to usbmuxd.
     pub fn plug_in(&self) {
+        self.attach(Connection::Usb);
+    }
+
+    /// Makes the phone a new device to usbmuxd; a dead link ends with it.
+    pub(crate) fn attach(&self, connection: Connection) {
         let mut count = self.0.plugged_count.lock().unwrap();
         *count += 1;
+        self.set_connection(connection);
         self.0.link.send_replace(*count);
+        self.thaw();
     }
 
     /// Pulls the cable: usbmuxd says Detached and drops every connection.
@@ -124,7 +149,7 @@ impl Phone {
     /// Sets or clears the fault; byte counts start at 0.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.0.bytes_sent.send_replace(0);
-        self.0.passcode_entered.send_replace(false);
+        self.forget_passcode();
         self.0.gone_on.send_replace(false);
         *self.0.fault.lock().unwrap() = fault;
     }
@@ -152,29 +177,6 @@ impl Phone {
     /// True once the pause is over.
     pub fn gone_on(&self) -> watch::Receiver<bool> {
         self.0.gone_on.subscribe()
-    }
-
-    /// The person types the passcode ([`PasscodeAnswer::EnteredWhenTold`]).
-    pub fn enter_passcode(&self) {
-        self.0.passcode_entered.send_replace(true);
-    }
-
-    /// True once the passcode was typed.
-    pub fn passcode_entered(&self) -> watch::Receiver<bool> {
-        self.0.passcode_entered.subscribe()
-    }
-
-    /// Waits for the person's answer to a sheet that is up.
-    pub async fn passcode_answer(&self, answer: PasscodeAnswer) -> bool {
-        match answer {
-            PasscodeAnswer::Cancelled => false,
-            PasscodeAnswer::EnteredWhenTold => {
-                let entered = self.passcode_entered().wait_for(|entered| *entered).await.is_ok();
-                // The next sheet wants its own answer.
-                self.0.passcode_entered.send_replace(false);
-                entered
-            }
-        }
     }
 
     /// What is on the phone now.
@@ -219,6 +221,11 @@ impl Phone {
     /// Keys, pairing and what the person answers to the trust dialog.
     pub fn trust(&self) -> std::sync::MutexGuard<'_, Trust> {
         self.0.trust.lock().unwrap()
+    }
+
+    /// What can go wrong beside a fault.
+    pub(super) fn switches(&self) -> &Switches {
+        &self.0.switches
     }
 
     /// What the services keep between connections.

@@ -17,22 +17,50 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use x509_cert::{Certificate, der::Decode};
 
 use super::{
-    Stream,
-    lockdownd::certificates::{is_certificate_authority, is_signed_by},
+    Handshake, Phone, Stream, TlsFailure,
+    lockdownd::{
+        Pairing,
+        certificates::{is_certificate_authority, is_signed_by},
+    },
 };
 
 mod records;
 
 pub(crate) use records::Records;
 
-/// Answers the client's handshake.
-pub(crate) async fn accept<S: Stream>(config: &Arc<ServerConfig>, stream: S) -> io::Result<TlsStream<S>> {
-    TlsAcceptor::from(config.clone()).accept(stream).await
+/// A fatal `handshake_failure`.
+const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 40];
+
+/// Answers the client's handshake, as well as the script lets it.
+pub(crate) async fn accept<S: Stream>(
+    phone: &Phone,
+    handshake: Handshake,
+    pairing: &Pairing,
+    mut stream: S,
+) -> io::Result<TlsStream<S>> {
+    let config = match phone.tls_failure(handshake) {
+        None => pairing.tls().clone(),
+        Some(TlsFailure::OtherPairing) => {
+            phone.pairing_with_a_stranger().ok_or_else(|| io::Error::other("no certificates"))?.tls().clone()
+        }
+        Some(failure) => {
+            let mut header = [0; 5];
+            stream.read_exact(&mut header).await?;
+            let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+            stream.read_exact(&mut hello).await?;
+            if failure == TlsFailure::Alert {
+                stream.write_all(&ALERT).await?;
+                stream.flush().await?;
+            }
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the handshake failed by script"));
+        }
+    };
+    TlsAcceptor::from(config).accept(stream).await
 }
 
 /// Answers the client's close_notify and gives back the stream, which stays open for plain text.

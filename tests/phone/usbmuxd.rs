@@ -16,14 +16,17 @@ use super::Phone;
 
 mod client;
 mod devices;
+mod manners;
 mod message;
 mod pair_records;
 #[cfg(test)]
 mod tests;
 
+pub use manners::Manner;
 pub use pair_records::PairRecords;
 
 use devices::Devices;
+use manners::Manners;
 
 /// A running usbmuxd; it ends when dropped.
 pub struct Usbmuxd {
@@ -38,6 +41,7 @@ struct Shared {
     socket: PathBuf,
     records: PairRecords,
     devices: Devices,
+    manners: Manners,
 }
 
 /// The server between start and stop.
@@ -54,6 +58,7 @@ impl Usbmuxd {
                 socket: dir.join("usbmuxd.sock"),
                 records: PairRecords::open(&dir.join("pair-records"))?,
                 devices: Devices::default(),
+                manners: Manners::default(),
             }),
             running: Mutex::new(None),
             ended: CancellationToken::new(),

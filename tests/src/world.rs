@@ -39,6 +39,8 @@ pub struct World {
     pub folder: TempDir,
     /// The private D-Bus, where a test has one.
     pub bus: Option<String>,
+    /// Programs run here obey the modes of files also where root runs the tests.
+    pub bound_by_permissions: bool,
 }
 
 impl World {
@@ -59,7 +61,7 @@ impl World {
         let usbmuxd = Usbmuxd::start(&folder.path().join("muxd")).await.unwrap();
         let phone = Phone::new(PhoneSpec::numbered(1, data));
         usbmuxd.add(&phone);
-        Self { phone, usbmuxd, folder, bus: None }
+        Self { phone, usbmuxd, folder, bus: None, bound_by_permissions: false }
     }
 
     /// The folder that holds the backups.
@@ -79,7 +81,13 @@ impl World {
 
     /// A program in this world, killed when it is dropped.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
+        let mut command = if self.bound_by_permissions {
+            let mut command = Command::new("setpriv");
+            command.arg("--bounding-set=-dac_override,-dac_read_search").arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
         let home = self.folder.path().join("home");
         command
             .env("USBMUXD_SOCKET_ADDRESS", self.usbmuxd.address())

@@ -40,13 +40,18 @@ pub(super) fn files() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Begins and ends as a JPEG does; no viewer would like what is between.
+/// The picture of this number, larger the later it was taken.
 fn picture(number: usize) -> Vec<u8> {
+    picture_of(number, 40_000 * number)
+}
+
+/// Begins and ends as a JPEG does; no viewer would like what is between.
+pub(super) fn picture_of(number: usize, bytes: usize) -> Vec<u8> {
     let mut state = number as u32;
     let noise = std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     });
     let header = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x48\x00\x48\x00\x00";
-    header.iter().copied().chain(noise.take(40_000 * number)).chain([0xff, 0xd9]).collect()
+    header.iter().copied().chain(noise.take(bytes)).chain([0xff, 0xd9]).collect()
 }

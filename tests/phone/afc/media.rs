@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     BLOCK_SIZE, SYNC_LOCK, contents,
+    faults::Faults,
     locks::{LockKind, Locks},
     open_files::Mode,
     packet::{Fields, Status},
@@ -19,11 +20,12 @@ pub(super) const LENGTH_LIMIT: u64 = 256 << 20;
 #[derive(Clone)]
 pub struct Media(Arc<Mutex<Tree>>);
 
-struct Tree {
+pub(super) struct Tree {
     /// By path; the root is the empty one.
     nodes: BTreeMap<String, Node>,
     files: HashMap<u64, File>,
     locks: Locks,
+    pub(super) faults: Faults,
     last_number: u64,
 }
 
@@ -46,6 +48,7 @@ impl Default for Media {
             nodes: root,
             files: HashMap::new(),
             locks: Locks::default(),
+            faults: Faults::default(),
             last_number: 0,
         })));
         for folder in contents::FOLDERS {
@@ -98,7 +101,14 @@ impl Media {
         Some(SyncLock { media: self.clone(), file, holder })
     }
 
-    fn tree(&self) -> MutexGuard<'_, Tree> {
+    /// Every file below a folder.
+    pub(super) fn paths_below(&self, folder: &str) -> Vec<String> {
+        let tree = self.tree();
+        let files = tree.nodes.iter().filter(|(_, node)| matches!(node, Node::File(_)));
+        files.map(|(path, _)| path).filter(|path| is_below(path, folder)).cloned().collect()
+    }
+
+    pub(super) fn tree(&self) -> MutexGuard<'_, Tree> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -54,6 +54,7 @@ impl Mode {
 
 struct OpenFile {
     file: u64,
+    path: String,
     mode: Mode,
     position: u64,
 }
@@ -74,9 +75,10 @@ impl<'a> OpenFiles<'a> {
             return Err(Status::InvalidArgument);
         }
         let mode = Mode::from_number(mode)?;
+        self.media.check_open(path)?;
         let file = self.media.open(path, mode)?;
         let handle = self.media.next_holder();
-        self.open.insert(handle, OpenFile { file, mode, position: 0 });
+        self.open.insert(handle, OpenFile { file, path: path.to_owned(), mode, position: 0 });
         Ok(handle)
     }
 
@@ -91,7 +93,8 @@ impl<'a> OpenFiles<'a> {
         if !open.mode.reads {
             return Err(Status::PermissionDenied);
         }
-        let bytes = self.media.read_at(open.file, open.position, length.min(READ_LIMIT));
+        let length = self.media.check_read(&open.path, open.position, length.min(READ_LIMIT))?;
+        let bytes = self.media.read_at(open.file, open.position, length);
         open.position += bytes.len() as u64;
         Ok(bytes)
     }

@@ -11,6 +11,9 @@ const HEADER_LENGTH: u64 = 40;
 /// Clients write in pieces far smaller than this.
 const LENGTH_LIMIT: u64 = 64 << 20;
 
+/// The operation whose answers are content.
+pub(super) const FILE_READ: u64 = 0x0f;
+
 /// What a client may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -44,7 +47,7 @@ impl Operation {
             0x0a => Self::GetFileInfo,
             0x0b => Self::GetDeviceInfo,
             0x0d => Self::FileOpen,
-            0x0f => Self::FileRead,
+            FILE_READ => Self::FileRead,
             0x10 => Self::FileWrite,
             0x11 => Self::FileSeek,
             0x12 => Self::FileTell,
@@ -72,6 +75,7 @@ pub(super) enum Status {
     ObjectExists = 16,
     NoSpaceLeft = 18,
     OperationWouldBlock = 19,
+    IoError = 20,
     DirectoryNotEmpty = 33,
 }
 

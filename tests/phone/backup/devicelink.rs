@@ -200,26 +200,41 @@ impl<'a, S: Stream> Link<'a, S> {
             let left = self.out.len() - done;
             let sent = *self.phone.bytes_sent().borrow();
             let fault = self.phone.fault();
-            let (count, ends) = match &fault {
-                Some(Fault::UnplugAt { bytes } | Fault::SilentAt { bytes } | Fault::PauseAt { bytes }) => {
-                    let allowed = usize::try_from(bytes.saturating_sub(sent)).unwrap_or(usize::MAX);
-                    (left.min(allowed), left >= allowed)
-                }
-                Some(Fault::SlowLink { bytes_per_second }) => (self.pace(left, *bytes_per_second).await, false),
-                _ => (left, false),
-            };
+            let (mut speed, mut allowed) = (self.phone.link_speed(), usize::MAX);
+            match &fault {
+                Some(
+                    Fault::UnplugAt { bytes }
+                    | Fault::SilentAt { bytes }
+                    | Fault::PauseAt { bytes }
+                    | Fault::FreezeAt { bytes },
+                ) => allowed = usize::try_from(bytes.saturating_sub(sent)).unwrap_or(usize::MAX),
+                Some(Fault::SlowLink { bytes_per_second }) => speed = Some(*bytes_per_second),
+                _ => {}
+            }
+            let mut count = left.min(allowed);
+            if let Some(bytes_per_second) = speed {
+                count = self.pace(count, bytes_per_second).await;
+            }
+            let ends = count == allowed;
             self.stream.get_mut().write_all(&self.out[done..done + count]).await?;
             done += count;
             self.phone.bytes_sent().send_modify(|sent| *sent += count as u64);
             if ends {
                 self.stream.get_mut().flush().await?;
-                if !matches!(fault, Some(Fault::PauseAt { .. })) {
-                    return Err(self.go_away(fault).await);
+                match fault {
+                    Some(Fault::PauseAt { .. }) => {
+                        let mut gone_on = self.phone.gone_on();
+                        self.phone.fault_happened();
+                        self.phone.tell(Event::Paused);
+                        gone_on.wait_for(|gone_on| *gone_on).await.map_err(io::Error::other)?;
+                    }
+                    Some(Fault::FreezeAt { .. }) => {
+                        self.phone.fault_happened();
+                        self.phone.freeze();
+                        self.phone.thawed().await;
+                    }
+                    _ => return Err(self.go_away(fault).await),
                 }
-                let mut gone_on = self.phone.gone_on();
-                self.phone.fault_happened();
-                self.phone.tell(Event::Paused);
-                gone_on.wait_for(|gone_on| *gone_on).await.map_err(io::Error::other)?;
             }
         }
         self.out.clear();

@@ -16,7 +16,7 @@ use super::{
     stored,
 };
 use crate::phone::{
-    Fault, Stream,
+    Fault, Moment, Stream,
     dataset::{DataFile, DataSet, FileId},
 };
 
@@ -81,8 +81,10 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
     /// Runs to the point where only the final status is missing.
     pub(super) async fn run(mut self, force_full: bool) -> Result<(), Stop> {
         misbehave::unlock(self.link).await?;
+        misbehave::mishaps(self.link, Moment::BeforeFiles).await?;
         misbehave::before_backup(self.link).await?;
         let mut plan = self.plan(force_full).await?;
+        misbehave::mishaps(self.link, Moment::AfterIndexDownload).await?;
         let sent: HashSet<FileId> = plan.changes.uploads(&self.data).map(|file| file.file_id).collect();
         self.unreadable.retain(|id| sent.contains(id));
         let upload = plan.changes.uploads(&self.data).map(|file| self.payload_length(file)).sum();
@@ -99,7 +101,9 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         self.link.first_upload = true;
         self.send_files(&plan, upload).await?;
         misbehave::after_upload(self.link).await?;
+        misbehave::mishaps(self.link, Moment::BeforeManifest).await?;
         self.send_manifest(&mut plan).await?;
+        misbehave::mishaps(self.link, Moment::BeforeMoves).await?;
         self.send_status(plan.full(), "moving").await?;
         self.put_into_place(&plan).await?;
         self.send_status(plan.full(), "finished").await?;
@@ -179,13 +183,17 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         let data = self.data.clone();
         let files: Vec<&DataFile> =
             plan.changes.uploads(&data).filter(|file| Some(file.file_id) != self.forgotten).collect();
-        let mut sent = 0;
+        let (mut sent, mut number) = (0, 0);
         let mut rest = &files[..];
         while !rest.is_empty() {
             let (count, bytes) = batch(rest, |file| self.payload_length(file));
             self.link.begin_upload(UPLOAD_PERCENT * sent as f64 / upload.max(1) as f64, bytes).await?;
             let (mut device, mut path) = (String::new(), String::new());
             for file in &rest[..count] {
+                if let Err(stop) = misbehave::mishaps(self.link, Moment::BeforeFile(number)).await {
+                    return self.break_off(stop).await;
+                }
+                number += 1;
                 write_names(file, &self.folder, &mut device, &mut path);
                 if self.unreadable.contains(&file.file_id) {
                     self.link.upload_unreadable(&device, &path).await?;
@@ -201,6 +209,14 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
             rest = &rest[count..];
         }
         Ok(())
+    }
+
+    /// Ends the upload under way, so that what is said next is a message.
+    async fn break_off(&mut self, stop: Stop) -> Result<(), Stop> {
+        if !matches!(stop, Stop::Link(_)) {
+            self.link.end_upload().await?;
+        }
+        Err(stop)
     }
 
     /// Brings `Manifest.db` up to date and uploads both manifests.

@@ -6,30 +6,51 @@ use super::{
     status::{check_read, check_written},
     stop::Stop,
 };
-use crate::phone::{Event, Fault, PasscodeAnswer, Stream};
-
-const PRESENTED: &str = "com.apple.LocalAuthentication.ui.presented";
-const DISMISSED: &str = "com.apple.LocalAuthentication.ui.dismissed";
+use crate::phone::{Event, Fault, Mishap, Moment, Stream, switches::SheetOutcome};
 
 /// The phone is locked, or asks for its passcode (iOS 16.1 and later).
 pub(super) async fn unlock<S: Stream>(link: &mut Link<'_, S>) -> Result<(), Stop> {
     let phone = link.phone();
-    let locked = || Stop::refused(208, "Device locked (MBErrorDomain/208)");
-    let answer = match phone.fault() {
-        Some(Fault::Locked) => return Err(locked()),
-        Some(Fault::PasscodeSheet { answer }) => answer,
-        _ => return Ok(()),
+    let locked = |text: &str| Err(Stop::refused(208, format!("{text} (MBErrorDomain/208)")));
+    if matches!(phone.fault(), Some(Fault::Locked)) {
+        return locked("Device locked");
+    }
+    if !phone.was_unlocked_since_restart() {
+        return Err(Stop::refused(13, "Device has not yet been unlocked (MBErrorDomain/13)"));
+    }
+    let outcome = tokio::select! {
+        outcome = phone.passcode_sheet() => outcome,
+        () = link.swallow() => return Err(host_left()),
     };
-    // Nobody may listen to notifications.
-    drop(phone.notifications().send(PRESENTED.into()));
-    phone.tell(Event::PasscodeSheetPresented);
-    let entered = tokio::select! {
-        entered = phone.passcode_answer(answer) => entered,
-        () = link.swallow() => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
-    };
-    drop(phone.notifications().send(DISMISSED.into()));
-    phone.tell(Event::PasscodeSheetDismissed);
-    if entered && answer == PasscodeAnswer::EnteredWhenTold { Ok(()) } else { Err(locked()) }
+    match outcome {
+        SheetOutcome::Entered => Ok(()),
+        SheetOutcome::Cancelled => locked("Device locked"),
+        SheetOutcome::TimedOut => locked("Device locked - timeout waiting for passcode entry"),
+    }
+}
+
+fn host_left() -> Stop {
+    std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()
+}
+
+/// What a script lets happen at this moment of every backup.
+pub(super) async fn mishaps<S: Stream>(link: &mut Link<'_, S>, moment: Moment) -> Result<(), Stop> {
+    for mishap in link.phone().mishaps_at(moment) {
+        link.flush().await?;
+        match mishap {
+            Mishap::Error { code, text } => return Err(Stop::refused(code, text)),
+            Mishap::Closed => return Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()),
+            Mishap::Disconnect => return Err(Stop::Disconnect),
+            Mishap::Silence { for_time } => {
+                link.phone().tell(Event::WentSilent);
+                tokio::select! {
+                    () = tokio::time::sleep(for_time) => {}
+                    () = link.swallow() => return Err(host_left()),
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Faults of single messages, before anything else is asked.

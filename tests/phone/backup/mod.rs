@@ -36,7 +36,7 @@ use self::{
     engine::Backup,
     stop::{Stop, broken},
 };
-use super::{Event, Fault, Phone, Stream};
+use super::{Event, Fault, Phone, Stream, Versions};
 
 /// DeviceLink's own version; hosts accept up to 400 (`src/mobilebackup2.c`, `MBACKUP2_VERSION_INT1`).
 const DEVICE_LINK_VERSION: [u64; 2] = [300, 0];
@@ -48,7 +48,9 @@ pub async fn serve<S: Stream>(phone: &Phone, stream: S) -> io::Result<()> {
     if let Some(Fault::SilentStart { for_time }) = phone.fault() {
         tokio::time::sleep(for_time).await;
     }
-    greet(&mut link).await?;
+    if !greet(&mut link).await? {
+        return Ok(());
+    }
     while let Some(message) = link.receive().await? {
         match message.name.as_str() {
             "DLMessageProcessMessage" => {}
@@ -76,16 +78,23 @@ pub async fn serve<S: Stream>(phone: &Phone, stream: S) -> io::Result<()> {
     Ok(())
 }
 
-/// DeviceLink's greeting (`src/device_link_service.c`, `device_link_service_version_exchange`).
-async fn greet<S: Stream>(link: &mut Link<'_, S>) -> io::Result<()> {
+/// DeviceLink's greeting (`src/device_link_service.c`, `device_link_service_version_exchange`); false when there is no
+/// version in common.
+async fn greet<S: Stream>(link: &mut Link<'_, S>) -> io::Result<bool> {
     link.send("DLMessageVersionExchange", DEVICE_LINK_VERSION.map(Value::from).to_vec()).await?;
     let answer = link.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let accepted = answer.arguments.first().and_then(Value::as_string) == Some("DLVersionsOk");
     if answer.name != "DLMessageVersionExchange" || !accepted {
         return Err(broken("the host accepts no version"));
     }
-    link.send("DLMessageDeviceReady", Vec::new()).await?;
-    link.flush().await
+    let common = link.phone().versions() != Versions::NoDeviceLink;
+    if common {
+        link.send("DLMessageDeviceReady", Vec::new()).await?;
+    } else {
+        link.send("DLMessageDisconnect", vec![EMPTY.into()]).await?;
+    }
+    link.flush().await?;
+    Ok(common)
 }
 
 /// Sends the final status of a request.
@@ -107,7 +116,7 @@ async fn handle<S: Stream>(link: &mut Link<'_, S>, name: &str, request: &Diction
     let password = text("Password").or_else(|| options.get("Password").and_then(Value::as_string)).map(str::to_owned);
     let mut answer = Dictionary::new();
     match name {
-        "Hello" => hello(request, &mut answer)?,
+        "Hello" => hello(link.phone(), request, &mut answer)?,
         "Backup" => {
             link.phone().tell(Event::BackupRequested);
             let full = options.get("ForceFullBackup").and_then(Value::as_boolean).unwrap_or(false);
@@ -124,19 +133,27 @@ async fn handle<S: Stream>(link: &mut Link<'_, S>, name: &str, request: &Diction
             let given = |key| text(key).filter(|password| !password.is_empty());
             password::change(link, given("OldPassword"), given("NewPassword")).await?;
         }
+        "EnableCloudBackup" => {
+            let on = options.get("CloudBackupState").and_then(Value::as_boolean);
+            let on = on.ok_or_else(|| Stop::refused(1, "CloudBackupState is missing (MBErrorDomain/1)"))?;
+            if let Some((code, text)) = link.phone().cloud_backup_refusal() {
+                return Err(Stop::refused(code, text));
+            }
+            link.phone().set_cloud_backup(on);
+        }
         "EraseDevice" => return Err(Stop::refused(22, "Erasing is not allowed (MBErrorDomain/22)")),
         _ => return Err(Stop::refused(1, format!("{name} is not implemented (MBErrorDomain/1)"))),
     }
     Ok(answer)
 }
 
-fn hello(request: &Dictionary, answer: &mut Dictionary) -> Result<(), Stop> {
+fn hello(phone: &Phone, request: &Dictionary, answer: &mut Dictionary) -> Result<(), Stop> {
     let versions = request.get("SupportedProtocolVersions").and_then(Value::as_array);
     let supported =
         versions.is_some_and(|versions| versions.iter().any(|version| version.as_real() == Some(PROTOCOL_VERSION)));
-    if !supported {
+    if !supported || phone.versions() == Versions::NoProtocol {
         // Hosts read 1 here as "no version in common".
-        return Err(Stop::refused(1, "No protocol version in common"));
+        return Err(Stop::refused(1, "No common supported protocol version"));
     }
     answer.insert("ProtocolVersion".into(), PROTOCOL_VERSION.into());
     Ok(())

@@ -5,13 +5,16 @@ use std::io;
 use plist::{Dictionary, Value};
 use uuid::Uuid;
 
-use super::{Dialog, Refusal, certificates::HostIdentity, is_locked};
-use crate::phone::{Phone, usbmuxd::Usbmuxd};
+use super::{Dialog, Pairing, Refusal, certificates::HostIdentity};
+use crate::phone::{Connection, Phone, usbmuxd::Usbmuxd};
 
 /// `Pair`: the person is asked, and the escrow bag is the answer.
 pub(super) fn pair(phone: &Phone, request: &Dictionary) -> Result<Dictionary, Refusal> {
     let record = record_of(request)?;
-    if is_locked(phone) {
+    if phone.connection() == Connection::Network {
+        return Err("PairingProhibitedOverThisConnection");
+    }
+    if phone.is_locked() {
         return Err("PasswordProtected");
     }
     let mut trust = phone.trust();
@@ -47,8 +50,19 @@ fn host_id_of(request: &Dictionary) -> Result<&str, Refusal> {
 impl Phone {
     /// Pairs with the computer of this usbmuxd as if a person had done it before, and saves the record there.
     pub fn pair_with(&self, usbmuxd: &Usbmuxd) -> io::Result<()> {
-        let record =
+        self.save_record(usbmuxd, |_| {})
+    }
+
+    /// As [`Self::pair_with`], by a program that did not keep the escrow bag: no service starts while the phone is
+    /// locked.
+    pub fn pair_without_escrow_bag(&self, usbmuxd: &Usbmuxd) -> io::Result<()> {
+        self.save_record(usbmuxd, |record| drop(record.remove("EscrowBag")))
+    }
+
+    fn save_record(&self, usbmuxd: &Usbmuxd, change: impl FnOnce(&mut Dictionary)) -> io::Result<()> {
+        let mut record =
             self.pair_record(usbmuxd.buid()).ok_or_else(|| io::Error::other("no pair record could be made"))?;
+        change(&mut record);
         let mut bytes = Vec::new();
         plist::to_writer_xml(&mut bytes, &record).map_err(io::Error::other)?;
         usbmuxd.pair_records().save(self.udid(), &bytes)
@@ -58,7 +72,21 @@ impl Phone {
     pub fn pair_record(&self, system_buid: &str) -> Option<Dictionary> {
         let mut trust = self.trust();
         let identity = HostIdentity::generate(trust.device_key())?;
-        let mut record = Dictionary::from_iter([
+        let mut record = self.record_of_identity(identity, system_buid);
+        let escrow_bag = trust.accept(&record)?.escrow_bag().to_vec();
+        record.insert("EscrowBag".into(), Value::Data(escrow_bag));
+        Some(record)
+    }
+
+    /// A pairing with a computer that the phone has never seen.
+    pub(crate) fn pairing_with_a_stranger(&self) -> Option<Pairing> {
+        let trust = self.trust();
+        let identity = HostIdentity::generate(trust.device_key())?;
+        Pairing::new(&self.record_of_identity(identity, ""), trust.device_key())
+    }
+
+    fn record_of_identity(&self, identity: HostIdentity, system_buid: &str) -> Dictionary {
+        Dictionary::from_iter([
             ("DeviceCertificate", Value::Data(identity.device_certificate)),
             ("HostCertificate", Value::Data(identity.host_certificate)),
             ("HostID", Value::from(Uuid::new_v4().to_string().to_uppercase())),
@@ -67,9 +95,6 @@ impl Phone {
             ("RootPrivateKey", Value::Data(identity.root_private_key)),
             ("SystemBUID", Value::from(system_buid)),
             ("WiFiMACAddress", Value::from(self.spec().wifi_mac.as_str())),
-        ]);
-        let escrow_bag = trust.accept(&record)?.escrow_bag().to_vec();
-        record.insert("EscrowBag".into(), Value::Data(escrow_bag));
-        Some(record)
+        ])
     }
 }

@@ -84,7 +84,7 @@ pub struct Pairing {
 }
 
 impl Pairing {
-    fn new(record: &plist::Dictionary, device_key: &RsaKey) -> Option<Self> {
+    pub(super) fn new(record: &plist::Dictionary, device_key: &RsaKey) -> Option<Self> {
         let certificate = |key: &str| certificate_from_record(record.get(key)?.as_data()?);
         let root = certificate("RootCertificate")?;
         let device: Certificate = certificate("DeviceCertificate")?;

@@ -7,7 +7,7 @@ use std::{
 
 use plist::{Dictionary, Value};
 
-use super::{Refusal, is_locked};
+use super::Refusal;
 use crate::phone::Phone;
 
 mod facts;
@@ -88,7 +88,7 @@ fn values_of(phone: &Phone, domain: &str) -> Dictionary {
         };
     }
     if domain.is_empty() {
-        values.insert("PasswordProtected".into(), Value::from(is_locked(phone)));
+        values.insert("PasswordProtected".into(), Value::from(phone.is_locked()));
     }
     values
 }

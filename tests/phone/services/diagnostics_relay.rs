@@ -7,9 +7,9 @@ use plist::{Dictionary, Value};
 use super::plist_stream;
 use crate::phone::{Phone, Stream};
 
-/// Answers requests; a restart pulls the phone off the cable until a test plugs it in again.
+/// Answers requests; a restart takes the phone off the cable, and it is not unlocked since.
 pub(super) async fn serve<S: Stream>(phone: &Phone, mut stream: S) -> io::Result<()> {
-    let mut goes_away = false;
+    let mut goes_away = None;
     while let Some(request) = plist_stream::read_dictionary(&mut stream).await? {
         let success = || Dictionary::from_iter([("Status", Value::from("Success"))]);
         let waits = request.get("WaitForDisconnect").and_then(Value::as_boolean).unwrap_or(false);
@@ -17,7 +17,10 @@ pub(super) async fn serve<S: Stream>(phone: &Phone, mut stream: S) -> io::Result
         let mut reply = success();
         match name {
             "Goodbye" | "Sleep" => {}
-            "Restart" | "Shutdown" => goes_away = true,
+            "Restart" | "Shutdown" => match phone.restart_refusal() {
+                Some(status) => reply = Dictionary::from_iter([("Status", Value::from(status))]),
+                None => goes_away = Some(name.to_owned()),
+            },
             "All" | "GasGauge" => {
                 let gauge = Dictionary::from_iter([("GasGauge", Value::Dictionary(gas_gauge()))]);
                 reply.insert("Diagnostics".into(), Value::Dictionary(gauge));
@@ -29,12 +32,14 @@ pub(super) async fn serve<S: Stream>(phone: &Phone, mut stream: S) -> io::Result
             _ => reply = Dictionary::from_iter([("Status", Value::from("UnknownRequest"))]),
         }
         plist_stream::write(&mut stream, &Value::Dictionary(reply)).await?;
-        if name == "Goodbye" || goes_away && !waits {
+        if name == "Goodbye" || goes_away.is_some() && !waits {
             break;
         }
     }
-    if goes_away {
-        phone.unplug();
+    match goes_away.as_deref() {
+        Some("Restart") => phone.restart(),
+        Some(_) => phone.power_off(),
+        None => {}
     }
     Ok(())
 }
@@ -49,13 +54,13 @@ fn gas_gauge() -> Dictionary {
 }
 
 fn battery_entry(phone: &Phone) -> Dictionary {
-    let spec = phone.spec();
+    let battery = |key| phone.lockdown_value("com.apple.mobile.battery", key).unwrap_or(Value::Boolean(false));
     Dictionary::from_iter([
-        ("CurrentCapacity", Value::from(u64::from(spec.battery_percent))),
+        ("CurrentCapacity", battery("BatteryCurrentCapacity")),
         ("CycleCount", Value::from(120_u64)),
         ("DesignCapacity", Value::from(3274_u64)),
-        ("ExternalConnected", Value::from(spec.battery_charging)),
-        ("IsCharging", Value::from(spec.battery_charging)),
+        ("ExternalConnected", battery("ExternalConnected")),
+        ("IsCharging", battery("BatteryIsCharging")),
         ("MaxCapacity", Value::from(100_u64)),
         ("Temperature", Value::from(2_800_u64)),
     ])

@@ -3,35 +3,59 @@
 use std::{io, time::Duration};
 
 use plist::{Dictionary, Value};
+use tokio::io::AsyncReadExt;
 
 use super::plist_stream;
-use crate::phone::Stream;
+use crate::phone::{Event, Heartbeat, Phone, Stream};
 
-/// `Interval` of a phone on Wi-Fi.
-const INTERVAL: Duration = Duration::from_secs(10);
 /// How long the phone waits for an answer before it sleeps.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Says Marco at once and then at each interval; without a Polo it says SleepyTime and closes.
-pub(super) async fn serve<S: Stream>(mut stream: S) -> io::Result<()> {
-    let mut interval = tokio::time::interval(INTERVAL);
+pub(super) async fn serve<S: Stream>(phone: &Phone, mut stream: S) -> io::Result<()> {
+    let mut switch = phone.heartbeat();
     loop {
-        interval.tick().await;
-        let marco = Dictionary::from_iter([
-            ("Command", Value::from("Marco")),
-            ("Interval", Value::from(INTERVAL.as_secs())),
-            ("SupportsSleepy", Value::from(true)),
-        ]);
-        plist_stream::write(&mut stream, &Value::Dictionary(marco)).await?;
-        match tokio::time::timeout(PATIENCE, plist_stream::read_dictionary(&mut stream)).await {
-            Ok(answer) => match answer? {
-                Some(answer) if answer.get("Command").and_then(Value::as_string) == Some("Polo") => {}
-                _ => return Ok(()),
-            },
-            Err(_) => {
-                let sleepy = Dictionary::from_iter([("Command", "SleepyTime")]);
-                return plist_stream::write(&mut stream, &Value::Dictionary(sleepy)).await;
+        let heartbeat = *switch.borrow_and_update();
+        let pause = match heartbeat {
+            Heartbeat::Sleeps => return say_sleepy_time(&mut stream).await,
+            Heartbeat::Stops => Duration::MAX,
+            Heartbeat::Beats { interval } => {
+                if !beat(&mut stream, interval).await? {
+                    return Ok(());
+                }
+                phone.tell(Event::HeartbeatAnswered);
+                interval
             }
+        };
+        tokio::select! {
+            changed = switch.changed() => changed.map_err(io::Error::other)?,
+            () = tokio::time::sleep(pause) => {}
+            // Nothing is to come between two Marcos.
+            _ = stream.read_u8() => return Ok(()),
         }
     }
+}
+
+/// Says Marco and waits for the answer; false when there was none that lets the phone go on.
+async fn beat<S: Stream>(stream: &mut S, interval: Duration) -> io::Result<bool> {
+    let marco = Dictionary::from_iter([
+        ("Command", Value::from("Marco")),
+        ("Interval", Value::from(interval.as_secs())),
+        ("SupportsSleepy", Value::from(true)),
+    ]);
+    plist_stream::write(stream, &Value::Dictionary(marco)).await?;
+    match tokio::time::timeout(PATIENCE, plist_stream::read_dictionary(stream)).await {
+        Ok(answer) => {
+            Ok(answer?.is_some_and(|answer| answer.get("Command").and_then(Value::as_string) == Some("Polo")))
+        }
+        Err(_) => {
+            say_sleepy_time(stream).await?;
+            Ok(false)
+        }
+    }
+}
+
+async fn say_sleepy_time<S: Stream>(stream: &mut S) -> io::Result<()> {
+    let sleepy = Dictionary::from_iter([("Command", "SleepyTime")]);
+    plist_stream::write(stream, &Value::Dictionary(sleepy)).await
 }

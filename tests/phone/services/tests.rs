@@ -3,19 +3,25 @@
 use std::sync::Arc;
 
 use idevice::{
-    IdeviceError, IdeviceService,
+    IdeviceError, IdeviceService, ReadWrite,
     afc::{
         AfcClient,
         opcode::{AfcFopenMode, AfcLockOp},
     },
     installation_proxy::InstallationProxyClient,
+    lockdown::LockdownClient,
     notification_proxy::NotificationProxyClient,
     provider::{IdeviceProvider, UsbmuxdProvider},
     springboardservices::SpringBoardServicesClient,
     usbmuxd::UsbmuxdAddr,
 };
 
-use crate::phone::{Fault, Phone, PhoneSpec, afc, dataset::DataSetSpec, usbmuxd::Usbmuxd};
+use crate::phone::{
+    Fault, Phone, PhoneSpec,
+    afc::{self, FileFault},
+    dataset::DataSetSpec,
+    usbmuxd::Usbmuxd,
+};
 
 /// A phone that trusts this computer and is plugged in.
 pub(crate) struct Bench {
@@ -37,6 +43,18 @@ impl Bench {
 
     pub(crate) fn address(&self) -> UsbmuxdAddr {
         UsbmuxdAddr::UnixSocket(self.usbmuxd.socket_path().to_str().unwrap().to_owned())
+    }
+
+    /// Plain plists with a service, over lockdownd and TLS as every client.
+    pub(crate) async fn service(&self, name: &str) -> Result<Box<dyn ReadWrite>, IdeviceError> {
+        let provider = self.provider().await;
+        let pairing = provider.get_pairing_file().await?;
+        let mut lockdown = LockdownClient::connect(&provider).await?;
+        lockdown.start_session(&pairing).await?;
+        let (port, _) = lockdown.start_service_with_escrow(name, pairing.escrow_bag.clone()).await?;
+        let mut service = provider.connect(port).await?;
+        service.start_session(&pairing, false).await?;
+        Ok(service.get_socket().unwrap())
     }
 
     pub(crate) async fn provider(&self) -> UsbmuxdProvider {
@@ -95,6 +113,12 @@ async fn notifications_go_both_ways() {
     assert_eq!(bench.phone.posted_notifications(), ["com.example.unseen", "com.example.seen"]);
     bench.phone.notifications().send("com.example.seen".into()).unwrap();
     assert_eq!(proxy.receive_notification().await.unwrap(), "com.example.seen");
+    let cancel = "com.apple.itunes-client.syncCancelRequest";
+    proxy.observe_notification(cancel).await.unwrap();
+    proxy.post_notification("com.example.seen").await.unwrap();
+    assert_eq!(proxy.receive_notification().await.unwrap(), "com.example.seen");
+    bench.phone.request_sync_cancel();
+    assert_eq!(proxy.receive_notification().await.unwrap(), cancel);
     proxy.shutdown().await.unwrap();
 }
 
@@ -118,7 +142,7 @@ async fn a_locked_phone_wants_the_escrow_bag() {
     bench.phone.set_fault(Some(Fault::Locked));
     let refused = AfcClient::connect(&provider).await.err().unwrap();
     assert!(matches!(refused, IdeviceError::PasswordProtected), "{refused:?}");
-    let mut lockdown = idevice::lockdown::LockdownClient::connect(&provider).await.unwrap();
+    let mut lockdown = LockdownClient::connect(&provider).await.unwrap();
     let pairing = provider.get_pairing_file().await.unwrap();
     lockdown.start_session(&pairing).await.unwrap();
     let locked = lockdown.get_value(Some("PasswordProtected"), None).await.unwrap();
@@ -126,4 +150,51 @@ async fn a_locked_phone_wants_the_escrow_bag() {
     let wrong = lockdown.start_service_with_escrow("com.apple.afc", Some(vec![0; 32])).await;
     assert!(wrong.is_err());
     lockdown.start_service_with_escrow("com.apple.afc", pairing.escrow_bag.clone()).await.unwrap();
+}
+
+#[tokio::test]
+async fn files_give_trouble_on_demand() {
+    let bench = Bench::new().await;
+    let media = bench.phone.media();
+    let path = "/DCIM/100APPLE/IMG_0001.JPG";
+    let mut afc = AfcClient::connect(&bench.provider().await).await.unwrap();
+    for (fault, error) in [
+        (FileFault::PermissionDenied, "PermDenied"),
+        (FileFault::Vanished, "ObjectNotFound"),
+        (FileFault::WouldBlock, "OpWouldBlock"),
+        (FileFault::IoErrorAt { bytes: 1000 }, "IoError"),
+    ] {
+        media.set_file_fault(path, Some(fault));
+        assert!(afc.list_dir("/DCIM/100APPLE").await.unwrap().contains(&"IMG_0001.JPG".to_owned()));
+        let read = async {
+            let mut file = afc.open(path, AfcFopenMode::RdOnly).await?;
+            let read = file.read_entire().await;
+            file.close().await?;
+            read
+        };
+        let refused = read.await.unwrap_err();
+        assert!(format!("{refused:?}").contains(error), "{refused:?}");
+    }
+    media.set_file_fault(path, None);
+    media.disconnect_after(30_000);
+    let mut file = afc.open(path, AfcFopenMode::RdOnly).await.unwrap();
+    assert!(file.read_entire().await.is_err());
+    // idevice panics over a file that is dropped and can't be closed any more.
+    std::mem::forget(file);
+    let mut afc = AfcClient::connect(&bench.provider().await).await.unwrap();
+    let mut file = afc.open(path, AfcFopenMode::RdOnly).await.unwrap();
+    assert!(file.read_entire().await.unwrap().len() > 30_000);
+    file.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn originals_may_be_in_icloud_only() {
+    let bench = Bench::new().await;
+    bench.phone.media().optimise_storage(1200, 3);
+    let mut afc = AfcClient::connect(&bench.provider().await).await.unwrap();
+    assert_eq!(afc.list_dir("/DCIM/101APPLE").await.unwrap()[2..], ["IMG_0198.JPG", "IMG_0199.JPG", "IMG_0200.JPG"]);
+    assert_eq!(afc.list_dir("/DCIM/100APPLE").await.unwrap().len(), 2);
+    assert_eq!(afc.list_dir("/PhotoData/Thumbnails/V2/DCIM/100APPLE").await.unwrap().len(), 1002);
+    assert!(bench.phone.media().take_away("/DCIM/101APPLE/IMG_0200.JPG"));
+    assert_eq!(afc.list_dir("/DCIM/101APPLE").await.unwrap().len(), 4);
 }

@@ -8,9 +8,10 @@ use tokio::net::UnixStream;
 use super::{
     Shared,
     devices::Device,
+    manners::Manner,
     message::{self, Request, ResultNumber},
 };
-use crate::phone::{lockdownd, services};
+use crate::phone::{lockdownd, services, switches::Freezing};
 
 /// What a port of the phone leads to.
 enum Port {
@@ -22,6 +23,12 @@ enum Port {
 pub(super) async fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     while let Some(request) = message::read(&mut stream).await? {
         let tag = request.tag;
+        if let Some(ended) = misbehave(shared, &mut stream, &request).await? {
+            if ended {
+                return Ok(());
+            }
+            continue;
+        }
         match request.text("MessageType") {
             Some("Listen") => {
                 message::write_result(&mut stream, tag, ResultNumber::Ok).await?;
@@ -29,6 +36,10 @@ pub(super) async fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result
             }
             Some("Connect") => match find_port(shared, &request) {
                 Ok((device, port)) => {
+                    if !device.answers().await {
+                        message::write_result(&mut stream, tag, ResultNumber::BadDevice).await?;
+                        continue;
+                    }
                     message::write_result(&mut stream, tag, ResultNumber::Ok).await?;
                     return run_port(device, port, stream).await;
                 }
@@ -43,6 +54,27 @@ pub(super) async fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result
         }
     }
     Ok(())
+}
+
+/// Bad manners and refusals by script; none if there are none for this request, true if that is the end.
+async fn misbehave(shared: &Shared, stream: &mut UnixStream, request: &Request) -> io::Result<Option<bool>> {
+    match shared.manners.manner() {
+        Manner::Honest => {}
+        Manner::Silent => {
+            // The client has to lose its patience.
+            shared.manners.mended().await;
+            return Ok(Some(true));
+        }
+        Manner::Garbage => {
+            message::write_garbage(stream).await?;
+            return Ok(Some(false));
+        }
+    }
+    let Some(number) = request.text("MessageType").and_then(|name| shared.manners.refusal(name)) else {
+        return Ok(None);
+    };
+    message::write_number(stream, request.tag, number).await?;
+    Ok(Some(false))
 }
 
 /// The requests that are answered at once. Success without a body is an error of number 0 here.
@@ -136,6 +168,7 @@ fn find_port(shared: &Shared, request: &Request) -> Result<(Device, Port), Resul
 /// The socket is now the phone's port, for as long as the cable stays in.
 async fn run_port(device: Device, port: Port, stream: UnixStream) -> io::Result<()> {
     let mut link = device.phone.link();
+    let stream = Freezing::new(&device.phone, stream);
     let served = async {
         match port {
             Port::Lockdownd => lockdownd::serve(&device.phone, stream).await,

@@ -5,30 +5,55 @@ use std::sync::Mutex;
 use plist::{Dictionary, Value};
 use tokio::sync::watch;
 
-use crate::phone::Phone;
+use crate::phone::{Connection, Phone};
 
-/// One phone on its cable.
+/// `sockaddr_in` of 192.0.2.7 as macOS and netmuxd write it: length, family, port, address, nothing.
+const SOCKET_ADDRESS: [u8; 16] = [16, 2, 0, 0, 192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// One phone on its cable, or on Wi-Fi.
 #[derive(Clone)]
 pub(super) struct Device {
     pub(super) id: u32,
     /// [`Phone::link`] when it was attached.
     pub(super) link: u64,
     pub(super) phone: Phone,
+    connection: Connection,
 }
 
 impl Device {
+    /// Waits while its link is dead; false if it is gone.
+    pub(super) async fn answers(&self) -> bool {
+        let mut link = self.phone.link();
+        tokio::select! {
+            _ = link.wait_for(|link| *link != self.link) => false,
+            () = self.phone.thawed() => true,
+        }
+    }
+
     /// The `Attached` message.
     pub(super) fn attached(&self) -> Dictionary {
         let id = u64::from(self.id);
-        let properties = Dictionary::from_iter([
-            ("ConnectionSpeed", Value::from(480_000_000_u64)),
-            ("ConnectionType", Value::from("USB")),
-            ("DeviceID", Value::from(id)),
-            ("LocationID", Value::from(0x2_0000 + id)),
-            ("ProductID", Value::from(4776_u64)),
-            ("SerialNumber", Value::from(self.phone.udid())),
-            ("USBSerialNumber", Value::from(self.phone.udid().replace('-', ""))),
-        ]);
+        let udid = self.phone.udid();
+        let mut properties =
+            Dictionary::from_iter([("DeviceID", Value::from(id)), ("SerialNumber", Value::from(udid))]);
+        properties.extend(match self.connection {
+            Connection::Usb => Dictionary::from_iter([
+                ("ConnectionSpeed", Value::from(480_000_000_u64)),
+                ("ConnectionType", Value::from("USB")),
+                ("LocationID", Value::from(0x2_0000 + id)),
+                ("ProductID", Value::from(4776_u64)),
+                ("USBSerialNumber", Value::from(udid.replace('-', ""))),
+            ]),
+            Connection::Network => {
+                let service = format!("{}@fe80::1._apple-mobdev2._tcp.local.", self.phone.spec().wifi_mac);
+                Dictionary::from_iter([
+                    ("ConnectionType", Value::from("Network")),
+                    ("EscapedFullServiceName", Value::from(service)),
+                    ("InterfaceIndex", Value::from(2_u64)),
+                    ("NetworkAddress", Value::Data(SOCKET_ADDRESS.to_vec())),
+                ])
+            }
+        });
         Dictionary::from_iter([
             ("MessageType", Value::from("Attached")),
             ("DeviceID", Value::from(id)),
@@ -71,7 +96,7 @@ impl Devices {
                 let link = *phone.link().borrow();
                 if link != 0 && !present.iter().any(|device| device.phone.udid() == phone.udid()) {
                     *last_id += 1;
-                    present.push(Device { id: *last_id, link, phone: phone.clone() });
+                    present.push(Device { id: *last_id, link, phone: phone.clone(), connection: phone.connection() });
                     modified = true;
                 }
             }

@@ -82,6 +82,18 @@ pub(super) async fn write<S: Stream>(stream: &mut S, tag: u32, body: Dictionary)
 
 /// Sends a `Result`.
 pub(super) async fn write_result<S: Stream>(stream: &mut S, tag: u32, number: ResultNumber) -> io::Result<()> {
-    let body = Dictionary::from_iter([("MessageType", Value::from("Result")), ("Number", Value::from(number as u64))]);
+    write_number(stream, tag, number as u64).await
+}
+
+/// Sends a `Result` of any number.
+pub(super) async fn write_number<S: Stream>(stream: &mut S, tag: u32, number: u64) -> io::Result<()> {
+    let body = Dictionary::from_iter([("MessageType", Value::from("Result")), ("Number", Value::from(number))]);
     write(stream, tag, body).await
+}
+
+/// Sends what is no message: its length is one, the rest is noise.
+pub(super) async fn write_garbage<S: Stream>(stream: &mut S) -> io::Result<()> {
+    let mut garbage = 64_u32.to_le_bytes().to_vec();
+    garbage.resize(64, b'?');
+    stream.write_all(&garbage).await
 }

@@ -56,15 +56,24 @@ impl MemoryHost {
 
     /// Runs one backup; the final status, or what came in its place.
     pub(super) async fn backup(&mut self, phone: &Phone) -> io::Result<Dictionary> {
+        self.ask(phone, "Backup", Dictionary::new()).await
+    }
+
+    /// As [`Self::backup`], for any request.
+    pub(super) async fn ask(&mut self, phone: &Phone, name: &str, options: Dictionary) -> io::Result<Dictionary> {
         let (here, there) = tokio::io::duplex(1 << 20);
         let served = phone.clone();
         tokio::spawn(async move { serve(&served, there).await });
         let mut wire = BufReader::with_capacity(1 << 20, here);
         receive(&mut wire).await?;
         send(&mut wire, vec!["DLMessageVersionExchange".into(), "DLVersionsOk".into(), 400.into()]).await?;
-        receive(&mut wire).await?;
+        let ready = receive(&mut wire).await?;
+        if ready[0].as_string() != Some("DLMessageDeviceReady") {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let mut request = Dictionary::new();
-        request.insert("MessageName".into(), "Backup".into());
+        request.insert("MessageName".into(), name.into());
+        request.insert("Options".into(), options.into());
         send(&mut wire, vec!["DLMessageProcessMessage".into(), Value::Dictionary(request)]).await?;
         loop {
             let message = receive(&mut wire).await?;

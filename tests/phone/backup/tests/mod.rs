@@ -3,6 +3,7 @@
 mod encryption;
 mod faults;
 mod memory_host;
+mod switches;
 
 use idevice::{
     Idevice, IdeviceError, IdeviceService,
