@@ -10,6 +10,7 @@ pub mod link;
 pub mod loss;
 pub mod pairing;
 pub mod phones;
+pub mod photos;
 pub mod restore;
 pub mod run;
 pub mod scrubber;
