@@ -60,7 +60,8 @@ fn destination(world: &World) -> PathBuf {
 async fn copy_photos(world: &World) -> (i32, Vec<Value>) {
     let destination = destination(world).display().to_string();
     let output = world.backstay(&["copy-photos", "iPhone", &destination, "--json"]).await;
-    let objects = String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let objects =
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (output.status.code().unwrap_or_else(|| panic!("killed: {}", text(&output))), objects)
 }
 

@@ -79,9 +79,7 @@ fn told(copied: &Copied, arguments: &Arguments) -> Result<(), CliError> {
     let destination = arguments.destination.display().to_string();
     if arguments.json {
         for not_copied in &copied.first_failed {
-            output::json_line(
-                &json!({ "event": "not-copied", "path": not_copied.path, "what": not_copied.why }),
-            )?;
+            output::json_line(&json!({ "event": "not-copied", "path": not_copied.path, "what": not_copied.why }))?;
         }
         output::json_line(&json!({
             "event": if copied.failed == 0 { "done" } else { "incomplete" },

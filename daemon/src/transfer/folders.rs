@@ -25,13 +25,13 @@ pub struct Folders {
 
 #[cfg(unix)]
 mod unix {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    use rustix::fs::{RenameFlags, renameat_with};
     use rustix::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat},
         io::Errno,
     };
-    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    use rustix::fs::{RenameFlags, renameat_with};
 
     use super::{Aside, Folders, HashMap, OPEN_FOLDERS_MAX, Path, Place, io};
 

@@ -10,6 +10,8 @@ pub mod check;
 pub mod clone;
 pub mod encryption;
 pub mod extract;
+pub mod forecast;
+pub mod free_space;
 pub mod history;
 pub mod inventory;
 pub mod layout;

@@ -255,12 +255,7 @@ async fn receive(work: &Work, source: &mut Source, item: &Item, part: &mut Optio
     })
 }
 
-async fn receive_open(
-    work: &Work,
-    source: &mut Source,
-    file: Handle,
-    lent: &mut Option<Part>,
-) -> Result<(), Stop> {
+async fn receive_open(work: &Work, source: &mut Source, file: Handle, lent: &mut Option<Part>) -> Result<(), Stop> {
     let mut missing = lent.as_ref().map_or(0, Part::missing);
     let mut piece = source.read(file, missing).await?;
     loop {

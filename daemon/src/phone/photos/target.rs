@@ -211,7 +211,8 @@ impl Target {
         });
         let again = again.map_err(self.failed("reading", temporary))?;
         if again.finalize() != came || again.count() != part.wanted.size {
-            let source = io::Error::new(io::ErrorKind::InvalidData, "the disk gives back something else than was written");
+            let source =
+                io::Error::new(io::ErrorKind::InvalidData, "the disk gives back something else than was written");
             return Err(self.failed("comparing", temporary)(source));
         }
         part.file.set_modified(part.wanted.time()).map_err(self.failed("writing", temporary))?;
