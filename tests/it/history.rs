@@ -19,7 +19,7 @@ use backstay_tests::{
     world::{World, text, watch_memory},
 };
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
 async fn json(world: &World, arguments: &[&str]) -> (i32, Value) {
@@ -225,6 +225,70 @@ async fn history_costs_what_changed_and_prune_frees_what_it_says() {
     assert_eq!(told, 0, "what it said was what went");
     world.judge();
     assert!(world.backstay(&["verify", "--deep"]).await.status.success());
+}
+
+/// Room is made of old snapshots, one by one and no further than asked; the latest and the last whole one are not for
+/// sale. The disk is one of our own, so that nobody else moves its free space.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn prune_frees_room_and_no_more_than_asked() {
+    let world = World::new(DataSetSpec::uniform(68, 40, 500_000)).await;
+    world.configure("[backup]\nkeep_last = 9\n");
+    let root = world.root().display().to_string();
+    let backstay = binary("backstay").display().to_string();
+    // Four backups on a file system in memory; each line that comes in is a command for it, each answer one line.
+    let script = format!(
+        "mount -t tmpfs -o size=1g tmpfs '{root}'
+         while read -r command; do '{backstay}' --root '{root}' $command --json | tr '\\n' ' '; echo; done"
+    );
+    let mut command = world.command("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, mut lines) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
+    // All objects of the answer.
+    let mut run = async |command: String| -> Vec<Value> {
+        input.write_all(format!("{command}\n").as_bytes()).await.unwrap();
+        let line = lines.next_line().await.unwrap().expect("the script goes on");
+        serde_json::Deserializer::from_str(&line).into_iter().map(Result::unwrap).collect()
+    };
+    for _ in 0..4 {
+        let told = run("backup --once".into()).await;
+        assert_eq!(told.last().unwrap()["event"], "done");
+        world.phone.mutate(Mutation::Change { count: 10 });
+    }
+    let ids = |history: &Value| -> Vec<String> {
+        let snapshots = history["snapshots"].as_array().unwrap();
+        snapshots.iter().map(|snapshot| snapshot["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = ids(&run("history".into()).await[0]);
+    assert_eq!(before.len(), 4);
+
+    let nothing = &run("prune --free 1MB".into()).await[0];
+    assert_eq!(nothing["removed"], serde_json::json!([]), "there is that much already: {nothing}");
+    let free = nothing["bytes_free"].as_u64().unwrap();
+    // Ten files of half a megabyte changed each time: a little more than one snapshot brings two.
+    let wanted = free + 6_000_000;
+    let dry = &run(format!("prune --free {wanted}B --dry-run")).await[0];
+    let removed = |told: &Value| -> Vec<String> {
+        let removed = told["removed"].as_array().unwrap();
+        removed.iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(removed(dry), before[..2], "the oldest go first: {dry}");
+    assert_eq!(ids(&run("history".into()).await[0]), before, "a dry run changes nothing");
+    let done = &run(format!("prune --free {wanted}B")).await[0];
+    assert_eq!(removed(done), before[..2], "{done}");
+    assert!(done["bytes_free"].as_u64().unwrap() >= wanted, "{done}");
+    let (reckoned, came) = (dry["bytes_freed"].as_u64().unwrap(), done["bytes_freed"].as_u64().unwrap());
+    assert!(came.abs_diff(reckoned) < 2_000_000, "{came} bytes came free, {reckoned} were reckoned");
+
+    // All that may go is not enough: the latest stays.
+    let told = run("prune --free 900GB".into()).await;
+    assert_eq!(removed(&told[0]), before[2..3], "{told:?}");
+    assert_eq!(told[1]["failure"]["id"], "host-disk-full", "{told:?}");
+    assert_eq!(ids(&run("history".into()).await[0]), before[3..]);
+    assert_eq!(run("verify --deep".into()).await[0]["damaged"], 0);
+    drop((run, input));
+    assert!(child.wait().await.unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,8 @@
 mod backup;
 #[cfg(target_os = "linux")]
 mod cable_to_click;
+#[cfg(target_os = "linux")]
+mod copy_photos;
 mod daemon;
 mod edges;
 #[cfg(target_os = "linux")]

@@ -151,7 +151,7 @@ fn local_time(at: SystemTime) -> String {
 }
 
 /// Names come from a phone and go to a terminal.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }
 

@@ -1,6 +1,7 @@
 //! `backstay history` and `backstay prune`: which snapshots there are, what each costs, and which may go.
 
 use backstay_shared::health::{Failure, FailureId, readable_bytes};
+use bytesize::ByteSize;
 use chrono::Utc;
 use serde_json::json;
 
@@ -8,8 +9,10 @@ use super::{CliError, Context, output, vault};
 use crate::{
     health::diagnose,
     vault::{
+        free_space::{self, Freed},
         history::{self, time_of},
-        ledger::Entry,
+        ledger::{Entry, Ledger},
+        phones::BackedUp,
     },
 };
 
@@ -28,6 +31,9 @@ pub struct Arguments {
 pub struct PruneArguments {
     /// A name, a UDID or a unique part of either; may be left out when there is one phone
     phone: Option<String>,
+    /// Remove beyond that, oldest first, until so much is free on the disk: 40GB
+    #[arg(long, value_name = "SIZE")]
+    free: Option<ByteSize>,
     /// Only say what would go
     #[arg(long)]
     dry_run: bool,
@@ -92,6 +98,9 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     if lock.is_none() {
         return Err(Failure::from(FailureId::BackupInProgressElsewhere).into());
     }
+    if let Some(wanted) = arguments.free {
+        return free(&phone, &mut ledger, wanted.as_u64(), arguments);
+    }
     let retention = context.config.backup.retention();
     let before = || Ok((ledger.snapshots()?, ledger.costs()?));
     let (entries, costs) = before().map_err(|error| diagnose::ledger(&error))?;
@@ -112,4 +121,42 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     }
     let kept = entries.len() - gone.len();
     output::line(&format!("{}: {} snapshots {verb}, {kept} kept", phone.name, gone.len()))
+}
+
+/// `backstay prune --free`. What went is told one by one, but what it brought only as a whole: snapshots share files.
+fn free(phone: &BackedUp, ledger: &mut Ledger, wanted: u64, arguments: &PruneArguments) -> Result<(), CliError> {
+    let layout = &phone.layout;
+    let freed = match arguments.dry_run {
+        true => free_space::plan(layout, ledger, wanted),
+        false => free_space::free_locked(layout, ledger, wanted),
+    };
+    let Freed { removed, bytes_free_before, bytes_free } = freed.map_err(|error| diagnose::vault(&error))?;
+    let came_free = bytes_free.saturating_sub(bytes_free_before);
+    if arguments.json {
+        let snapshots: Vec<_> =
+            removed.iter().map(|entry| json!({ "id": entry.id, "damaged": entry.damaged })).collect();
+        output::json_line(&json!({
+            "dry_run": arguments.dry_run, "removed": snapshots, "bytes_freed": came_free, "bytes_free": bytes_free,
+        }))?;
+    } else {
+        let verb = if arguments.dry_run { "would be removed" } else { "removed" };
+        for entry in &removed {
+            let damaged = if entry.damaged { ", it was damaged" } else { "" };
+            output::line(&format!("{}  {verb}{damaged}", entry.id))?;
+        }
+        output::line(&format!(
+            "{}: {} snapshots {verb}, {} more free, {} in all",
+            phone.name,
+            removed.len(),
+            readable_bytes(came_free),
+            readable_bytes(bytes_free),
+        ))?;
+    }
+    if bytes_free >= wanted {
+        return Ok(());
+    }
+    let mut failure = Failure::from(FailureId::HostDiskFull).path(layout.root());
+    failure.evidence.bytes_needed = Some(wanted);
+    failure.evidence.bytes_free = Some(bytes_free);
+    Err(failure.text("no other snapshot may go").into())
 }

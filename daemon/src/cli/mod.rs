@@ -1,6 +1,7 @@
 //! The commands, one file each. Exit codes: 0 done, 1 failed, 2 usage, 3 the daemon is not running.
 
 pub mod backup;
+pub mod copy_photos;
 pub mod daemon;
 pub mod encryption;
 pub mod extract;
@@ -67,6 +68,8 @@ enum Command {
     Extract(extract::Arguments),
     /// Put a backup back onto a phone
     Restore(restore::Arguments),
+    /// Copy the photos and videos of a phone, when a whole backup is not to be had
+    CopyPhotos(copy_photos::Arguments),
 }
 
 /// What every command may use.
@@ -167,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Encryption(arguments) => arguments.json(),
         Command::Extract(arguments) => arguments.json,
         Command::Restore(arguments) => arguments.json,
+        Command::CopyPhotos(arguments) => arguments.json,
         Command::Daemon | Command::Pair(_) => false,
     };
     match run(arguments) {
@@ -214,6 +218,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Encryption(arguments) => encryption::run(&context, &arguments).await,
             Command::Extract(arguments) => extract::run(&context, &arguments).await,
             Command::Restore(arguments) => restore::run(&context, &arguments).await,
+            Command::CopyPhotos(arguments) => copy_photos::run(&context, &arguments).await,
         }
     })
 }

@@ -12,7 +12,7 @@ use idevice::{
 };
 
 /// Bytes asked for at a time.
-const READ_BYTES: u64 = 1024 * 1024;
+pub const READ_BYTES: u64 = 1024 * 1024;
 
 /// Bytes sent at a time.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -43,6 +43,26 @@ pub async fn lock(client: &mut AfcClient, file: Handle, operation: AfcLockOp) ->
     client.send_op(AfcOpcode::FileLock, arguments, Vec::new()).await.map(|_| ())
 }
 
+/// Reads on from where the file stands; nothing at its end.
+///
+/// # Errors
+/// The phone's.
+pub async fn read(client: &mut AfcClient, file: Handle, bytes_max: u64) -> Result<Vec<u8>, IdeviceError> {
+    let arguments = [file.0.to_le_bytes(), bytes_max.to_le_bytes()].concat();
+    Ok(client.send_op(AfcOpcode::Read, arguments, Vec::new()).await?.payload)
+}
+
+/// Goes to this byte of the file, counted from its beginning.
+///
+/// # Errors
+/// The phone's.
+pub async fn seek(client: &mut AfcClient, file: Handle, position: u64) -> Result<(), IdeviceError> {
+    /// `SEEK_SET`
+    const FROM_BEGINNING: u64 = 0;
+    let arguments = [file.0, FROM_BEGINNING, position].map(u64::to_le_bytes).concat();
+    client.send_op(AfcOpcode::FileSeek, arguments, Vec::new()).await.map(|_| ())
+}
+
 /// Reads a small file to its end; at most `bytes_max` are kept.
 ///
 /// # Errors
@@ -51,8 +71,7 @@ pub async fn read_small(client: &mut AfcClient, path: &str, bytes_max: usize) ->
     let file = open(client, path, AfcFopenMode::RdOnly).await?;
     let mut content = Vec::new();
     while content.len() < bytes_max {
-        let arguments = [file.0.to_le_bytes(), READ_BYTES.to_le_bytes()].concat();
-        let piece = client.send_op(AfcOpcode::Read, arguments, Vec::new()).await?.payload;
+        let piece = read(client, file, READ_BYTES).await?;
         if piece.is_empty() {
             break;
         }

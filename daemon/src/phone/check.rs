@@ -8,7 +8,7 @@ use crate::{
     host::{disk, volume},
     preflight::{self, Situation},
     transfer::DiskError,
-    vault::{forecast::Forecast, layout::Layout},
+    vault::{forecast, layout::Layout, receipt},
 };
 
 /// What was seen.
@@ -38,7 +38,10 @@ pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
         let free = disk::free_bytes(&root).map_err(|source| {
             diagnose::disk(&DiskError { operation: "asking for the free space", path: root.clone(), source })
         })?;
-        Ok::<_, Failure>((free, volume::name(&root), Forecast::of(&layout)))
+        // Receipts that can't be read are the business of whoever commits the next one.
+        let receipts = receipt::all(&layout).unwrap_or_default();
+        let has_backup = layout.latest().join("Manifest.db").exists();
+        Ok::<_, Failure>((free, volume::name(&root), receipts, has_backup))
     });
     let phone = async {
         let mut session = Session::open(&job.muxer, &job.attached).await?;
@@ -50,10 +53,11 @@ pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
     let (host, phone) = tokio::join!(host, phone);
     let host = host.unwrap_or_else(|error| Err(Failure::from(FailureId::HostIoError).text(error)));
     // The drive first: without it nothing that the phone could do would help.
-    let (bytes_free, volume, forecast) = host.inspect_err(|failure| {
+    let (bytes_free, volume, receipts, has_backup) = host.inspect_err(|failure| {
         seen.hindered = failure.id == FailureId::BackupDriveMissing;
     })?;
     let (facts, vitals) = phone?;
+    let forecast = forecast::from_past(&receipts, has_backup, vitals.bytes_used);
     let verdict = preflight::judge(&Situation {
         facts: &facts,
         vitals: &vitals,

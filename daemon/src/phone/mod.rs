@@ -14,6 +14,7 @@ pub mod liveness;
 pub mod loss;
 pub mod pairing;
 pub mod phones;
+pub mod photos;
 pub mod restore;
 pub mod run;
 pub mod scrubber;

@@ -19,13 +19,12 @@ pub(super) fn check(situation: &Situation<'_>) -> Finding {
         failure
     };
     if situation.bytes_free <= SLACK_BYTES {
-        let least = SLACK_BYTES + situation.forecast.bytes.unwrap_or(0);
-        return Finding::Hindrance(told(FailureId::HostDiskFull, least.max(SLACK_BYTES + 1)));
+        let expected = situation.forecast.bytes.unwrap_or(0).max(1);
+        return Finding::Hindrance(told(FailureId::HostDiskFull, SLACK_BYTES.saturating_add(expected)));
     }
     // For a first backup the used room of the phone is the most it can be; apps themselves stay out of it. The phone
     // knows exactly and says so, without a passcode wasted on a later try: what is missing is told with its numbers.
-    let expected = situation.forecast.bytes.or(situation.vitals.bytes_used);
-    match expected.map(|bytes| bytes.saturating_add(SLACK_BYTES)) {
+    match situation.forecast.bytes.map(|bytes| bytes.saturating_add(SLACK_BYTES)) {
         Some(needed) if situation.bytes_free < needed.saturating_add(COMFORT_BYTES) => {
             Finding::Notice(told(FailureId::HostDiskLow, needed.saturating_add(COMFORT_BYTES)))
         }

@@ -23,7 +23,7 @@ fn healthy() -> Vitals {
 
 fn judged(vitals: &Vitals, config: &Config, occasion: Occasion, bytes_free: u64, expected: Option<u64>) -> Verdict {
     let facts = Facts::sample("26.1");
-    let forecast = Forecast { bytes: expected, ..Forecast::default() };
+    let forecast = Forecast { bytes: expected.or(vitals.bytes_used), seconds: None, first: expected.is_none() };
     let (vitals, config, volume) = (vitals, &config.backup, "Backup Disk");
     judge(&Situation { facts: &facts, vitals, config, occasion, bytes_free, forecast: &forecast, volume })
 }

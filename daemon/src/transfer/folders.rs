@@ -25,9 +25,11 @@ pub struct Folders {
 
 #[cfg(unix)]
 mod unix {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    use rustix::fs::{RenameFlags, renameat_with};
     use rustix::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat},
+        fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat},
         io::Errno,
     };
 
@@ -95,6 +97,43 @@ mod unix {
             let (folder, name) = place.split();
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             Ok(openat(self.at(folder)?, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+        }
+
+        /// Opens a file to write on at its end.
+        ///
+        /// # Errors
+        /// Of the file system; what is no plain file is one.
+        pub fn append(&mut self, place: &Place) -> io::Result<std::fs::File> {
+            let (folder, name) = place.split();
+            // Nobody waits for the other end of a pipe.
+            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file: std::fs::File = openat(self.at(folder)?, name, flags, Mode::empty())?.into();
+            if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+        }
+
+        /// Gives a file another name in its folder, and never takes one that something else has.
+        ///
+        /// # Errors
+        /// `AlreadyExists` when something has it; or of the file system.
+        pub fn rename_new(&mut self, from: &Place, to: &Place) -> io::Result<()> {
+            let ((folder, old), (_, new)) = (from.split(), to.split());
+            let within = self.at(folder)?;
+            #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+            match renameat_with(within, old, within, new, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+                renamed => return Ok(renamed?),
+            }
+            // A link is refused as well where the name is taken.
+            match linkat(within, old, within, new, AtFlags::empty()) {
+                Ok(()) => Ok(unlinkat(within, old, AtFlags::empty())?),
+                Err(Errno::EXIST) => Err(io::ErrorKind::AlreadyExists.into()),
+                // Neither is to be had on this disk: a look beforehand is the best there is.
+                Err(_) => match statat(within, new, AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => Ok(renameat(within, old, within, new)?),
+                    Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                    Err(error) => Err(error.into()),
+                },
+            }
         }
 
         /// Opens a file to read it.
@@ -208,6 +247,22 @@ impl Folders {
     /// Makes a file where there is nothing.
     pub fn create_new(&mut self, place: &Place) -> io::Result<std::fs::File> {
         std::fs::OpenOptions::new().write(true).create_new(true).open(self.at(place))
+    }
+
+    /// Opens a file to write on at its end.
+    pub fn append(&mut self, place: &Place) -> io::Result<std::fs::File> {
+        std::fs::OpenOptions::new().append(true).open(self.at(place))
+    }
+
+    /// Gives a file another name in its folder, and never takes one that something else has.
+    pub fn rename_new(&mut self, from: &Place, to: &Place) -> io::Result<()> {
+        // Renaming replaces; a link does not.
+        match std::fs::hard_link(self.at(from), self.at(to)) {
+            Ok(()) => std::fs::remove_file(self.at(from)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            Err(_) if self.at(to).try_exists()? => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => std::fs::rename(self.at(from), self.at(to)),
+        }
     }
 
     /// Opens a file to read it.

@@ -133,18 +133,8 @@ pub fn prune(layout: &Layout, ledger: &mut Ledger, rule: &Retention) -> Result<V
     let entries = ledger.snapshots()?;
     let mut removed = Vec::new();
     for entry in surplus(&entries, rule) {
-        // Out of the history in one step: there are only whole snapshots in it, whatever happens.
-        let path = layout.history().join(&entry.id);
-        let moved =
-            disk::make_private(&layout.removed()).and_then(|()| fs::rename(&path, layout.removed().join(&entry.id)));
-        match moved {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "an old snapshot can't be removed");
-            }
-            _ => {
-                tracing::info!(path = %path.display(), "removed an old snapshot");
-                removed.push(entry.clone());
-            }
+        if take_out(layout, entry) {
+            removed.push(entry.clone());
         }
     }
     // Room first: the ledger needs some to be written.
@@ -153,6 +143,24 @@ pub fn prune(layout: &Layout, ledger: &mut Ledger, rule: &Retention) -> Result<V
         ledger.forget(entry.number)?;
     }
     Ok(removed)
+}
+
+/// Takes a snapshot out of the history in one step: there are only whole snapshots in it, whatever happens. False when
+/// it can't be taken out now. Its room is free after [`clear_removed`].
+pub(super) fn take_out(layout: &Layout, entry: &Entry) -> bool {
+    let path = layout.history().join(&entry.id);
+    let moved =
+        disk::make_private(&layout.removed()).and_then(|()| fs::rename(&path, layout.removed().join(&entry.id)));
+    match moved {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "an old snapshot can't be removed");
+            false
+        }
+        _ => {
+            tracing::info!(path = %path.display(), "removed an old snapshot");
+            true
+        }
+    }
 }
 
 /// Deletes what is on its way out.

@@ -11,6 +11,7 @@ pub mod clone;
 pub mod encryption;
 pub mod extract;
 pub mod forecast;
+pub mod free_space;
 pub mod history;
 pub mod inventory;
 pub mod layout;

@@ -40,6 +40,62 @@ pub(super) fn files() -> Vec<(String, Vec<u8>)> {
     files
 }
 
+/// What is in a file.
+#[derive(Clone)]
+pub(super) enum Content {
+    /// Kept.
+    Bytes(Vec<u8>),
+    /// Follows from a seed, and is made for each read anew.
+    Made { seed: u64, length: u64 },
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::Bytes(Vec::new())
+    }
+}
+
+impl Content {
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Made { length, .. } => *length,
+        }
+    }
+
+    /// The bytes from here on, as far as there are any.
+    pub(super) fn read(&self, position: u64, length: u64) -> Vec<u8> {
+        let start = position.min(self.length());
+        let end = start.saturating_add(length).min(self.length());
+        match self {
+            Self::Bytes(bytes) => bytes[start as usize..end as usize].to_vec(),
+            Self::Made { seed, .. } => {
+                let words = (start / 8..end.div_ceil(8)).flat_map(|word| word_at(*seed, word).to_le_bytes());
+                words.skip((start % 8) as usize).take((end - start) as usize).collect()
+            }
+        }
+    }
+
+    /// To be changed, which what is made can't be.
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        if let Self::Made { length, .. } = *self {
+            *self = Self::Bytes(self.read(0, length));
+        }
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Made { .. } => unreachable!("it was made just now"),
+        }
+    }
+}
+
+/// The finalizer of splitmix64: any word of a file without those before it.
+fn word_at(seed: u64, index: u64) -> u64 {
+    let mut word = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    word ^ (word >> 31)
+}
+
 /// The picture of this number, larger the later it was taken.
 fn picture(number: usize) -> Vec<u8> {
     picture_of(number, 40_000 * number)

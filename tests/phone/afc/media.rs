@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::watch;
+
 use super::{
-    BLOCK_SIZE, SYNC_LOCK, contents,
+    BLOCK_SIZE, SYNC_LOCK,
+    contents::{self, Content},
     faults::Faults,
     locks::{LockKind, Locks},
     open_files::Mode,
@@ -27,6 +30,9 @@ pub(super) struct Tree {
     locks: Locks,
     pub(super) faults: Faults,
     last_number: u64,
+    /// Names that a folder lists beside those that are in it.
+    listed_too: HashMap<String, Vec<String>>,
+    bytes_read: watch::Sender<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -36,7 +42,7 @@ enum Node {
 }
 
 struct File {
-    content: Vec<u8>,
+    content: Content,
     /// Nanoseconds since 1970.
     modified: u64,
 }
@@ -50,6 +56,8 @@ impl Default for Media {
             locks: Locks::default(),
             faults: Faults::default(),
             last_number: 0,
+            listed_too: HashMap::new(),
+            bytes_read: watch::Sender::new(0),
         })));
         for folder in contents::FOLDERS {
             media.tree().nodes.insert((*folder).to_owned(), Node::Folder);
@@ -65,6 +73,26 @@ impl Default for Media {
 impl Media {
     /// Puts a file there, with the folders above it.
     pub fn put(&self, path: &str, content: Vec<u8>) {
+        self.put_content(path, Content::Bytes(content));
+    }
+
+    /// Puts a file there that is made when it is read: one too large to be kept.
+    pub fn put_made(&self, path: &str, seed: u64, length: u64) {
+        self.put_content(path, Content::Made { seed, length });
+    }
+
+    /// A folder lists these names, whatever is in it.
+    pub fn list_too(&self, folder: &str, names: &[&str]) {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.tree().listed_too.insert(folder.trim_matches('/').to_owned(), names);
+    }
+
+    /// Bytes of files that clients have read.
+    pub fn bytes_read(&self) -> watch::Receiver<u64> {
+        self.tree().bytes_read.subscribe()
+    }
+
+    fn put_content(&self, path: &str, content: Content) {
         let path = path.trim_matches('/');
         let mut tree = self.tree();
         for (end, _) in path.match_indices('/') {
@@ -77,7 +105,10 @@ impl Media {
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
         let tree = self.tree();
         match tree.nodes.get(path.trim_matches('/'))? {
-            Node::File(file) => Some(tree.files.get(file)?.content.clone()),
+            Node::File(file) => {
+                let content = &tree.files.get(file)?.content;
+                Some(content.read(0, content.length()))
+            }
             Node::Folder => None,
         }
     }
@@ -135,7 +166,8 @@ impl Media {
             Node::File(_) => return Err(Status::InvalidArgument),
         }
         let names = tree.below(path).filter(|inside| !inside.contains('/')).map(str::to_owned);
-        Ok([".".to_owned(), "..".to_owned()].into_iter().chain(names).collect())
+        let too = tree.listed_too.get(path).into_iter().flatten().cloned();
+        Ok([".".to_owned(), "..".to_owned()].into_iter().chain(names).chain(too).collect())
     }
 
     /// Key and value in turn.
@@ -145,7 +177,7 @@ impl Media {
             Node::Folder => (64, "S_IFDIR", contents::FIRST_MODIFIED),
             Node::File(file) => {
                 let file = tree.files.get(file).ok_or(Status::ObjectNotFound)?;
-                (file.content.len() as u64, "S_IFREG", file.modified)
+                (file.content.length(), "S_IFREG", file.modified)
             }
         };
         let facts = [
@@ -228,12 +260,12 @@ impl Media {
             Some(Node::File(file)) => *file,
             None if mode.creates => {
                 tree.check_parent(path)?;
-                tree.add_file(path, Vec::new())
+                tree.add_file(path, Content::default())
             }
             None => return Err(Status::ObjectNotFound),
         };
         if mode.truncates {
-            tree.file_mut(file)?.content.clear();
+            tree.file_mut(file)?.content = Content::default();
         }
         Ok(file)
     }
@@ -246,15 +278,14 @@ impl Media {
     }
 
     pub(super) fn length(&self, file: u64) -> u64 {
-        self.tree().files.get(&file).map_or(0, |file| file.content.len() as u64)
+        self.tree().files.get(&file).map_or(0, |file| file.content.length())
     }
 
     pub(super) fn read_at(&self, file: u64, position: u64, length: u64) -> Vec<u8> {
         let tree = self.tree();
-        let content = tree.files.get(&file).map_or(&[][..], |file| &file.content);
-        let start = position.min(content.len() as u64);
-        let end = start.saturating_add(length).min(content.len() as u64);
-        content[start as usize..end as usize].to_vec()
+        let bytes = tree.files.get(&file).map_or_else(Vec::new, |file| file.content.read(position, length));
+        tree.bytes_read.send_modify(|read| *read += bytes.len() as u64);
+        bytes
     }
 
     pub(super) fn write_at(&self, file: u64, position: u64, bytes: &[u8]) -> Result<(), Status> {
@@ -262,10 +293,11 @@ impl Media {
         let end = end.ok_or(Status::NoSpaceLeft)? as usize;
         let mut tree = self.tree();
         let file = tree.file_mut(file)?;
-        if file.content.len() < end {
-            file.content.resize(end, 0);
+        let content = file.content.bytes_mut();
+        if content.len() < end {
+            content.resize(end, 0);
         }
-        file.content[position as usize..end].copy_from_slice(bytes);
+        content[position as usize..end].copy_from_slice(bytes);
         file.modified = now();
         Ok(())
     }
@@ -276,7 +308,7 @@ impl Media {
         }
         let mut tree = self.tree();
         let file = tree.file_mut(file)?;
-        file.content.resize(length as usize, 0);
+        file.content.bytes_mut().resize(length as usize, 0);
         file.modified = now();
         Ok(())
     }
@@ -296,7 +328,7 @@ impl Tree {
         self.last_number
     }
 
-    fn add_file(&mut self, path: &str, content: Vec<u8>) -> u64 {
+    fn add_file(&mut self, path: &str, content: Content) -> u64 {
         let number = self.next_number();
         // Files that are there from the start were made a minute after each other.
         let modified = contents::FIRST_MODIFIED + number * 60_000_000_000;

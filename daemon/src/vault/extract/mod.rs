@@ -291,7 +291,7 @@ impl Trouble {
 }
 
 /// True for what another file need not meet.
-fn is_about_one_file(error: &io::Error) -> bool {
+pub(crate) fn is_about_one_file(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, InvalidFilename, InvalidInput, IsADirectory, NotADirectory};
     matches!(error.kind(), FileTooLarge | InvalidFilename | InvalidInput | IsADirectory | NotADirectory)
 }

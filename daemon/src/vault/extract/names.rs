@@ -13,7 +13,12 @@ const DEVICES: &[&str] = &["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 
 /// Where a file goes below the destination; none when its name climbs, is absolute or is no name at all.
 pub fn place_of(domain: &str, relative_path: &str) -> Option<Place> {
-    let components = std::iter::once(domain).chain(relative_path.split('/'));
+    place_of_components(std::iter::once(domain).chain(relative_path.split('/')))
+}
+
+/// The same of names that are known one by one: none when one of them is no plain name.
+pub fn place_of_components<'a>(components: impl IntoIterator<Item = &'a str>) -> Option<Place> {
+    let components = components.into_iter();
     let names: Vec<Cow<'_, str>> = components.map(|component| local_name(component, cfg!(windows))).collect();
     Place::of_components(names.iter().map(|name| &**name))
 }

@@ -86,6 +86,23 @@ impl Ledger {
         read().map_err(|error| self.error(error))
     }
 
+    /// The bytes that would become free without all of these snapshots together: of the contents that no other holds.
+    /// More than the sum of what each costs, since they share some among themselves.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn cost_of_all(&self, numbers: &[i64]) -> Result<u64, LedgerError> {
+        let gone = numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        let query = format!(
+            "SELECT coalesce(sum(size), 0) FROM versions WHERE NOT EXISTS (
+                SELECT 1 FROM snapshots
+                WHERE number >= first AND (last IS NULL OR number <= last) AND number NOT IN ({gone})
+            )"
+        );
+        let bytes = self.connection.query_row(&query, [], |row| row.get::<_, i64>(0));
+        bytes.map(i64::cast_unsigned).map_err(|error| self.error(error))
+    }
+
     /// True when some checksum is known.
     ///
     /// # Errors

@@ -1,0 +1,136 @@
+//! Room on the backup disk, made of old snapshots beyond what the settings would remove.
+
+use super::{
+    history,
+    layout::Layout,
+    ledger::{Entry, Ledger},
+    recovery::{self, failed},
+    transaction::{self, VaultError},
+};
+use crate::host::disk;
+
+/// What was removed, and what it brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Freed {
+    /// The snapshots that are gone, in the order in which they went.
+    pub removed: Vec<Entry>,
+    /// Bytes that were free on the disk.
+    pub bytes_free_before: u64,
+    /// Bytes that are free now.
+    pub bytes_free: u64,
+}
+
+/// The snapshots that may go for room, in the order in which they go: damaged ones first, then oldest first. The latest
+/// backup is never among them, and while it is damaged neither is the newest whole one.
+pub fn expendable(entries: &[Entry]) -> Vec<&Entry> {
+    let Some((latest, older)) = entries.split_last() else { return Vec::new() };
+    let fallback = older.iter().rposition(|entry| !entry.damaged).filter(|_| latest.damaged);
+    let may_go = older.iter().enumerate().filter(|(index, _)| Some(*index) != fallback).map(|(_, entry)| entry);
+    let (damaged, whole): (Vec<&Entry>, Vec<&Entry>) = may_go.partition(|entry| entry.damaged);
+    damaged.into_iter().chain(whole).collect()
+}
+
+/// What would have to go so that so many bytes are free on the disk, and what would be free then, as the ledger reckons.
+///
+/// # Errors
+/// When the ledger or the disk can't be read.
+pub fn plan(layout: &Layout, ledger: &Ledger, bytes_wanted: u64) -> Result<Freed, VaultError> {
+    let entries = ledger.snapshots()?;
+    let bytes_free_before = bytes_free(layout)?;
+    let (mut removed, mut bytes_free) = (Vec::new(), bytes_free_before);
+    let mut numbers = Vec::new();
+    for entry in expendable(&entries) {
+        if bytes_free >= bytes_wanted {
+            break;
+        }
+        numbers.push(entry.number);
+        removed.push(entry.clone());
+        bytes_free = bytes_free_before.saturating_add(ledger.cost_of_all(&numbers)?);
+    }
+    Ok(Freed { removed, bytes_free_before, bytes_free })
+}
+
+/// Takes the phone's lock, then removes snapshots one by one until so many bytes are free on the disk or there is none
+/// left that may go; which of the two it was, `bytes_free` says.
+///
+/// # Errors
+/// When another Backstay is at work on this phone, or the ledger or the disk can't be read.
+pub fn free(layout: &Layout, bytes_wanted: u64) -> Result<Freed, VaultError> {
+    let _lock = transaction::lock(layout)?;
+    let mut ledger = recovery::recover(layout)?.ledger;
+    free_locked(layout, &mut ledger, bytes_wanted)
+}
+
+/// The same for who holds the lock.
+///
+/// # Errors
+/// When the ledger or the disk can't be read.
+pub fn free_locked(layout: &Layout, ledger: &mut Ledger, bytes_wanted: u64) -> Result<Freed, VaultError> {
+    // What an earlier run could not delete is room, too.
+    history::clear_removed(layout);
+    let entries = ledger.snapshots()?;
+    let bytes_free_before = bytes_free(layout)?;
+    let (mut removed, mut bytes_free_now) = (Vec::new(), bytes_free_before);
+    for entry in expendable(&entries) {
+        if bytes_free_now >= bytes_wanted {
+            break;
+        }
+        if !history::take_out(layout, entry) {
+            continue;
+        }
+        // Room first: the ledger needs some to be written.
+        history::clear_removed(layout);
+        ledger.forget(entry.number)?;
+        removed.push(entry.clone());
+        bytes_free_now = bytes_free(layout)?;
+    }
+    Ok(Freed { removed, bytes_free_before, bytes_free: bytes_free_now })
+}
+
+fn bytes_free(layout: &Layout) -> Result<u64, VaultError> {
+    let own = layout.own();
+    // Some file systems count what was deleted only after it is on the disk.
+    if let Err(error) = disk::sync_tree(&own) {
+        tracing::debug!(%error, "the free space may be reckoned too low");
+    }
+    disk::free_bytes(&own).map_err(failed("reading", &own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(damaged: &[bool]) -> Vec<Entry> {
+        let entry = |(number, damaged): (i64, &bool)| Entry {
+            number,
+            id: number.to_string(),
+            tree: String::new(),
+            files: 1,
+            bytes: 1,
+            receipt: None,
+            checked: None,
+            damaged: *damaged,
+        };
+        (1..).zip(damaged).map(entry).collect()
+    }
+
+    #[test]
+    fn damaged_ones_go_first_and_the_newest_whole_one_never() {
+        const WHOLE: bool = false;
+        const DAMAGED: bool = true;
+        for (snapshots, order) in [
+            (&[][..], &[][..]),
+            (&[WHOLE], &[]),
+            (&[DAMAGED], &[]),
+            (&[WHOLE, WHOLE, WHOLE], &[1, 2]),
+            (&[WHOLE, DAMAGED, WHOLE, WHOLE], &[2, 1, 3]),
+            (&[WHOLE, WHOLE, DAMAGED], &[1]),
+            (&[WHOLE, WHOLE, DAMAGED, DAMAGED], &[3, 1]),
+            (&[DAMAGED, DAMAGED], &[1]),
+        ] {
+            let entries = entries(snapshots);
+            let found: Vec<i64> = expendable(&entries).into_iter().map(|entry| entry.number).collect();
+            assert_eq!(found, order, "{snapshots:?}");
+        }
+    }
+}
