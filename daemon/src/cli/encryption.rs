@@ -251,6 +251,7 @@ async fn on(context: &Context, asking: &Asking) -> Result<(), CliError> {
     warn_of_loss();
     let [new] = if asking.password_stdin { secrets::from_stdin()? } else { [secrets::new()?] };
     phone.set(&Change::On(&new), &new, phone.stored.clone()).await?;
+    attention::look_again(context, phone.attached.udid.as_str()).await;
     output::line("The phone encrypts its backups from now on; the password is in the password store.")
 }
 
@@ -302,6 +303,7 @@ async fn remember(context: &Context, asking: &Asking) -> Result<(), CliError> {
     };
     let opens = opens_latest(context, &target.udid, std::slice::from_ref(&password))?;
     keyring::remember(&target.udid, password).await.map_err(store_failed)?;
+    attention::look_again(context, target.udid.as_str()).await;
     match opens {
         Some(true) => output::line("The password is stored; it opens the latest backup."),
         None => output::line("The password is stored; the next backup will show whether it is the right one."),

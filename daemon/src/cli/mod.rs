@@ -1,5 +1,6 @@
 //! The commands, one file each. Exit codes: 0 done, 1 failed, 2 usage, 3 the daemon is not running.
 
+pub mod attention;
 pub mod backup;
 pub mod copy_photos;
 pub mod daemon;
@@ -56,6 +57,14 @@ enum Command {
     Phones(phones::Arguments),
     /// Let a phone trust this computer
     Pair(pair::Arguments),
+    /// Let no backup start by itself for a while
+    Pause(attention::PauseArguments),
+    /// Let backups start by themselves again
+    Resume,
+    /// Hear nothing of a problem for a while
+    Snooze(attention::SnoozeArguments),
+    /// Restart a phone
+    Restart(attention::RestartArguments),
     /// List the snapshots of a phone and what each costs
     History(history::Arguments),
     /// Check a snapshot against its manifest and its checksums
@@ -171,7 +180,12 @@ pub fn main() -> ExitCode {
         Command::Extract(arguments) => arguments.json,
         Command::Restore(arguments) => arguments.json,
         Command::CopyPhotos(arguments) => arguments.json,
-        Command::Daemon | Command::Pair(_) => false,
+        Command::Daemon
+        | Command::Pair(_)
+        | Command::Pause(_)
+        | Command::Resume
+        | Command::Snooze(_)
+        | Command::Restart(_) => false,
     };
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -181,7 +195,7 @@ pub fn main() -> ExitCode {
 
 fn asks_the_daemon(command: &Command) -> bool {
     match command {
-        Command::Status(_) => true,
+        Command::Status(_) | Command::Pause(_) | Command::Resume | Command::Snooze(_) | Command::Restart(_) => true,
         Command::Backup(arguments) => !arguments.once,
         _ => false,
     }
@@ -212,6 +226,10 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Backup(arguments) => backup::run(&context, &arguments).await,
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,
+            Command::Pause(arguments) => attention::pause(&context, &arguments).await,
+            Command::Resume => attention::resume(&context).await,
+            Command::Snooze(arguments) => attention::snooze(&context, &arguments).await,
+            Command::Restart(arguments) => attention::restart(&context, &arguments).await,
             Command::History(arguments) => history::run(&context, &arguments),
             Command::Verify(arguments) => verify::run(&context, &arguments).await,
             Command::Prune(arguments) => history::prune(&context, &arguments),

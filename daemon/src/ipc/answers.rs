@@ -11,6 +11,7 @@ use super::{
     names,
     server::{Server, overview_reply},
 };
+use crate::preflight::ROOM_COMFORT_BYTES;
 
 impl Server {
     pub(super) async fn answer(&self, request: Request) -> Result<Reply, Refusal> {
@@ -38,9 +39,15 @@ impl Server {
             Request::LookAgain { phone } => self.phones.look_again(&self.choose(phone.as_deref())?).await,
             Request::RestartPhone { phone } => self.phones.restart(&self.choose(phone.as_deref())?).await?,
             Request::PairAgain { phone } => self.phones.pair_again(&self.choose(phone.as_deref())?).await?,
-            Request::FreeSpace { .. } | Request::CopyPhotos { .. } | Request::Unknown => {
-                return Err(Refusal::UnknownRequest);
+            Request::FreeSpace { phone } => {
+                let phone = self.chosen(phone.as_deref())?;
+                self.phones.free_space(&phone.udid, self.bytes_wanted(&phone)).await?;
             }
+            Request::CopyPhotos { phone } => {
+                let phone = self.chosen(phone.as_deref())?;
+                self.phones.copy_photos(&phone.udid, &phone.name).await?;
+            }
+            Request::Unknown => return Err(Refusal::UnknownRequest),
         }
         Ok(Reply::Done)
     }
@@ -60,6 +67,21 @@ impl Server {
             }
             _ => refusal,
         }
+    }
+
+    fn chosen(&self, wanted: Option<&str>) -> Result<PhoneOverview, Refusal> {
+        let udid = self.choose(wanted)?;
+        self.board.phone(&udid).ok_or_else(|| Refusal::Failure(FailureId::DeviceNotFound.into()))
+    }
+
+    /// Room for what failed for want of it; without such a failure enough for comfort.
+    fn bytes_wanted(&self, phone: &PhoneOverview) -> u64 {
+        let overview = self.board.shown().overview;
+        let full = phone.problems.iter().chain(&overview.problems).find_map(|problem| match problem.id {
+            FailureId::HostDiskFull | FailureId::HostDiskLow => problem.evidence.bytes_needed,
+            _ => None,
+        });
+        full.unwrap_or(ROOM_COMFORT_BYTES)
     }
 
     /// Named, or else the only one, or the only one that is connected.

@@ -22,9 +22,15 @@ use super::{
     actor::Actor,
     facts::Introduction,
     link::{Attached, Muxer},
+    photos,
     vitals::Vitals,
 };
-use crate::{host::clock::ClockWatch, ipc::board::Board, vault::roots::KnownRoots};
+use crate::{
+    health::diagnose,
+    host::clock::ClockWatch,
+    ipc::board::Board,
+    vault::{free_space, layout::Layout, roots::KnownRoots},
+};
 
 /// Messages that wait for an actor; more than this means it hangs.
 const QUEUE_LENGTH: usize = 64;
@@ -68,6 +74,13 @@ pub(super) enum Message {
     Trust(Result<(), Failure>),
     Cured(Condition),
     Noticed(Failure),
+}
+
+/// Named for people; a phone's name may hold anything.
+fn photos_folder(name: &str, udid: &Udid) -> String {
+    let plain: String = name.chars().filter(|character| character.is_alphanumeric() || " -_'".contains(*character)).collect();
+    let plain = plain.trim();
+    format!("Photos of {}", if plain.is_empty() { udid.as_str() } else { plain })
 }
 
 /// The actors, by phone. Clones are the same.
@@ -171,6 +184,43 @@ impl Phones {
             if let Some(paired) = cancel.run_until_cancelled(actions::pair_again(&muxer, &attached)).await {
                 tell(paired).await;
             }
+        });
+        Ok(())
+    }
+
+    /// Removes old snapshots, oldest first, until what is wanted is free or only the newest is left.
+    ///
+    /// # Errors
+    /// Of the disk; `backup-in-progress-elsewhere` while a backup runs.
+    pub async fn free_space(&self, udid: &Udid, bytes_wanted: u64) -> Result<(), Refusal> {
+        let layout = Layout::new(&self.surroundings.root, udid);
+        let freeing = tokio::task::spawn_blocking(move || free_space::free(&layout, bytes_wanted)).await;
+        let freed = match freeing {
+            Ok(freed) => freed.map_err(|error| Refusal::Failure(diagnose::vault(&error)))?,
+            Err(error) => return Err(Refusal::Failure(Failure::from(FailureId::HostIoError).text(error))),
+        };
+        tracing::info!(%udid, removed = freed.removed.len(), bytes_free = freed.bytes_free, "made room");
+        Ok(())
+    }
+
+    /// Copies the phone's photos beside the backups; what came of it is told as a problem of the phone.
+    ///
+    /// # Errors
+    /// When it is away.
+    pub async fn copy_photos(&self, udid: &Udid, name: &str) -> Result<(), Refusal> {
+        let attached = self.attached(udid).await?;
+        let destination = self.surroundings.root.join(photos_folder(name, udid));
+        let (phones, muxer) = (self.clone(), self.surroundings.muxer.clone());
+        let cancel = self.surroundings.shutdown.clone();
+        self.surroundings.tasks.spawn(async move {
+            let (progress, _) = watch::channel(photos::Progress::start());
+            let copied = photos::copy(&muxer, &attached, &destination, progress, &cancel).await;
+            let told = match copied.map(|copied| copied.failure().or(copied.warning)) {
+                Ok(Some(warning)) => warning,
+                Ok(None) => Failure::from(FailureId::PhotosCopyOnly).path(&destination),
+                Err(failure) => failure,
+            };
+            phones.noticed(&attached.udid, told).await;
         });
         Ok(())
     }

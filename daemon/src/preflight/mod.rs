@@ -9,7 +9,7 @@ mod ready;
 mod room;
 mod storage;
 
-pub(crate) use room::SLACK_BYTES as ROOM_SLACK_BYTES;
+pub(crate) use room::{COMFORT_BYTES as ROOM_COMFORT_BYTES, SLACK_BYTES as ROOM_SLACK_BYTES};
 pub(crate) use storage::FULL_BYTES as STORAGE_FULL_BYTES;
 
 use backstay_shared::{config::Backup, health::Failure};

@@ -8,7 +8,7 @@ use super::{Finding, Situation};
 pub(crate) const SLACK_BYTES: u64 = 128 << 20;
 
 /// Less than this beside the forecast is told before it is too late; what the phone asks a computer to free in addition.
-const COMFORT_BYTES: u64 = 2 << 30;
+pub(crate) const COMFORT_BYTES: u64 = 2 << 30;
 
 pub(super) fn check(situation: &Situation<'_>) -> Finding {
     let told = |id, bytes_needed| {

@@ -1,11 +1,6 @@
 //! How much the next backup will bring and how long it will take, as the ones before it let expect.
 
-use std::io;
-
-use super::{
-    layout::Layout,
-    receipt::{self, Receipt},
-};
+use super::receipt::Receipt;
 
 /// Older backups say little of how a phone is used now.
 const PAST_MAX: usize = 10;
@@ -24,6 +19,8 @@ pub struct Forecast {
     pub first: bool,
 }
 
+/// Receipts tell each run's begin, its end and what came, and stay when their snapshots are pruned.
+///
 /// Expects of the next backup what the last ones that brought only what had changed were like. `has_backup` is true
 /// when there is a backup that it builds on, whoever made it; without one everything comes: `bytes_used`, the used
 /// space of the phone (`TotalDataCapacity` less `TotalDataAvailable`), is then the upper bound that there is.
@@ -42,16 +39,6 @@ pub fn from_past(receipts: &[Receipt], has_backup: bool, bytes_used: Option<u64>
         seconds: high(past.iter().filter_map(seconds).collect()),
         first: false,
     }
-}
-
-/// The same from what is on the disk: receipts stay when their snapshots are pruned, and each tells its begin, its end
-/// and what came, which the ledger's runs do not.
-///
-/// # Errors
-/// When the receipts can't be read.
-pub fn next(layout: &Layout, bytes_used: Option<u64>) -> io::Result<Forecast> {
-    let has_backup = layout.latest().join("Manifest.db").try_exists()?;
-    Ok(from_past(&receipt::all(layout)?, has_backup, bytes_used))
 }
 
 /// The value that [`QUANTILE_PERCENT`] of them do not exceed.
