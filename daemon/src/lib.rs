@@ -14,3 +14,4 @@ pub mod presence;
 pub mod schedule;
 pub mod transfer;
 pub mod vault;
+pub mod watch;

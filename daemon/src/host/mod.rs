@@ -4,3 +4,4 @@ pub mod disk;
 pub mod keyring;
 pub mod lock;
 pub mod priority;
+pub mod web;
