@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    hooks,
     host::{
         disk,
         lock::{LockError, LockFile},
@@ -21,6 +22,7 @@ use crate::{
         board::Board,
         server::{self, Server},
     },
+    metrics,
     phone::{
         link::Muxer,
         phones::{Phones, Surroundings},
@@ -31,6 +33,7 @@ use crate::{
         usbmuxd::{self, Sighting},
     },
     vault::{layout::OWN_FOLDER, roots::KnownRoots},
+    watch,
 };
 
 /// usbmuxd may be a little late at login; longer than this is told.
@@ -90,6 +93,11 @@ pub async fn run(
         root: root.display().to_string(),
         ..Overview::default()
     });
+    // Before the first phone is heard of, so that nothing is missed.
+    tasks.spawn(hooks::run(&config.hooks, &board, &paths.log_dir, shutdown.clone()));
+    tasks.spawn(metrics::run(&config.metrics, &board, shutdown.clone()));
+    let (_apple, watching) = watch::start(&config.watch, &paths.log_dir, shutdown.clone());
+    tasks.spawn(watching);
     let check_days = config.backup.check_days;
     let phones = Phones::new(Surroundings {
         muxer: muxer.clone(),

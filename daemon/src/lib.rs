@@ -7,8 +7,10 @@
 pub mod cli;
 pub mod daemon;
 pub mod health;
+pub mod hooks;
 pub mod host;
 pub mod ipc;
+pub mod metrics;
 pub mod phone;
 pub mod presence;
 pub mod schedule;

@@ -89,7 +89,7 @@ mod tests {
             (Some(&on), Some(seconds(days_ago(3))), None),
             (Some(&on), Some(seconds(days_ago(9))), stale(9)),
             (Some(&on), Some(date(days_ago(4))), stale(4)),
-            (Some(&on), Some(real(days_ago(5))), stale(4)),
+            (Some(&on), Some(real(days_ago(5))), stale(5)),
             // Nothing of these is a time of a backup.
             (Some(&on), Some(Value::Integer(0.into())), None),
             (Some(&on), Some(Value::Integer(i64::MAX.into())), None),
