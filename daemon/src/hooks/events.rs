@@ -64,8 +64,9 @@ fn happened(before: Option<&PhoneOverview>, after: &PhoneOverview, began: DateTi
     };
     let failed_before = ended_before.is_some_and(|ended| ended.failure.is_some());
     if let Some(ended) = after.last_run.as_ref().filter(is_news) {
-        if running_before != Some(ended.run) {
-            // It came and went between two looks; whoever counts on the pair gets it.
+        if before.is_some() && running_before != Some(ended.run) {
+            // It came and went between two looks; whoever counts on the pair gets it. A run that is the first thing to
+            // be heard of a phone was broken off with an earlier process, which told its start.
             happened.push(What::Started);
         }
         match &ended.failure {
@@ -177,7 +178,7 @@ mod tests {
             (None, ended(1, -5, None), vec![]),
             (None, ended(1, -5, Some(full)), vec![]),
             (None, runs(1), vec!["started"]),
-            (None, ended(1, 1, None), vec!["started", "succeeded"]),
+            (None, ended(1, 1, Some(full)), vec!["failed"]),
             (None, overdue.clone(), vec!["overdue"]),
             // A run.
             (Some(phone()), runs(1), vec!["started"]),
