@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
 
 use backstay_shared::{config::Config, ids::Udid, overview::Overview, paths::Paths};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     health::computer::Computer,
+    hooks,
     host::{
         clock::ClockWatch,
         disk,
@@ -17,6 +18,7 @@ use crate::{
         board::Board,
         server::{self, Server},
     },
+    metrics,
     phone::{
         link::Muxer,
         phones::{Phones, Surroundings},
@@ -27,6 +29,7 @@ use crate::{
         usbmuxd::{self, Sighting},
     },
     vault::{layout::OWN_FOLDER, roots::KnownRoots},
+    watch,
 };
 
 /// A run that commits is waited for this long at the end.
@@ -83,6 +86,11 @@ pub async fn run(
         root: root.display().to_string(),
         ..Overview::default()
     });
+    // Before the first phone is heard of, so that nothing is missed.
+    tasks.spawn(hooks::run(&config.hooks, &board, &paths.log_dir, shutdown.clone()));
+    tasks.spawn(metrics::run(&config.metrics, &board, shutdown.clone()));
+    let (apple, watching) = watch::start(&config.watch, &paths.log_dir, shutdown.clone());
+    tasks.spawn(watching);
     let check_days = config.backup.check_days;
     let clock = ClockWatch::default();
     let computer = Computer {
@@ -98,7 +106,8 @@ pub async fn run(
         known_roots,
         board: board.clone(),
         turn: Arc::new(Semaphore::new(1)),
-        paused: watch::Sender::new(None),
+        paused: tokio::sync::watch::Sender::new(None),
+        apple,
         clock: clock.clone(),
         shutdown: shutdown.clone(),
         tasks: tasks.clone(),

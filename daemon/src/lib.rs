@@ -7,11 +7,14 @@
 pub mod cli;
 pub mod daemon;
 pub mod health;
+pub mod hooks;
 pub mod host;
 pub mod ipc;
+pub mod metrics;
 pub mod phone;
 pub mod preflight;
 pub mod presence;
 pub mod schedule;
 pub mod transfer;
 pub mod vault;
+pub mod watch;

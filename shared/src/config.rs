@@ -1,5 +1,10 @@
 //! The person's settings, in `config.toml`.
 
+mod address;
+mod hooks;
+mod metrics;
+mod watch;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -9,6 +14,12 @@ use std::{
 
 use serde::Deserialize;
 
+pub use self::{
+    address::WebAddress,
+    hooks::{HookCommand, Hooks},
+    metrics::{Metrics, MetricsFile},
+    watch::{Addresses, PrivateAddress, Watch},
+};
 use crate::hours::Hours as AllowedHours;
 
 /// Every setting, with its default.
@@ -17,6 +28,12 @@ use crate::hours::Hours as AllowedHours;
 pub struct Config {
     /// `[backup]`
     pub backup: Backup,
+    /// `[watch]`
+    pub watch: Watch,
+    /// `[hooks]`
+    pub hooks: Hooks,
+    /// `[metrics]`
+    pub metrics: Metrics,
 }
 
 /// Where, when and how many.
@@ -244,9 +261,55 @@ mod tests {
             ("[backup]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
             ("[backup]\noverdue_days = 0", "line 2", "expected 1 to 365"),
             ("[bakcup]", "line 1", "bakcup"),
+            ("[watch]\napple_statsu = false", "line 2", "apple_statsu"),
+            ("[watch.addresses]\nstatus = \"http://example.org/\"", "line 2", "expected https://... here"),
+            ("[hooks]\non_start = \"program\"", "line 2", "sequence"),
+            ("[hooks]\non_sucess = [\"program\"]", "line 2", "on_sucess"),
+            ("[hooks]\n\non_failure = []", "line 3", "an empty command"),
+            ("[hooks]\nntfy = \"ntfy.sh/topic\"", "line 2", "no web address"),
+            ("[hooks]\nhealthchecks = \"file:///etc/passwd\"", "line 2", "no web address"),
+            ("[hooks]\nntfy = \"https://ntfy.sh/to pic\"", "line 2", "no web address"),
+            ("[metrics]\nfile = \"backstay.prom\"", "line 2", "a whole path"),
+            ("[metrics]\nfile = \"/var/lib/backstay.txt\"", "line 2", ".prom"),
         ] {
             let message = parse(text).expect_err(text);
             assert!(message.contains(place) && message.contains(word), "{text:?} gave {message}");
+        }
+    }
+    #[test]
+    fn what_the_readme_shows_is_understood() {
+        let config = parse(
+            r#"
+            [watch]
+            apple_status = false
+
+            [hooks]
+            on_failure = ["notify-send", "--urgency=critical", "no backup"]
+            healthchecks = "https://hc-ping.com/your-ping-key/backstay-{udid}?create=1"
+            ntfy = "http://ntfy.local/phones"
+
+            [metrics]
+            file = "/var/lib/prometheus/node-exporter/backstay.prom"
+            "#,
+        )
+        .unwrap();
+        assert!(!config.watch.apple_status && config.watch.ios_versions && config.watch.icloud);
+        assert_eq!(config.hooks.on_failure.unwrap().arguments, ["--urgency=critical", "no backup"]);
+        assert_eq!(config.hooks.healthchecks.unwrap().host(), "hc-ping.com");
+    }
+
+    #[test]
+    fn only_this_computer_may_do_without_tls() {
+        for (address, private) in [
+            ("https://www.apple.com/", true),
+            ("http://127.0.0.1:8080/", true),
+            ("http://[::1]/", true),
+            ("http://localhost/", true),
+            ("http://localhost.example.org/", false),
+            ("http://127.0.0.1@example.org/", false),
+            ("http://192.168.1.2/", false),
+        ] {
+            assert_eq!(WebAddress::try_from(address).unwrap().is_private(), private, "{address}");
         }
     }
 }

@@ -19,9 +19,14 @@ mod encrypted_backups;
 mod encryption;
 #[cfg(unix)]
 mod history;
+#[cfg(unix)]
+mod hooks;
 mod judged;
 mod judged_encryption;
+#[cfg(unix)]
+mod metrics;
 mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]
 mod tray;
+mod watch;

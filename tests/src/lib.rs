@@ -20,4 +20,5 @@ pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;
 pub mod random;
+pub mod web_server;
 pub mod world;

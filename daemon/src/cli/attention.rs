@@ -74,7 +74,11 @@ pub async fn snooze(context: &Context, arguments: &SnoozeArguments) -> Result<()
     let until = Utc::now() + arguments.time;
     let (phone, problem) = (arguments.phone.clone(), arguments.problem);
     ask(context, Request::Snooze { phone, problem, until }).await?;
-    output::line(&format!("No notification of \u{201c}{}\u{201d} before {}.", problem.entry().title, output::moment(until)))
+    output::line(&format!(
+        "No notification of \u{201c}{}\u{201d} before {}.",
+        problem.entry().title,
+        output::moment(until)
+    ))
 }
 
 /// Restarts a phone.

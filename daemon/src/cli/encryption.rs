@@ -11,7 +11,7 @@ use backstay_shared::{
 };
 use serde_json::json;
 
-use super::{CliError, Context, backup, output, phones, secrets, vault};
+use super::{CliError, Context, attention, backup, output, phones, secrets, vault};
 use crate::{
     health::diagnose,
     host::keyring::{self, KeyringError},

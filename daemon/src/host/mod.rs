@@ -7,3 +7,4 @@ pub mod lock;
 pub mod priority;
 pub mod usb_bus;
 pub mod volume;
+pub mod web;

@@ -30,6 +30,7 @@ use crate::{
     host::clock::ClockWatch,
     ipc::board::Board,
     vault::{free_space, layout::Layout, roots::KnownRoots},
+    watch::Apple,
 };
 
 /// Messages that wait for an actor; more than this means it hangs.
@@ -52,6 +53,8 @@ pub struct Surroundings {
     pub turn: Arc<Semaphore>,
     /// A person wants no backups to start by themselves.
     pub paused: watch::Sender<Option<Pause>>,
+    /// What is known of iCloud and of iOS versions.
+    pub apple: Apple,
     /// Whether the wall clock can be believed.
     pub clock: ClockWatch,
     /// Ends everything.
@@ -78,7 +81,8 @@ pub(super) enum Message {
 
 /// Named for people; a phone's name may hold anything.
 fn photos_folder(name: &str, udid: &Udid) -> String {
-    let plain: String = name.chars().filter(|character| character.is_alphanumeric() || " -_'".contains(*character)).collect();
+    let plain: String =
+        name.chars().filter(|character| character.is_alphanumeric() || " -_'".contains(*character)).collect();
     let plain = plain.trim();
     format!("Photos of {}", if plain.is_empty() { udid.as_str() } else { plain })
 }
@@ -213,14 +217,21 @@ impl Phones {
         let (phones, muxer) = (self.clone(), self.surroundings.muxer.clone());
         let cancel = self.surroundings.shutdown.clone();
         self.surroundings.tasks.spawn(async move {
-            let (progress, _) = watch::channel(photos::Progress::start());
-            let copied = photos::copy(&muxer, &attached, &destination, progress, &cancel).await;
-            let told = match copied.map(|copied| copied.failure().or(copied.warning)) {
-                Ok(Some(warning)) => warning,
-                Ok(None) => Failure::from(FailureId::PhotosCopyOnly).path(&destination),
-                Err(failure) => failure,
-            };
-            phones.noticed(&attached.udid, told).await;
+            let udid = attached.udid.clone();
+            // On a thread of its own: what talks to usbmuxd stays on the thread it began on.
+            let copying = tokio::task::spawn_blocking(move || {
+                let (progress, _) = watch::channel(photos::Progress::start());
+                let copying = photos::copy(&muxer, &attached, &destination, progress, &cancel);
+                match tokio::runtime::Handle::current().block_on(copying) {
+                    Ok(copied) => copied
+                        .failure()
+                        .or(copied.warning)
+                        .unwrap_or_else(|| Failure::from(FailureId::PhotosCopyOnly).path(&destination)),
+                    Err(failure) => failure,
+                }
+            });
+            let told = copying.await.unwrap_or_else(|error| Failure::from(FailureId::PhotosCopyFailed).text(error));
+            phones.noticed(&udid, told).await;
         });
         Ok(())
     }

@@ -1,13 +1,11 @@
 //! How a phone is: locked, charged, full, set up, encrypting. Read before every backup and when it comes.
 
 use backstay_shared::health::Failure;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use plist::{Dictionary, Value};
 
 use super::{facts::Facts, link::Session};
-
-/// Seconds from 1970 to 2001, where Apple's dates begin.
-const APPLE_EPOCH_SECONDS: i64 = 978_307_200;
+use crate::watch::icloud::{self, IcloudBackup};
 
 /// What lockdownd tells; none is "it does not say". Sources: `failures.toml`, `ideviceinfo -q`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,10 +30,8 @@ pub struct Vitals {
     pub encrypts: bool,
     /// `RequiresEncryption`: an organisation wants it so.
     pub must_encrypt: bool,
-    /// `CloudBackupEnabled`
-    pub icloud_backup: Option<bool>,
-    /// `LastCloudBackupDate`
-    pub last_icloud_backup: Option<DateTime<Utc>>,
+    /// iCloud Backup.
+    pub icloud: IcloudBackup,
 }
 
 impl Vitals {
@@ -50,7 +46,7 @@ impl Vitals {
         };
         let battery = domain("com.apple.mobile.battery").await?;
         let disk = domain("com.apple.disk_usage").await?;
-        let backup = domain("com.apple.mobile.backup").await?;
+        let backup = domain(icloud::DOMAIN).await?;
         let setup = domain("com.apple.purplebuddy").await?;
         let total = number(&disk, "TotalDataCapacity");
         let available = number(&disk, "TotalDataAvailable");
@@ -69,8 +65,7 @@ impl Vitals {
             bytes_capacity: total,
             encrypts: truth(&backup, "WillEncrypt") == Some(true),
             must_encrypt: truth(&backup, "RequiresEncryption") == Some(true),
-            icloud_backup: truth(&backup, "CloudBackupEnabled"),
-            last_icloud_backup: backup.get("LastCloudBackupDate").and_then(date),
+            icloud: IcloudBackup::new(backup.get(icloud::ENABLED_KEY), backup.get(icloud::LAST_KEY), Utc::now()),
         })
     }
 }
@@ -84,36 +79,4 @@ fn number(values: &Dictionary, key: &str) -> Option<u64> {
 fn truth(values: &Dictionary, key: &str) -> Option<bool> {
     let value = values.get(key)?;
     value.as_boolean().or_else(|| value.as_unsigned_integer().map(|number| number != 0))
-}
-
-/// A property-list date, or seconds since 2001.
-fn date(value: &Value) -> Option<DateTime<Utc>> {
-    if let Some(date) = value.as_date() {
-        return Some(std::time::SystemTime::from(date).into());
-    }
-    let seconds = value.as_signed_integer().or_else(|| value.as_real().map(|seconds| seconds as i64))?;
-    // 0 is "never".
-    DateTime::from_timestamp(seconds.checked_add(APPLE_EPOCH_SECONDS)?, 0).filter(|_| seconds > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_come_in_several_forms() {
-        let noon = DateTime::from_timestamp(1_795_435_200, 0).unwrap();
-        let system: std::time::SystemTime = noon.into();
-        let seconds = 1_795_435_200 - APPLE_EPOCH_SECONDS;
-        for (value, expected) in [
-            (Value::Date(system.into()), Some(noon)),
-            (Value::from(seconds), Some(noon)),
-            (Value::from(seconds as f64), Some(noon)),
-            (Value::from(0_i64), None),
-            (Value::from(i64::MAX), None),
-            (Value::from("yesterday"), None),
-        ] {
-            assert_eq!(date(&value), expected, "{value:?}");
-        }
-    }
 }

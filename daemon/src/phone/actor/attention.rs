@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::Actor;
-use crate::phone::vitals::Vitals;
+use crate::{phone::vitals::Vitals, watch::Known};
 
 /// So many contacts in so short a time are no person plugging it in. Our own threshold.
 const CONTACTS: usize = 4;
@@ -26,6 +26,15 @@ const PAIRING_LASTS_DAYS: i64 = 30;
 
 /// Slower than any cable, and than Wi-Fi in the same room.
 const SLOW_BYTES_PER_SECOND: u64 = 1_000_000;
+
+/// What is known of Apple's side, always looked at together.
+const APPLE: [FailureId; 5] = [
+    FailureId::AppleServiceOutage,
+    FailureId::AppleStatusUnknown,
+    FailureId::IcloudBackupOff,
+    FailureId::IcloudBackupStale,
+    FailureId::IosOutdated,
+];
 
 /// What is remembered for it.
 #[derive(Debug, Default)]
@@ -146,13 +155,28 @@ impl Actor {
 
     /// How the phone is, newly learned.
     pub(super) fn learn(&mut self, vitals: Vitals) {
+        let known = Known { model: self.introduction.model.clone(), icloud_backup: vitals.icloud.on == Some(true) };
+        self.around.apple.phone(&self.udid, known);
         self.vitals = Some(vitals);
+        self.look_at_apple(Utc::now());
+    }
+
+    /// iCloud and the newest iOS: worth knowing, and never in the way of a backup.
+    fn look_at_apple(&mut self, now: DateTime<Utc>) {
+        let icloud = self.vitals.as_ref().map(|vitals| &vitals.icloud);
+        let (model, ios) = (self.introduction.model.as_deref(), self.introduction.ios.as_deref());
+        let mut found = self.around.apple.of_phone(model, ios, icloud);
+        for id in APPLE {
+            let failure = found.iter().position(|failure| failure.id == id).map(|index| found.swap_remove(index));
+            self.problems.set(id, failure, now);
+        }
     }
 
     /// What no event reports.
     pub(super) fn check_itself(&mut self) {
         let now = Utc::now();
         self.problems.set(FailureId::BackupOverdue, self.overdue(now), now);
+        self.look_at_apple(now);
         let progress = self.active.as_ref().map(|active| active.progress.borrow().clone());
         let usb = self.attached.borrow().as_ref().is_none_or(|attached| attached.usb);
         let (slow, other) = match usb {

@@ -99,6 +99,7 @@ impl Actor {
 
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut paused = self.around.paused.subscribe();
+        let mut apple = self.around.apple.findings();
         self.check_itself();
         self.publish();
         loop {
@@ -109,6 +110,7 @@ impl Actor {
                 happened = Active::next(active) => happened,
                 () = tokio::time::sleep_until(wake) => Happened::Wake,
                 Ok(()) = paused.changed() => Happened::Wake,
+                Ok(()) = apple.changed() => Happened::Wake,
                 () = self.around.shutdown.cancelled() => Happened::Message(None),
             };
             match happened {
@@ -360,8 +362,8 @@ const fn is_want_of_trust(id: FailureId) -> bool {
 /// True for what stood in the way of a backup; what is known of iCloud and of nearly full disks has news of its own.
 const fn is_over_with_a_backup(id: FailureId) -> bool {
     use FailureId::{
-        AppleServiceOutage, CableFaulty, DeviceStorageLow, HostDiskLow, IcloudBackupOff, IcloudBackupStale,
-        IosOutdated, TrustPending,
+        AppleServiceOutage, AppleStatusUnknown, CableFaulty, DeviceStorageLow, HostDiskLow, IcloudBackupOff,
+        IcloudBackupStale, IosOutdated, TrustPending,
     };
     !matches!(
         id,
@@ -373,6 +375,7 @@ const fn is_over_with_a_backup(id: FailureId) -> bool {
             | IcloudBackupStale
             | IosOutdated
             | AppleServiceOutage
+            | AppleStatusUnknown
     )
 }
 
