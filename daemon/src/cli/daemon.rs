@@ -1,7 +1,10 @@
 //! `backstay daemon`
 
 use super::{CliError, Context};
-use crate::daemon::{self, DaemonError};
+use crate::{
+    daemon::{self, DaemonError},
+    settings::Source,
+};
 
 impl From<DaemonError> for CliError {
     fn from(error: DaemonError) -> Self {
@@ -16,5 +19,6 @@ impl From<DaemonError> for CliError {
 pub async fn run(context: Context) -> Result<(), CliError> {
     let muxer = context.muxer()?;
     let known_roots = context.known_roots();
-    Ok(daemon::run(&context.paths, context.config, &context.root, known_roots, muxer).await?)
+    let source = Source { paths: context.paths, root: context.named_root };
+    Ok(daemon::run(source, known_roots, muxer).await?)
 }

@@ -29,7 +29,11 @@ use backstay_shared::{
 };
 use clap::{Parser, Subcommand};
 
-use crate::{phone::link::Muxer, vault::roots::KnownRoots};
+use crate::{
+    phone::link::Muxer,
+    settings::{self, Settings, Source},
+    vault::roots::KnownRoots,
+};
 
 /// Quiet, verified iPhone backups.
 #[derive(Debug, Parser)]
@@ -90,10 +94,19 @@ pub struct Context {
     pub config: Config,
     /// The folder that holds the backups.
     pub root: PathBuf,
+    /// The one that the command line named.
+    named_root: Option<PathBuf>,
 }
 
 impl Context {
     fn new(root: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, CliError> {
+        let paths = Self::paths(config)?;
+        let config = Config::read(&paths.config_file)?;
+        let chosen = settings::choose_root(&config, root.as_deref(), &paths).map_err(CliError::Usage)?;
+        Ok(Self { root: chosen, named_root: root, paths, config })
+    }
+
+    fn paths(config: Option<PathBuf>) -> Result<Paths, CliError> {
         let mut paths = Paths::of_this_user()?;
         if let Some(file) = config {
             // Only the usual place may be empty: a name that was typed means a file.
@@ -102,13 +115,15 @@ impl Context {
             }
             paths.config_file = file;
         }
-        let config = Config::read(&paths.config_file)?;
-        if let Some(root) = config.backup.root.as_ref().filter(|root| !root.is_absolute()) {
-            let (file, root) = (paths.config_file.display(), root.display());
-            return Err(CliError::Usage(format!("{file}: root is {root:?}; write the whole path, without ~")));
-        }
-        let root = root.or_else(|| config.backup.root.clone()).unwrap_or_else(|| paths.default_root.clone());
-        Ok(Self { root: std::path::absolute(&root).unwrap_or(root), paths, config })
+        Ok(paths)
+    }
+
+    /// For the daemon: a mistake in the settings must not keep it from starting, or nobody would be told of it.
+    fn of_the_daemon(root: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, CliError> {
+        let paths = Self::paths(config)?;
+        let source = Source { paths, root };
+        let Settings { config, root, .. } = source.read();
+        Ok(Self { root, named_root: source.root, paths: source.paths, config })
     }
 
     /// Folders that held backups before.
@@ -205,7 +220,10 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     if arguments.root.is_some() && asks_the_daemon(&arguments.command) {
         return Err(CliError::Usage("--root is not for commands that ask the daemon, which has its own".into()));
     }
-    let context = Context::new(arguments.root, arguments.config)?;
+    let context = match arguments.command {
+        Command::Daemon => Context::of_the_daemon(arguments.root, arguments.config)?,
+        _ => Context::new(arguments.root, arguments.config)?,
+    };
     // Kept to the end: dropping it flushes the log file.
     let _log = match arguments.command {
         Command::Daemon => Some(logs::to_file_and_stderr(&context.paths.log_dir)?),

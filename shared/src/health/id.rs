@@ -127,6 +127,7 @@ failure_ids! {
     PhotosCopyOnly = "photos-copy-only",
     PhotosNotOnIphone = "photos-not-on-iphone",
     PhotosCopyFailed = "photos-copy-failed",
+    ConfigInvalid = "config-invalid",
     UnknownError = "unknown-error",
 }
 

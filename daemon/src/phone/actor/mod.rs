@@ -133,6 +133,9 @@ impl Actor {
         match message {
             Message::Presence(attached) => self.presence(attached),
             Message::BackUp { full, reply } => {
+                if let Some(why) = &self.around.held {
+                    return drop(reply.send(Err(Refusal::Failure(why.clone()))));
+                }
                 if self.state.present {
                     self.act(Input::Requested { full });
                 }
@@ -217,6 +220,9 @@ impl Actor {
 
     /// From when on a backup may start by itself.
     fn allowed_from(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.around.held.is_some() {
+            return None;
+        }
         let unpaused = match *self.around.paused.borrow() {
             Some(pause) => pause.until?.max(now),
             None => now,
