@@ -45,7 +45,7 @@ fn time(value: &Value) -> Option<DateTime<Utc>> {
     if let Some(date) = value.as_date() {
         return Some(DateTime::from(std::time::SystemTime::from(date)));
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates, and the result is checked")]
+    // A cast of a float saturates; what is out of bounds is no time below.
     let seconds = value.as_signed_integer().or_else(|| Some(value.as_real()? as i64))?;
     DateTime::from_timestamp(seconds.checked_add(APPLE_EPOCH)?, 0)
 }
