@@ -10,6 +10,8 @@ mod backup;
 #[cfg(target_os = "linux")]
 mod cable_to_click;
 mod daemon;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod edges;
 #[cfg(target_os = "linux")]
 mod encrypted_backups;

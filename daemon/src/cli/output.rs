@@ -74,6 +74,7 @@ pub fn report(error: &CliError, as_json: bool) -> ExitCode {
         }
         CliError::Daemon(error) => refused(&error.to_string(), 3, as_json),
         CliError::Interrupted(text) => refused(text, 130, as_json),
+        CliError::Told => ExitCode::from(1),
         CliError::OutputClosed => ExitCode::SUCCESS,
     }
 }
