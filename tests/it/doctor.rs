@@ -101,8 +101,18 @@ async fn a_whole_computer_lacks_nothing() {
     let (code, found) = doctor(&world).await;
     assert_eq!(code, 0, "{found:?}");
     for check in [
-        "settings", "backup-folder", "other-backstay", "usbmuxd", "phone", "daemon", "session-bus", "tray",
-        "notifications", "password-store", "clock", "log-folder",
+        "settings",
+        "backup-folder",
+        "other-backstay",
+        "usbmuxd",
+        "phone",
+        "daemon",
+        "session-bus",
+        "tray",
+        "notifications",
+        "password-store",
+        "clock",
+        "log-folder",
     ] {
         assert_eq!(of(&found, check), [("ok", "")], "{check}: {found:?}");
     }
@@ -178,7 +188,9 @@ async fn a_report_names_nobody() {
     world.usbmuxd.add(&world.phone);
     world.phone.pair_with(&world.usbmuxd).unwrap();
     world.phone.plug_in();
-    world.configure("# Zwetschgenkuchen's settings, password Hirschgeweih\n[backup]\nkeep_last = 5 # for Zwetschgenkuchen\n");
+    world.configure(
+        "# Zwetschgenkuchen's settings, password Hirschgeweih\n[backup]\nkeep_last = 5 # for Zwetschgenkuchen\n",
+    );
     world.phone.set_fault(Some(Fault::FileUnreadable { index: 7 }));
     let unreadable = world.phone.data().file(7).unwrap().relative_path.to_string();
     let unreadable = unreadable.rsplit('/').next().unwrap().to_owned();
@@ -197,7 +209,11 @@ async fn a_report_names_nobody() {
     let home = world.folder.path().join("home");
     let line = format!(
         "INFO a phone came name={:?} udid={} serial={} usb={plain} wifi={} home={} user=pflaumenmus file=/x/y/Private Thing.jpg",
-        spec.name, spec.udid, spec.serial, spec.wifi_mac, home.display()
+        spec.name,
+        spec.udid,
+        spec.serial,
+        spec.wifi_mac,
+        home.display()
     );
     std::fs::write(log, format!("{line}\nINFO backstay::phone::run: a line that helps code=28\n")).unwrap();
 
@@ -209,8 +225,17 @@ async fn a_report_names_nobody() {
     let report = std::fs::read_to_string(&file).unwrap();
     let folder = world.folder.path().file_name().unwrap().to_str().unwrap();
     for secret in [
-        "zwetschgenkuchen", "handy", &spec.udid, &plain, &spec.serial, &spec.wifi_mac, "pflaumenmus", "hirschgeweih", folder,
-        &unreadable, "private thing",
+        "zwetschgenkuchen",
+        "handy",
+        &spec.udid,
+        &plain,
+        &spec.serial,
+        &spec.wifi_mac,
+        "pflaumenmus",
+        "hirschgeweih",
+        folder,
+        &unreadable,
+        "private thing",
     ] {
         let lower = report.to_lowercase();
         let place = lower.find(&secret.to_lowercase());
@@ -218,8 +243,15 @@ async fn a_report_names_nobody() {
         assert!(place.is_none(), "{secret} stands in the report: {around:?}");
     }
     for needed in [
-        "== Backstay\nversion", "keep_last = 5", "LACK", "<phone 1>", "device-internal-error", "device-io-error", "iOS 18.5",
-        "a line that helps code=28", "\"last_runs\"",
+        "== Backstay\nversion",
+        "keep_last = 5",
+        "LACK",
+        "<phone 1>",
+        "device-internal-error",
+        "device-io-error",
+        "iOS 18.5",
+        "a line that helps code=28",
+        "\"last_runs\"",
     ] {
         assert!(report.contains(needed), "{needed} is missing: {report}");
     }

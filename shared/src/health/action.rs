@@ -139,8 +139,9 @@ impl fmt::Display for Action {
             Self::ShowPath(path) => write!(formatter, "{SHOW_PATH}{path}"),
             Self::OpenUrl(url) => write!(formatter, "{OPEN_URL}{url}"),
             Self::Unknown(name) => formatter.write_str(name),
-            named => formatter
-                .write_str(NAMED.iter().find(|(action, ..)| action == named).map_or("", |(_, name, _)| name)),
+            named => {
+                formatter.write_str(NAMED.iter().find(|(action, ..)| action == named).map_or("", |(_, name, _)| name))
+            }
         }
     }
 }

@@ -89,7 +89,8 @@ fn texts_promise_what_the_rules_keep() {
         let promises = entry.steps.iter().any(|step| step.contains("by itself"));
         if entry.retry == Retry::Never {
             assert!(!promises, "{id}: nothing happens by itself");
-            let does = entry.actions.iter().any(|action| !matches!(action, Action::Snooze | Action::CollectDiagnostics));
+            let does =
+                entry.actions.iter().any(|action| !matches!(action, Action::Snooze | Action::CollectDiagnostics));
             // A word about Wi-Fi over which nothing can be done from here.
             assert!(does || *id == FailureId::WifiBackupOff, "{id}: nothing to do but wait");
         }
@@ -136,11 +137,8 @@ fn an_overdue_backup_stands_behind_what_stops_it() {
 /// A failed backup is told at once; only what passes by itself in seconds may wait.
 #[test]
 fn only_what_passes_has_a_grace() {
-    let with_grace: Vec<&str> = FailureId::ALL
-        .iter()
-        .filter(|id| id.entry().grace_seconds > 0)
-        .map(|id| id.slug())
-        .collect();
+    let with_grace: Vec<&str> =
+        FailureId::ALL.iter().filter(|id| id.entry().grace_seconds > 0).map(|id| id.slug()).collect();
     assert_eq!(
         with_grace,
         [

@@ -304,7 +304,8 @@ mod tests {
         failure.evidence.bytes_needed = Some(41_200_000_000);
         failure.evidence.bytes_free = Some(12_000_000_000);
         let told = failure.explanation();
-        let quote = "It needs 41.2 GB, and 12.0 GB is free; 29.2 GB more would do. (while writing Manifest.db, code 28)";
+        let quote =
+            "It needs 41.2 GB, and 12.0 GB is free; 29.2 GB more would do. (while writing Manifest.db, code 28)";
         assert!(told.ends_with(quote), "{told}");
         failure.evidence.volume = Some("Backup Disk".into());
         assert!(failure.explanation().contains("12.0 GB is free on Backup Disk;"), "{}", failure.explanation());

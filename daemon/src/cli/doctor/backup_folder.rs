@@ -170,7 +170,8 @@ fn others(root: &Path) -> Vec<Finding> {
         .iter()
         .filter_map(|phone| {
             let holder = holder_of(&phone.layout.lock())?;
-            Some(Finding::note(Check::OtherBackstay, format!("process {holder} is at work on {}", phone.name)))
+            let says = format!("process {holder} is at work on {}", phone.name);
+            Some(Finding::note(Check::OtherBackstay, says).about(Some(&phone.name)).mend("wait until it has finished"))
         })
         .collect();
     if at_work.is_empty() { vec![Finding::ok(Check::OtherBackstay, "none is at work here")] } else { at_work }

@@ -19,8 +19,10 @@ use crate::{
 pub fn settings(given: &Given) -> Finding {
     let file = given.paths.config_file.display();
     match &given.config {
-        Err(error) => Finding::lack(Check::Settings, error.to_string().trim_end().replace('\n', "\n                      "))
-            .mend(format!("correct it in {file}")),
+        Err(error) => {
+            Finding::lack(Check::Settings, error.to_string().trim_end().replace('\n', "\n                      "))
+                .mend(format!("correct it in {file}"))
+        }
         Ok(_) if given.paths.config_file.exists() => Finding::ok(Check::Settings, format!("{file}")),
         Ok(_) => Finding::ok(Check::Settings, format!("there is no {file}, so all have their defaults")),
     }

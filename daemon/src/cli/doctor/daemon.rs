@@ -34,7 +34,10 @@ pub async fn look(paths: &Paths) -> Vec<Finding> {
             .mend("end it, and start it anew: backstay daemon")
     }];
     if overview.paused.is_some() {
-        findings.push(Finding::note(Check::Daemon, "is paused: nothing starts by itself"));
+        findings.push(
+            Finding::note(Check::Daemon, "is paused: nothing starts by itself")
+                .mend("resume it in the status bar, or back up all the same: backstay backup"),
+        );
     }
     let of_phones = overview.phones.iter().flat_map(|phone| phone.problems.iter().map(|it| (Some(&*phone.name), it)));
     let of_computer = overview.problems.iter().map(|problem| (None, problem));
@@ -54,6 +57,7 @@ fn told(phone: Option<&str>, problem: &Problem) -> Finding {
     let about = phone.map(|phone| format!("{phone}: ")).unwrap_or_default();
     Finding {
         check: Check::Daemon,
+        phone: phone.map(str::to_owned),
         state: if problem.severity == Severity::Error { State::Lack } else { State::Note },
         says: format!("says: {about}{}", problem.title),
         mend: problem.steps.first().cloned(),

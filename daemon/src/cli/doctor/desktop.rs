@@ -102,7 +102,10 @@ mod linux {
 
     fn no_store() -> Finding {
         Finding::note(Check::PasswordStore, "none is there to keep the password of encrypted backups")
-            .mend(format!("{}, then log in again; without a desktop: backstay backup --once --password-stdin", system::install("gnome-keyring")))
+            .mend(format!(
+                "{}, then log in again; without a desktop: backstay backup --once --password-stdin",
+                system::install("gnome-keyring")
+            ))
             .failure(backstay_shared::health::FailureId::KeyringUnavailable)
     }
 

@@ -73,6 +73,9 @@ pub struct Finding {
     pub check: Check,
     /// How it stands.
     pub state: State,
+    /// The name of the phone that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
     /// What was found.
     pub says: String,
     /// The command or the step that mends it.
@@ -86,7 +89,7 @@ pub struct Finding {
 impl Finding {
     /// All is well.
     pub fn ok(check: Check, says: impl Into<String>) -> Self {
-        Self { check, state: State::Ok, says: says.into(), mend: None, failure: None }
+        Self { check, state: State::Ok, phone: None, says: says.into(), mend: None, failure: None }
     }
 
     /// Worth knowing.
@@ -107,7 +110,15 @@ impl Finding {
         let about = phone.map(|phone| format!("{phone}: ")).unwrap_or_default();
         let space = if evidence.is_empty() { "" } else { " " };
         let says = format!("{about}{}{space}{evidence}", entry.title);
-        Self { check, state, says, mend: command.or_else(|| entry.steps.first().cloned()), failure: Some(failure.id) }
+        let finding = Self { state, mend: command.or_else(|| entry.steps.first().cloned()), ..Self::ok(check, says) };
+        finding.about(phone).failure(failure.id)
+    }
+
+    /// Which phone it is about.
+    #[must_use]
+    pub fn about(mut self, phone: Option<&str>) -> Self {
+        self.phone = phone.map(str::to_owned);
+        self
     }
 
     /// How to mend it.

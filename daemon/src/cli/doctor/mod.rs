@@ -2,15 +2,15 @@
 //!
 //! One file a check. All run at once, each with a time limit, and are told in the order of [`Check`].
 
-mod backup_folder;
-mod computer;
-mod daemon;
-mod desktop;
+pub mod backup_folder;
+pub mod computer;
+pub mod daemon;
+pub mod desktop;
 pub mod finding;
-mod phones;
-mod system;
-mod usb;
-mod usbmuxd;
+pub mod phones;
+pub mod system;
+pub mod usb;
+pub mod usbmuxd;
 
 use std::sync::Arc;
 

@@ -155,7 +155,7 @@ impl Seen {
     }
 
     fn told(&self, name: &str) -> Vec<Finding> {
-        let mut findings = vec![Finding::ok(Check::Phone, format!("{name}: {}", self.summary()))];
+        let mut findings = vec![Finding::ok(Check::Phone, format!("{name}: {}", self.summary())).about(Some(name))];
         let mut add = |state, failure: Failure| {
             findings.push(Finding::of_failure(Check::Phone, state, &failure, Some(name)));
         };

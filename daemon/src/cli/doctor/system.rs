@@ -26,7 +26,9 @@ fn install_on(os_release: &str, package: &str) -> String {
     });
     match command {
         Some(command) => format!("{command} {package}"),
-        None if own_and_like.starts_with("nixos") => format!("set services.{package}.enable = true, then sudo nixos-rebuild switch"),
+        None if own_and_like.starts_with("nixos") => {
+            format!("set services.{package}.enable = true, then sudo nixos-rebuild switch")
+        }
         None => format!("install the package {package}"),
     }
 }

@@ -11,9 +11,9 @@ const FOUND_MAX: usize = 8;
 
 /// Words that say nothing.
 const STOP_WORDS: [&str; 41] = [
-    "a", "an", "and", "are", "at", "be", "by", "can", "cannot", "could", "did", "do", "does", "during", "for", "how", "i",
-    "if", "in", "into", "is", "it", "might", "my", "not", "of", "on", "or", "s", "should", "step", "t", "the", "to", "too",
-    "was", "what", "why", "with", "won", "your",
+    "a", "an", "and", "are", "at", "be", "by", "can", "cannot", "could", "did", "do", "does", "during", "for", "how",
+    "i", "if", "in", "into", "is", "it", "might", "my", "not", "of", "on", "or", "s", "should", "step", "t", "the",
+    "to", "too", "was", "what", "why", "with", "won", "your",
 ];
 
 /// One failure, as words to search in.

@@ -1,7 +1,7 @@
 //! `backstay explain`: what a failure means and what to do about it. Needs no daemon and no settings.
 
 pub mod articles;
-mod codes;
+pub mod codes;
 pub mod find;
 
 use backstay_shared::health::{Action, Condition, FailureId, Group, Retry};
@@ -71,7 +71,8 @@ fn all() -> Vec<Value> {
 
 fn object(id: FailureId) -> Value {
     let entry = id.entry();
-    let action = |action: &Action| json!({ "action": action, "label": action.label(), "command": action.command(None) });
+    let action =
+        |action: &Action| json!({ "action": action, "label": action.label(), "command": action.command(None) });
     let (rule, condition): (_, Option<Condition>) = match entry.retry {
         Retry::AutomaticWhen(condition) => ("automatic-when", Some(condition)),
         Retry::Backoff => ("backoff", None),

@@ -54,7 +54,12 @@ const OF_PHONE: [&str; 14] = [
 ];
 
 /// Every value, with what to call it.
-pub async fn values(given: &Given, overview: Option<&Overview>, attached: &[Attached], muxer: Option<&Muxer>) -> Vec<(String, String)> {
+pub async fn values(
+    given: &Given,
+    overview: Option<&Overview>,
+    attached: &[Attached],
+    muxer: Option<&Muxer>,
+) -> Vec<(String, String)> {
     let mut phones: BTreeMap<Udid, BTreeSet<String>> = BTreeMap::new();
     for phone in phones::backed_up(&given.root).unwrap_or_default() {
         let names = phones.entry(phone.layout.udid().clone()).or_default();
@@ -94,7 +99,8 @@ fn printed(value: &plist::Value) -> Option<String> {
 }
 
 async fn of_phone(muxer: &Muxer, attached: &Attached) -> Vec<String> {
-    let mut values: Vec<String> = facts::introduce(muxer, attached).await.ok().and_then(|known| known.name).into_iter().collect();
+    let mut values: Vec<String> =
+        facts::introduce(muxer, attached).await.ok().and_then(|known| known.name).into_iter().collect();
     if let Ok(mut session) = Session::open(muxer, attached).await {
         if let Ok(facts) = Facts::read(&mut session, &attached.udid).await {
             values.push(facts.name.clone());
@@ -115,7 +121,9 @@ fn of_user(given: &Given) -> Vec<(String, String)> {
     add(home, "~");
     let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
     // Name, password, numbers, full name.
-    let account = |line: &str| user.as_ref().and_then(|user| line.strip_prefix(&format!("{user}:"))?.split(':').nth(3).map(str::to_owned));
+    let account = |line: &str| {
+        user.as_ref().and_then(|user| line.strip_prefix(&format!("{user}:"))?.split(':').nth(3).map(str::to_owned))
+    };
     let full_name = fs::read_to_string("/etc/passwd").ok().and_then(|text| text.lines().find_map(account));
     add(full_name.and_then(|name| name.split(',').next().map(str::to_owned)), "<user>");
     add(user, "<user>");
@@ -131,6 +139,7 @@ fn of_user(given: &Given) -> Vec<(String, String)> {
 fn removable_disks() -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let place = |line: &str| Some(line.split(' ').nth(1)?.replace("\\040", " "));
-    let removable = |place: &String| ["/media", "/run/media", "/mnt"].iter().any(|folder| Path::new(place).starts_with(folder));
+    let removable =
+        |place: &String| ["/media", "/run/media", "/mnt"].iter().any(|folder| Path::new(place).starts_with(folder));
     mounts.lines().filter_map(place).filter(removable).collect()
 }

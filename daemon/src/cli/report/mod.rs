@@ -3,8 +3,8 @@
 //! What would tell most is never put in (passwords, contents, the pair records); of the rest, paths are made strangers
 //! where they are known to be paths, and then a filter goes over the whole.
 
-mod known;
-mod redact;
+pub mod known;
+pub mod redact;
 
 use std::{
     fs::{self, OpenOptions},
@@ -55,7 +55,11 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
     }
     let stamp = Utc::now().format("%Y-%m-%dT%H%M%SZ");
     let file = arguments.file.clone().unwrap_or_else(|| format!("backstay-report-{stamp}.txt").into());
-    let written = OpenOptions::new().write(true).create_new(true).open(&file).and_then(|mut file| file.write_all(report.as_bytes()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&file)
+        .and_then(|mut file| file.write_all(report.as_bytes()));
     written.map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
     output::line(&format!(
         "Saved {}. Names, numbers and folders were taken out; look through it before you pass it on.",
@@ -72,7 +76,9 @@ async fn gather(given: &Given) -> Result<String, CliError> {
         None => None,
     }
     .unwrap_or_default();
-    let known = known::values(given, overview.as_ref(), &attached, muxer.as_ref()).await;
+    let mut known = known::values(given, overview.as_ref(), &attached, muxer.as_ref()).await;
+    // A phone may have gone since the doctor saw it.
+    known.extend(findings.iter().filter_map(|finding| Some((finding.phone.clone()?, "<phone>".to_owned()))));
     let redaction = Redaction::new(known).map_err(|error| CliError::Usage(format!("the filter: {error}")))?;
     let mut report = String::new();
     let mut section = |title: &str, text: &str| {
@@ -183,7 +189,8 @@ mod tests {
     fn settings_keep_their_rules_and_lose_their_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");
-        let text = "# for Anna\n[backup]\nkeep_last = 3 # Anna's\n\n[hooks]\nping_url = \"https://hc/1\"\ncommand = \"x\"\n";
+        let text =
+            "# for Anna\n[backup]\nkeep_last = 3 # Anna's\n\n[hooks]\nping_url = \"https://hc/1\"\ncommand = \"x\"\n";
         fs::write(&file, text).unwrap();
         assert_eq!(settings(&file), "[backup]\nkeep_last = 3\n[hooks]\nping_url = <hidden>\ncommand = <hidden>");
     }

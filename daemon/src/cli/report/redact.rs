@@ -8,14 +8,56 @@ use serde_json::Value;
 
 /// Parts of paths that say where something is and nothing about anybody.
 const PLAIN_PARTS: [&str; 36] = [
-    "", ".", "..", "~", ".backstay", ".config", ".local", "backstay", "Backup", "config.toml", "containers", "DCIM", "dev",
-    "etc", "history", "home", "ledger.sqlite", "Library", "Manifest.db", "media", "Media", "MobileSync", "mnt", "mobile",
-    "next", "private", "receipts", "removed", "run", "Snapshot", "state", "Status.plist", "tmp", "Users", "usr", "var",
+    "",
+    ".",
+    "..",
+    "~",
+    ".backstay",
+    ".config",
+    ".local",
+    "backstay",
+    "Backup",
+    "config.toml",
+    "containers",
+    "DCIM",
+    "dev",
+    "etc",
+    "history",
+    "home",
+    "ledger.sqlite",
+    "Library",
+    "Manifest.db",
+    "media",
+    "Media",
+    "MobileSync",
+    "mnt",
+    "mobile",
+    "next",
+    "private",
+    "receipts",
+    "removed",
+    "run",
+    "Snapshot",
+    "state",
+    "Status.plist",
+    "tmp",
+    "Users",
+    "usr",
+    "var",
 ];
 
 /// Folders of the system, the same on every computer.
-const SYSTEM_FOLDERS: [&str; 9] =
-    ["/usr/", "/etc/xdg/", "/etc/os-release", "/run/usbmuxd", "/var/run/usbmuxd", "/var/lib/lockdown", "/sys/", "/proc/", "/dev/"];
+const SYSTEM_FOLDERS: [&str; 9] = [
+    "/usr/",
+    "/etc/xdg/",
+    "/etc/os-release",
+    "/run/usbmuxd",
+    "/var/run/usbmuxd",
+    "/var/lib/lockdown",
+    "/sys/",
+    "/proc/",
+    "/dev/",
+];
 
 /// What is taken out, and what is put there.
 #[derive(Debug)]
@@ -41,7 +83,8 @@ impl Redaction {
             .filter(|(value, _)| is_telling(value))
             .flat_map(|(value, name)| spellings(&value).into_iter().map(move |spelling| (spelling, name.clone())))
             .collect();
-        values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        // Of two names for one value the first one given stays: the sort is stable.
+        values.sort_by(|one, other| (other.0.len(), &one.0).cmp(&(one.0.len(), &other.0)));
         values.dedup_by(|one, other| one.0 == other.0);
         let known = values.into_iter().map(|(value, name)| Ok((literally(&value)?, name))).collect::<Result<_, _>>()?;
         let mut number_like = Vec::new();
@@ -97,7 +140,8 @@ impl Redaction {
         });
         replace(&self.file, &|found| format!("<file>.{}", &found[1]));
         replace(&self.serial_like, &|found| {
-            let mixed = found[0].bytes().any(|byte| byte.is_ascii_digit()) && found[0].bytes().any(|byte| byte.is_ascii_alphabetic());
+            let mixed = found[0].bytes().any(|byte| byte.is_ascii_digit())
+                && found[0].bytes().any(|byte| byte.is_ascii_alphabetic());
             if mixed { "<serial>".to_owned() } else { found[0].to_owned() }
         });
         text
@@ -187,7 +231,8 @@ fn spellings(value: &str) -> Vec<String> {
 
 /// Whole words only: a phone called Tom is not in tomorrow.
 fn literally(value: &str) -> Result<Regex, regex::Error> {
-    let word = |character: Option<char>| character.is_some_and(|character| character.is_alphanumeric() || character == '_');
+    let word =
+        |character: Option<char>| character.is_some_and(|character| character.is_alphanumeric() || character == '_');
     let (begin, end) = (word(value.chars().next()), word(value.chars().last()));
     let boundary = |there: bool| if there { r"\b" } else { "" };
     any_case(&format!("{}{}{}", boundary(begin), regex::escape(value), boundary(end)))
@@ -268,7 +313,12 @@ mod tests {
     fn files_are_strangers_with_a_domain_and_an_ending() {
         let redaction = redaction();
         for (text, begin, end, gone) in [
-            ("while reading CameraRollDomain/Media/DCIM/100APPLE/IMG_0815.HEIC.", "while reading CameraRollDomain/Media/DCIM/", ".HEIC.", "0815"),
+            (
+                "while reading CameraRollDomain/Media/DCIM/100APPLE/IMG_0815.HEIC.",
+                "while reading CameraRollDomain/Media/DCIM/",
+                ".HEIC.",
+                "0815",
+            ),
             ("path=/home/tom/Private Things/x/letter to eve.pdf", "path=~/", ".pdf", "eve"),
             ("/media/tom/My Disk/.backstay/x", "<disk 1>/.backstay/", "", "My Disk"),
             ("error in IMG_0815.HEIC", "error in <file>.HEIC", "", "0815"),
