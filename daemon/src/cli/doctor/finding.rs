@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 /// A check that takes longer is given up, so that the whole is over in seconds.
-pub const CHECK_SECONDS_MAX: Duration = Duration::from_secs(5);
+pub const CHECK_SECONDS_MAX: Duration = Duration::from_secs(10);
 
 /// What was looked at, in the order in which it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -64,7 +64,10 @@ pub fn by_words(typed: &str) -> Vec<FailureId> {
             let weights = wanted.iter().map(|word| weight(page, word));
             let fits = weights.clone().filter(|weight| *weight > 0.0).count();
             let score = weights.zip(&rarity).map(|(weight, rarity)| weight * rarity).sum::<f64>();
-            (fits, score + in_heading(page.id, &phrase, wanted.len()), page.id)
+            // The whole of a short id says more than a part of a long one.
+            let whole = wanted.iter().filter(|word| page.places[0].1.iter().any(|known| alike(known, word))).count();
+            let whole = whole as f64 / page.places[0].1.len() as f64;
+            (fits, score + whole + in_heading(page.id, &phrase, wanted.len()), page.id)
         })
         .filter(|(fits, ..)| *fits > 0)
         .collect();

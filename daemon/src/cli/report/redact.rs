@@ -132,11 +132,15 @@ impl Redaction {
             replace(expression, &|_| (*name).to_owned());
         }
         replace(&self.path, &|found| {
-            let lead = found[0].len() - found[0].trim_start().len();
-            let (space, path) = found[0].split_at(lead);
+            // What is left of an address of Apple's.
+            if found[0].trim_start().starts_with("//") {
+                return found[0].to_owned();
+            }
+            let sentence_end = found[0].trim_end_matches(['.', ':']).len();
+            let (path, end) = found[0].split_at(sentence_end);
             // What stands before the path belongs to the sentence.
             let start = path.find('/').and_then(|slash| path[..slash].rfind(' ')).map_or(0, |space| space + 1);
-            format!("{space}{}{}", &path[..start], self.path(&path[start..]))
+            format!("{}{}{end}", &path[..start], self.path(&path[start..]))
         });
         replace(&self.file, &|found| format!("<file>.{}", &found[1]));
         replace(&self.serial_like, &|found| {
