@@ -246,7 +246,7 @@ async fn a_report_names_nobody() {
         "== Backstay\nversion",
         "keep_last = 5",
         "LACK",
-        "<phone 1>",
+        "<phone-1>",
         "device-internal-error",
         "device-io-error",
         "iOS 18.5",

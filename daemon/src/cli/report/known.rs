@@ -78,8 +78,8 @@ pub async fn values(
     }
     let mut values = of_user(given);
     for (index, (udid, names)) in phones.into_iter().enumerate() {
-        let phone = format!("<phone {}>", index + 1);
-        values.push((udid.to_string(), format!("<phone {} id>", index + 1)));
+        let phone = format!("<phone-{}>", index + 1);
+        values.push((udid.to_string(), format!("<phone-{}-id>", index + 1)));
         values.extend(names.into_iter().map(|name| (name, phone.clone())));
     }
     values
@@ -130,7 +130,7 @@ fn of_user(given: &Given) -> Vec<(String, String)> {
     let host = ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|file| fs::read_to_string(file).ok());
     add(host.map(|host| host.trim().to_owned()), "<computer>");
     for (index, disk) in removable_disks().into_iter().enumerate() {
-        values.push((disk, format!("<disk {}>", index + 1)));
+        values.push((disk, format!("<disk-{}>", index + 1)));
     }
     values
 }

@@ -252,13 +252,13 @@ mod tests {
 
     fn redaction() -> Redaction {
         let known = [
-            ("Anna's \"new\" iPhone", "<phone 1>"),
-            ("00008120-001A2D3E0C40201E", "<phone 1 id>"),
-            ("F2LX1234ABCD", "<phone 1 number>"),
+            ("Anna's \"new\" iPhone", "<phone-1>"),
+            ("00008120-001A2D3E0C40201E", "<phone-1-id>"),
+            ("F2LX1234ABCD", "<phone-1-number>"),
             ("Tom", "<user>"),
             ("/home/tom", "~"),
-            ("/media/tom/My Disk", "<disk 1>"),
-            ("iPhone", "<phone 2>"),
+            ("/media/tom/My Disk", "<disk-1>"),
+            ("iPhone", "<phone-2>"),
         ];
         Redaction::new(known.map(|(value, name)| (value.to_owned(), name.to_owned())).to_vec()).unwrap()
     }
@@ -267,12 +267,12 @@ mod tests {
     fn known_values_go_in_every_spelling() {
         let redaction = redaction();
         for (text, told) in [
-            ("Anna's \"new\" iPhone is here", "<phone 1> is here"),
-            (r#"{"name":"Anna's \"new\" iPhone"}"#, r#"{"name":"<phone 1>"}"#),
-            (r#"backstay pair 'Anna'\''s "new" iPhone'"#, "backstay pair '<phone 1>'"),
-            ("udid=00008120-001a2d3e0c40201e ok", "udid=<phone 1 id> ok"),
-            ("usb 00008120001A2D3E0C40201E", "usb <phone 1 id>"),
-            ("serial F2LX1234ABCD", "serial <phone 1 number>"),
+            ("Anna's \"new\" iPhone is here", "<phone-1> is here"),
+            (r#"{"name":"Anna's \"new\" iPhone"}"#, r#"{"name":"<phone-1>"}"#),
+            (r#"backstay pair 'Anna'\''s "new" iPhone'"#, "backstay pair '<phone-1>'"),
+            ("udid=00008120-001a2d3e0c40201e ok", "udid=<phone-1-id> ok"),
+            ("usb 00008120001A2D3E0C40201E", "usb <phone-1-id>"),
+            ("serial F2LX1234ABCD", "serial <phone-1-number>"),
             ("tomorrow Tom's iPhone", "tomorrow <user>'s iPhone"),
         ] {
             assert_eq!(redaction.text(text), told);
@@ -324,7 +324,7 @@ mod tests {
                 "0815",
             ),
             ("path=/home/tom/Private Things/x/letter to eve.pdf", "path=~/", ".pdf", "eve"),
-            ("/media/tom/My Disk/.backstay/x", "<disk 1>/.backstay/", "", "My Disk"),
+            ("/media/tom/My Disk/.backstay/x", "<disk-1>/.backstay/", "", "My Disk"),
             ("error in IMG_0815.HEIC", "error in <file>.HEIC", "", "0815"),
         ] {
             let told = redaction.text(text);
@@ -342,7 +342,7 @@ mod tests {
         });
         redaction().value(&mut value);
         let told = value.to_string();
-        assert!(told.contains("<phone 1>") && told.contains("<disk 1>/") && told.contains("28"), "{told}");
+        assert!(told.contains("<phone-1>") && told.contains("<disk-1>/") && told.contains("28"), "{told}");
         assert!(!told.contains("a b") && !told.contains("Anna"), "{told}");
     }
 }
