@@ -29,12 +29,14 @@ pub fn json_line(value: &serde_json::Value) -> Result<(), CliError> {
 
 /// A failure as an object, for scripts.
 pub fn failure_object(problem: &Problem) -> serde_json::Value {
+    let commands: Vec<String> = problem.actions.iter().filter_map(|action| action.command(None)).collect();
     json!({
         "event": "failed",
         "failure": { "id": problem.id, "title": problem.title, "why": problem.why, "severity": problem.severity },
         "evidence": problem.evidence,
         "steps": problem.steps,
         "actions": problem.actions,
+        "commands": commands,
     })
 }
 
