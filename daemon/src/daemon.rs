@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
 
-use backstay_shared::{config::Config, ids::Udid, overview::Overview, paths::Paths};
+use backstay_shared::{
+    ids::Udid,
+    overview::{Overview, Pause},
+};
 use interprocess::local_socket::tokio::Listener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

@@ -12,6 +12,8 @@ mod cable_to_click;
 #[cfg(target_os = "linux")]
 mod copy_photos;
 mod daemon;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod edges;
 #[cfg(target_os = "linux")]
 mod encrypted_backups;
