@@ -194,6 +194,7 @@ fn known_phones(root: &Path) -> BTreeSet<Udid> {
 
 async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
     let (sender, mut sightings) = mpsc::channel(64);
+    let muxer_place = muxer.clone();
     let watching = usbmuxd::watch(muxer, sender);
     tokio::pin!(watching);
     let mut roster = Roster::default();
@@ -206,6 +207,9 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
         let Some(sighting) = sighting else { return };
         match &sighting {
             Sighting::ServiceUp => told.drain(..).for_each(|id| board.clear(id)),
+            Sighting::ServiceDown(failure) if muxer_place.is_not_wanted(failure) => {
+                told.drain(..).for_each(|id| board.clear(id));
+            }
             // A restart of usbmuxd is over before anybody needs to know: the catalogue gives it a moment of grace.
             Sighting::ServiceDown(failure) => {
                 told.push(failure.id);

@@ -9,7 +9,6 @@ pub mod desktop;
 pub mod finding;
 pub mod phones;
 pub mod system;
-pub mod usb;
 pub mod usbmuxd;
 
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use backstay_shared::paths::Paths;
 use serde_json::json;
 
 use super::{CliError, Given, output};
-use crate::phone::link::Muxer;
+use crate::{host::usb_bus, phone::link::Muxer};
 use finding::{Check, Finding, State, blocking, in_time};
 
 /// Arguments of `backstay doctor`.
@@ -51,7 +50,8 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
 pub async fn look(given: &Given) -> Vec<Finding> {
     let paths = Arc::new(given.paths.clone());
     let (root, known_roots) = (given.root.clone(), given.known_roots());
-    let on_usb = usb::apple_devices(usb::SYSFS.as_ref());
+    let backup = given.config.as_ref().map(|config| config.backup.clone()).unwrap_or_default();
+    let on_usb = usb_bus::apple_devices(usb_bus::SYSFS.as_ref());
     let muxer = Muxer::from_environment();
     let bus = desktop::Bus::connect().await;
     let store_usable = bus.password_store_is_open().await;
@@ -64,7 +64,7 @@ pub async fn look(given: &Given) -> Vec<Finding> {
         blocking(Check::BackupFolder, move || backup_folder::look(&root, &known_roots)),
         async {
             let service = usbmuxd::look(&muxer, &on_usb).await;
-            let phones = phones::look(&muxer, &on_usb, &given.root, store_usable).await;
+            let phones = phones::look(&muxer, &on_usb, &given.root, &backup, store_usable).await;
             [service, phones].concat()
         },
         async {

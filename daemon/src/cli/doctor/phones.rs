@@ -2,38 +2,35 @@
 
 use std::path::Path;
 
-use backstay_shared::health::{Failure, FailureId, readable_bytes};
-use futures_util::future::join_all;
-use plist::{Dictionary, Value};
-
-use super::{
-    finding::{CHECK_SECONDS_MAX, Check, Finding, State, in_time},
-    usb::{Mode, UsbDevice},
+use backstay_shared::{
+    config::Backup,
+    health::{Failure, FailureId, readable_bytes},
 };
+use futures_util::future::join_all;
+
+use super::finding::{CHECK_SECONDS_MAX, Check, Finding, State, in_time};
 use crate::{
     cli::output,
-    host::keyring,
+    host::{
+        keyring,
+        usb_bus::{Mode, UsbDevice},
+    },
     phone::{
         facts::{self, Facts},
         link::{Attached, Muxer, Session},
+        state::Occasion,
+        vitals::Vitals,
     },
-    vault::{layout::Layout, receipt},
+    preflight::{self, Situation},
+    vault::{forecast::Forecast, layout::Layout, receipt},
 };
-
-/// Below it a backup may end before its time, unless the phone is on power.
-const BATTERY_PERCENT_LOW: u64 = 20;
-
-/// Below it the phone may not be able to prepare a backup.
-const PHONE_BYTES_MIN: u64 = 500_000_000;
-
-/// Below it that comes near.
-const PHONE_BYTES_LOW: u64 = 2_000_000_000;
 
 /// Looks at those that usbmuxd knows and at those that only the kernel knows.
 pub async fn look(
     muxer: &Result<Muxer, Failure>,
     on_usb: &[UsbDevice],
     root: &Path,
+    config: &Backup,
     store_usable: bool,
 ) -> Vec<Finding> {
     let devices = match muxer {
@@ -49,7 +46,7 @@ pub async fn look(
                 .failure(FailureId::DeviceNotFound),
         );
     }
-    let looking = devices.iter().map(|device| in_time(Check::Phone, one(muxer, device, root, store_usable)));
+    let looking = devices.iter().map(|device| in_time(Check::Phone, one(muxer, device, root, config, store_usable)));
     findings.extend(join_all(looking).await.concat());
     findings
 }
@@ -77,7 +74,7 @@ fn silent(on_usb: &[UsbDevice], devices: Option<&[Attached]>) -> Vec<Finding> {
     findings
 }
 
-async fn one(muxer: &Muxer, attached: &Attached, root: &Path, store_usable: bool) -> Vec<Finding> {
+async fn one(muxer: &Muxer, attached: &Attached, root: &Path, config: &Backup, store_usable: bool) -> Vec<Finding> {
     let introduced = facts::introduce(muxer, attached).await.unwrap_or_default();
     let name = introduced.name.unwrap_or_else(|| attached.udid.to_string());
     let lack = |failure: &Failure| Finding::of_failure(Check::Phone, State::Lack, failure, Some(&name));
@@ -93,24 +90,17 @@ async fn one(muxer: &Muxer, attached: &Attached, root: &Path, store_usable: bool
     let seen = Seen::read(&mut session, attached, root, store_usable).await;
     session.close().await;
     match seen {
-        Ok(seen) => seen.told(&name),
+        Ok(seen) => seen.told(&name, config),
         Err(failure) => vec![lack(&failure)],
     }
 }
 
 /// What a phone tells of itself, and what is kept of it here.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 struct Seen {
-    model: String,
-    ios: String,
+    facts: Facts,
+    vitals: Vitals,
     link: &'static str,
-    locked: bool,
-    set_up: Option<bool>,
-    activation: Option<String>,
-    battery_percent: Option<u64>,
-    charging: Option<bool>,
-    bytes_free: Option<u64>,
-    encrypts: bool,
     /// None when the store can't be asked without bothering anybody.
     password_stored: Option<bool>,
     wifi_allowed: Option<bool>,
@@ -125,81 +115,63 @@ impl Seen {
         store_usable: bool,
     ) -> Result<Self, Failure> {
         let facts = Facts::read(session, &attached.udid).await?;
-        let battery = domain(session, "com.apple.mobile.battery").await?;
-        let disk = domain(session, "com.apple.disk_usage").await?;
-        let setup = domain(session, "com.apple.purplebuddy").await?;
-        let wireless = domain(session, "com.apple.mobile.wireless_lockdown").await?;
-        let encrypts = facts.encrypts_backups(session).await?;
-        let password_stored = match encrypts && store_usable {
+        let vitals = Vitals::read(session, &facts).await?;
+        let wireless = session.value(Some("com.apple.mobile.wireless_lockdown"), Some("EnableWifiConnections")).await?;
+        let password_stored = match vitals.encrypts && store_usable {
             true => keyring::passwords(&attached.udid).await.ok().map(|passwords| !passwords.is_empty()),
             false => None,
         };
         let newest = receipt::latest(&Layout::new(root, &attached.udid)).ok().flatten();
-        let bytes = |key| disk.get(key).and_then(Value::as_unsigned_integer);
-        let text = |key| facts.value(key).and_then(Value::as_string).map(str::to_owned);
         Ok(Self {
             link: if attached.usb { "USB" } else { "Wi-Fi" },
-            locked: facts.value("PasswordProtected").and_then(Value::as_boolean).unwrap_or(false),
-            set_up: setup.get("SetupDone").and_then(Value::as_boolean),
-            activation: text("ActivationState"),
-            battery_percent: battery.get("BatteryCurrentCapacity").and_then(Value::as_unsigned_integer),
-            charging: battery.get("BatteryIsCharging").and_then(Value::as_boolean),
-            bytes_free: bytes("TotalDataAvailable").or_else(|| bytes("AmountDataAvailable")),
-            encrypts,
             password_stored,
-            wifi_allowed: wireless.get("EnableWifiConnections").and_then(Value::as_boolean),
+            wifi_allowed: wireless.and_then(|value| value.as_boolean()),
             last_good: newest.map(|receipt| output::moment(receipt.verified_at)),
-            model: facts.model,
-            ios: facts.ios,
+            facts,
+            vitals,
         })
     }
 
-    fn told(&self, name: &str) -> Vec<Finding> {
+    /// What would stand in the way of a backup that starts by itself now. The disk has a check of its own.
+    fn told(&self, name: &str, config: &Backup) -> Vec<Finding> {
         let mut findings = vec![Finding::ok(Check::Phone, format!("{name}: {}", self.summary())).about(Some(name))];
-        let mut add = |state, failure: Failure| {
-            findings.push(Finding::of_failure(Check::Phone, state, &failure, Some(name)));
+        let mut add = |state, failure: &Failure| {
+            findings.push(Finding::of_failure(Check::Phone, state, failure, Some(name)));
         };
-        if self.activation.as_deref() == Some("Unactivated") {
-            add(State::Lack, FailureId::DeviceNotActivated.into());
+        let verdict = preflight::judge(&Situation {
+            facts: &self.facts,
+            vitals: &self.vitals,
+            config,
+            occasion: Occasion::Time,
+            bytes_free: u64::MAX,
+            forecast: &Forecast { bytes: None, seconds: None, first: false },
+            volume: "",
+        });
+        for hindrance in &verdict.hindrances {
+            // These are gone as soon as its owner picks it up.
+            let passes = matches!(hindrance.id, FailureId::DeviceLocked | FailureId::DeviceBatteryLow);
+            add(if passes { State::Note } else { State::Lack }, hindrance);
         }
-        if self.set_up == Some(false) {
-            add(State::Lack, FailureId::DeviceSetupUnfinished.into());
-        }
-        if self.locked {
-            add(State::Note, FailureId::DeviceLocked.into());
-        }
-        if let Some(percent) = self.battery_percent.filter(|percent| *percent < BATTERY_PERCENT_LOW)
-            && self.charging != Some(true)
-        {
-            let failure = Failure::from(FailureId::DeviceBatteryLow).text(format!("{percent} %"));
-            add(State::Note, failure);
-        }
-        if let Some(free) = self.bytes_free.filter(|free| *free < PHONE_BYTES_LOW) {
-            let full = free < PHONE_BYTES_MIN;
-            let id = if full { FailureId::DeviceStorageFull } else { FailureId::DeviceStorageLow };
-            let mut failure = Failure::from(id);
-            failure.evidence.bytes_free = Some(free);
-            add(if full { State::Lack } else { State::Note }, failure);
-        }
-        if self.password_stored == Some(false) {
-            add(State::Lack, FailureId::BackupPasswordMissing.into());
-        }
-        if self.encrypts && self.password_stored.is_none() {
-            add(State::Lack, FailureId::KeyringUnavailable.into());
+        verdict.notices.iter().for_each(|notice| add(State::Note, notice));
+        match (self.vitals.encrypts, self.password_stored) {
+            (_, Some(false)) => add(State::Lack, &FailureId::BackupPasswordMissing.into()),
+            (true, None) => add(State::Lack, &FailureId::KeyringUnavailable.into()),
+            _ => {}
         }
         findings
     }
 
     fn summary(&self) -> String {
-        let mut parts = vec![format!("{}, iOS {}", self.model, self.ios), format!("trusted, over {}", self.link)];
-        if let Some(percent) = self.battery_percent {
-            let charging = if self.charging == Some(true) { ", charging" } else { "" };
-            parts.push(format!("battery {percent} %{charging}"));
+        let (facts, vitals) = (&self.facts, &self.vitals);
+        let mut parts = vec![format!("{}, iOS {}", facts.model, facts.ios), format!("trusted, over {}", self.link)];
+        if let Some(percent) = vitals.battery_percent {
+            let powered = if vitals.powered == Some(true) { ", on power" } else { "" };
+            parts.push(format!("battery {percent} %{powered}"));
         }
-        if let Some(free) = self.bytes_free {
+        if let Some(free) = vitals.bytes_free {
             parts.push(format!("{} free", readable_bytes(free)));
         }
-        parts.push(match (self.encrypts, self.password_stored) {
+        parts.push(match (vitals.encrypts, self.password_stored) {
             (false, _) => "backups not encrypted".into(),
             (true, Some(true)) => "backups encrypted, password stored".into(),
             (true, _) => "backups encrypted".into(),
@@ -215,10 +187,6 @@ impl Seen {
     }
 }
 
-async fn domain(session: &mut Session, name: &str) -> Result<Dictionary, Failure> {
-    Ok(session.value(Some(name), None).await?.and_then(Value::into_dictionary).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,28 +198,38 @@ mod tests {
     #[test]
     fn what_stands_in_the_way_has_a_line_of_its_own() {
         use FailureId::*;
-        let well = || Seen { bytes_free: Some(9 << 30), battery_percent: Some(80), ..Seen::default() };
-        for (seen, told) in [
-            (well(), &[][..]),
-            (Seen { locked: true, ..well() }, &[(State::Note, Some(DeviceLocked))]),
-            (Seen { battery_percent: Some(19), ..well() }, &[(State::Note, Some(DeviceBatteryLow))]),
-            (Seen { battery_percent: Some(19), charging: Some(true), ..well() }, &[]),
-            (Seen { bytes_free: Some(1_000_000_000), ..well() }, &[(State::Note, Some(DeviceStorageLow))]),
-            (Seen { bytes_free: Some(0), ..well() }, &[(State::Lack, Some(DeviceStorageFull))]),
-            (Seen { set_up: Some(false), ..well() }, &[(State::Lack, Some(DeviceSetupUnfinished))]),
-            (Seen { activation: Some("Unactivated".into()), ..well() }, &[(State::Lack, Some(DeviceNotActivated))]),
-            (Seen { encrypts: true, ..well() }, &[(State::Lack, Some(KeyringUnavailable))]),
-            (
-                Seen { encrypts: true, password_stored: Some(false), ..well() },
-                &[(State::Lack, Some(BackupPasswordMissing))],
-            ),
-            (Seen { encrypts: true, password_stored: Some(true), ..well() }, &[]),
-        ] {
-            let findings = seen.told("Anna");
+        let told = |vitals: Vitals, password_stored| {
+            let seen = Seen {
+                facts: Facts::sample("26.1"),
+                vitals,
+                link: "USB",
+                password_stored,
+                wifi_allowed: None,
+                last_good: None,
+            };
+            let findings = seen.told("Anna", &Backup::default());
             assert_eq!(findings[0].state, State::Ok);
-            assert_eq!(ids(&findings[1..]), told, "{seen:?}");
             assert!(findings[1..].iter().all(|finding| finding.mend.is_some()), "{findings:?}");
-        }
+            ids(&findings[1..])
+        };
+        assert_eq!(told(Vitals::default(), None), []);
+        let troubled = Vitals {
+            locked: Some(true),
+            battery_percent: Some(12),
+            powered: Some(false),
+            bytes_free: Some(0),
+            encrypts: true,
+            ..Vitals::default()
+        };
+        let expected = [
+            (State::Lack, Some(DeviceStorageFull)),
+            (State::Note, Some(DeviceBatteryLow)),
+            (State::Note, Some(DeviceLocked)),
+        ];
+        let with = |id| [&expected[..], &[(State::Lack, Some(id))]].concat();
+        assert_eq!(told(troubled.clone(), Some(true)), expected);
+        assert_eq!(told(troubled.clone(), Some(false)), with(BackupPasswordMissing));
+        assert_eq!(told(troubled, None), with(KeyringUnavailable));
     }
 
     #[test]

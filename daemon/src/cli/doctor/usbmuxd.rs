@@ -5,9 +5,8 @@ use backstay_shared::health::{Failure, FailureId};
 use super::{
     finding::{CHECK_SECONDS_MAX, Check, Finding, State},
     system,
-    usb::UsbDevice,
 };
-use crate::phone::link::Muxer;
+use crate::{host::usb_bus::UsbDevice, phone::link::Muxer};
 
 /// Connects to it.
 pub async fn look(muxer: &Result<Muxer, Failure>, on_usb: &[UsbDevice]) -> Vec<Finding> {
