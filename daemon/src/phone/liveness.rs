@@ -14,15 +14,16 @@ use idevice::lockdown::LockdownClient;
 use super::link::Muxer;
 
 /// Between two questions, and before the first.
-const EVERY: Duration = Duration::from_secs(3);
+const EVERY: Duration = Duration::from_secs(2);
 
 /// A phone that is there answers in milliseconds.
-const ANSWER_SECONDS_MAX: Duration = Duration::from_millis(4500);
+const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(4);
 
 /// One answer may be lost to a busy phone or a stalled disk here.
 const MISSES_MAX: u32 = 2;
 
-/// Ends, with the seconds, when neither a byte came nor a question was answered: 15 s after the link died at most.
+/// Ends, with the seconds, when neither a byte came nor a question was answered: 14 s after the link died at most, the
+/// interval in which the last byte came included.
 pub async fn lost(muxer: Muxer, device_id: u32, bytes_seen: Arc<AtomicU64>) -> u64 {
     let mut misses = 0;
     let mut seen = bytes_seen.load(Ordering::Relaxed);
