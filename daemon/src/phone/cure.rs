@@ -100,10 +100,11 @@ impl Asked {
                 vitals.powered == Some(true) || vitals.battery_percent >= Some(u64::from(watched.battery_percent_min))
             }
             Condition::DeviceSpaceAvailable => {
-                // The phone may have said "full" with more than our limit free.
-                let least = match first.bytes_free {
-                    Some(free) if free >= STORAGE_FULL_BYTES => free.saturating_add(GAIN_BYTES),
-                    _ => STORAGE_FULL_BYTES,
+                // The phone may have said "full" with more than our limit free; then what is free at the first look counts.
+                let least = match (watched.evidence.bytes_needed, first.bytes_free) {
+                    (Some(needed), _) => needed,
+                    (None, Some(free)) if free >= STORAGE_FULL_BYTES => free.saturating_add(GAIN_BYTES),
+                    (None, _) => STORAGE_FULL_BYTES,
                 };
                 vitals.bytes_free >= Some(least)
             }
