@@ -29,10 +29,19 @@ impl Actor {
             ios: introduction.ios.clone(),
             activity,
             last_good: self.receipt.as_ref().map(Receipt::last_good),
-            next_due: Some(self.due(now)),
+            next_due: Some(self.starts_from(now)),
             last_run: self.last_run.clone(),
             problems,
         });
+    }
+
+    /// When it is due, or as late as the hours, a pause or the clock let it start.
+    fn starts_from(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let due = self.due(now);
+        match self.allowed_from(now) {
+            Some(from) if from > now => due.max(from),
+            _ => due,
+        }
     }
 
     fn activity(&self) -> Activity {
