@@ -270,7 +270,11 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
         }
         _ => {}
     }
-    let context = Context::new(given)?;
+    // The daemon has settings of its own, the last good ones, and tells of a mistake in the file.
+    let context = match asks_the_daemon(&arguments.command) {
+        true => Context { config: given.config.unwrap_or_default(), paths: given.paths, root: given.root },
+        false => Context::new(given)?,
+    };
     logs::to_stderr();
     threads()?.block_on(async {
         match arguments.command {
