@@ -156,7 +156,13 @@ impl World {
             phones.remember(&udid);
         }
         tasks.spawn(scrubber::run(phones.clone(), root.clone(), config.backup.check_days, shutdown.clone()));
-        let computer = Computer { board: board.clone(), root: root.clone(), known_roots: known_roots.clone(), clock };
+        let computer = Computer {
+            board: board.clone(),
+            phones: phones.clone(),
+            root: root.clone(),
+            known_roots: known_roots.clone(),
+            clock,
+        };
         let beside = {
             let (board, shutdown) = (board.clone(), shutdown.clone());
             async move {

@@ -3,7 +3,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use backstay_shared::health::{Failure, FailureId};
+use backstay_shared::{
+    health::{Failure, FailureId},
+    overview::Problem,
+};
 
 use crate::{
     host::{
@@ -11,6 +14,7 @@ use crate::{
         usb_bus::{self, Mode},
     },
     ipc::board::Board,
+    phone::phones::Phones,
     vault::roots::KnownRoots,
 };
 
@@ -25,6 +29,8 @@ const EVERY_WHILE_TOLD: Duration = Duration::from_secs(3);
 pub struct Computer {
     /// Where it is told.
     pub board: Board,
+    /// Who waits for the drive.
+    pub phones: Phones,
     /// Where backups go.
     pub root: PathBuf,
     /// Folders that held backups before.
@@ -45,9 +51,29 @@ impl Computer {
             let mut told = false;
             for (id, failure) in [FailureId::BackupDriveMissing, FailureId::DeviceRecoveryMode].into_iter().zip(found) {
                 told |= failure.is_some();
+                let is_back = failure.is_none() && id == FailureId::BackupDriveMissing && self.board.has(id);
+                if is_back {
+                    // Before it is taken back here, where it stands in front of what the phones say.
+                    self.phones.drive_is_back().await;
+                }
                 self.board.set(id, failure);
             }
-            tokio::time::sleep(if told { EVERY_WHILE_TOLD } else { EVERY }).await;
+            if told {
+                tokio::time::sleep(EVERY_WHILE_TOLD).await;
+            } else {
+                // A backup may miss the drive before this does.
+                let missed = async {
+                    let told = |problem: &Problem| problem.id == FailureId::BackupDriveMissing;
+                    let mut shown = self.board.subscribe();
+                    // The board ends only with the daemon.
+                    drop(shown.wait_for(|shown| shown.overview.problems.iter().any(told)).await);
+                    tokio::time::sleep(EVERY_WHILE_TOLD).await;
+                };
+                tokio::select! {
+                    () = missed => {}
+                    () = tokio::time::sleep(EVERY) => {}
+                }
+            }
         }
     }
 

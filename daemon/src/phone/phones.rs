@@ -79,6 +79,7 @@ pub(super) enum Message {
     Trust(Result<(), Failure>),
     Cured(Condition),
     Noticed(Failure),
+    DriveIsBack { reply: oneshot::Sender<()> },
 }
 
 /// Named for people; a phone's name may hold anything.
@@ -123,6 +124,18 @@ impl Phones {
     pub async fn noticed(&self, udid: &Udid, failure: Failure) {
         if self.actor(udid).send(Message::Noticed(failure)).await.is_err() {
             tracing::error!(%udid, "a phone's actor ended");
+        }
+    }
+
+    /// The backup drive is there again. Returns when no phone tells of its absence any more.
+    pub async fn drive_is_back(&self) {
+        let actors: Vec<_> = self.actors.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for actor in actors {
+            let (reply, taken) = oneshot::channel();
+            // An actor that is gone has ended with the daemon, and tells nothing.
+            if actor.send(Message::DriveIsBack { reply }).await.is_ok() {
+                drop(taken.await);
+            }
         }
     }
 

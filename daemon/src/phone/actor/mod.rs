@@ -160,6 +160,13 @@ impl Actor {
                 // Who asked may have gone; it is snoozed all the same.
                 let _gone = reply.send(self.problems.snooze(problem, until));
             }
+            Message::DriveIsBack { reply } => {
+                self.problems.clear(FailureId::BackupDriveMissing);
+                self.act(Input::Cured(Condition::BackupDrivePresent));
+                self.publish();
+                // Who asked ends only with the daemon.
+                let _gone = reply.send(());
+            }
             Message::LookAgain => {
                 if let Doing::WaitFor(condition) = self.state.doing {
                     self.act(Input::Cured(condition));
@@ -311,6 +318,10 @@ impl Actor {
                 // The latest news of why there is no backup replaces the older.
                 self.problems.retain(|id| !is_over_with_a_backup(id) || id == FailureId::BackupOverdue);
                 self.problems.raise_since(failure, self.attention.since(failure.id, now));
+                // It is the computer's trouble, and told once, however many phones wait for it.
+                if failure.id == FailureId::BackupDriveMissing {
+                    self.around.board.raise(failure);
+                }
                 if failure.id == FailureId::UsbDisconnected
                     && let Some(faulty) = self.attention.dropped(Instant::now())
                 {
