@@ -122,6 +122,27 @@ fn problems_that_call_to_the_phone() {
 }
 
 #[test]
+fn what_another_problem_explains_is_not_in_the_menu() {
+    let mut anna = failed("Anna", 2, FailureId::DeviceLocked, Activity::Away);
+    anna.problems[0].behind = Some(FailureId::BackupDriveMissing);
+    let problems = vec![problem(FailureId::BackupDriveMissing)];
+    let overview = Overview { phones: vec![anna], problems, ..Overview::default() };
+    let (lines, icon) = drawn(&View::Connected(overview));
+    let of = |id: FailureId| lines.iter().filter(|line| line.contains(&id.entry().title)).count();
+    assert_eq!((of(FailureId::BackupDriveMissing), of(FailureId::DeviceLocked)), (1, 0), "{lines:?}");
+    assert_eq!(icon, IconKind::Failed);
+}
+
+/// Who looks into the menu wants to know.
+#[test]
+fn what_a_person_does_not_want_to_hear_of_is_in_the_menu() {
+    let mut anna = failed("Anna", 2, FailureId::HostDiskFull, Activity::Blocked);
+    anna.problems[0].snoozed_until = Some(time("2025-03-10T11:00:00Z"));
+    let (lines, _) = drawn(&connected(vec![anna]));
+    assert!(lines.contains(&"[\u{26a0} Not enough space on this computer]".to_owned()), "{lines:?}");
+}
+
+#[test]
 fn several_phones_are_named_and_the_computer_comes_last() {
     let overview = Overview {
         phones: vec![

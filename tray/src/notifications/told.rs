@@ -29,6 +29,8 @@ struct Telling {
     run: Option<RunId>,
     /// A person asked for another try since: if that fails too, it is news.
     asked: bool,
+    /// A person did not want to hear of it, and then asked what it is.
+    snoozed: bool,
 }
 
 /// A problem with all that its notification says.
@@ -48,7 +50,10 @@ impl Told {
         for found in found {
             let news = match self.by_key.get(&found.key()) {
                 None => view::worth_telling(found.problem),
-                Some(told) => found.problem.severity > told.severity || (told.asked && told.run != found.run()),
+                Some(told) => {
+                    let worse = found.problem.severity > told.severity && found.problem.snoozed_until.is_none();
+                    worse || (told.asked && told.run != found.run())
+                }
             };
             if news {
                 changes.push(self.tell(&found));
@@ -72,7 +77,10 @@ impl Told {
 
     /// Withdraws what no longer holds.
     fn cured(&mut self, overview: &Overview, found: &[Found<'_>]) -> Vec<Change> {
-        let gone: Vec<Key> = self.by_key.keys().filter(|key| !still_holds(key, overview, found)).cloned().collect();
+        let holds =
+            |key: &Key, telling: &Telling| still_holds(key, overview, found) && !is_snoozed(key, telling, found);
+        let gone = self.by_key.iter().filter(|(key, telling)| !holds(key, telling)).map(|(key, _)| key.clone());
+        let gone: Vec<Key> = gone.collect();
         gone.into_iter()
             .map(|key| {
                 self.by_key.remove(&key);
@@ -82,7 +90,8 @@ impl Told {
     }
 
     fn tell(&mut self, found: &Found<'_>) -> Change {
-        let telling = Telling { severity: found.problem.severity, run: found.run(), asked: false };
+        let snoozed = found.problem.snoozed_until.is_some();
+        let telling = Telling { severity: found.problem.severity, run: found.run(), asked: false, snoozed };
         self.by_key.insert(found.key(), telling);
         Change::Show(found.notice())
     }
@@ -125,7 +134,7 @@ impl Told {
                 severity: Severity::Warning,
             },
         };
-        self.by_key.insert(key, Telling { severity: notice.severity, run: None, asked: false });
+        self.by_key.insert(key, Telling { severity: notice.severity, run: None, asked: false, snoozed: false });
         vec![Change::Show(notice)]
     }
 }
@@ -160,6 +169,12 @@ fn still_holds(key: &Key, overview: &Overview, found: &[Found<'_>]) -> bool {
         // Whether the cause is gone shows when the run ends; were it withdrawn now, each try would tell it anew.
         Some(failure) => busy && !matches!(failure, FailureId::PasscodeNeeded | FailureId::TrustPending),
     }
+}
+
+/// What a person does not want to hear of leaves the screen, and is told anew when that time is over.
+fn is_snoozed(key: &Key, telling: &Telling, found: &[Found<'_>]) -> bool {
+    let snoozed = |found: &Found<'_>| found.key() == *key && found.problem.snoozed_until.is_some();
+    !telling.snoozed && found.iter().any(snoozed)
 }
 
 impl Found<'_> {

@@ -116,6 +116,60 @@ fn calls_to_the_phone_are_told_and_go_at_once() {
     ]);
 }
 
+/// The phone's problem, explained by one of the computer.
+fn explained() -> View {
+    let phone = failed("Anna", 2, FailureId::DeviceLocked, Activity::Blocked);
+    let mut overview =
+        Overview { phones: vec![phone], problems: vec![problem(FailureId::BackupDriveMissing)], ..Overview::default() };
+    overview.phones[0].problems[0].behind = Some(FailureId::BackupDriveMissing);
+    View::Connected(overview)
+}
+
+#[test]
+fn what_another_problem_explains_is_not_told() {
+    let in_front = || connected(vec![failed("Anna", 2, FailureId::DeviceLocked, Activity::Blocked)]);
+    check(vec![
+        (Sees(explained()), &["+backup-drive-missing"]),
+        (Sees(explained()), &[]),
+        (Sees(in_front()), &["-backup-drive-missing", "+device-locked"]),
+        (Sees(explained()), &["-device-locked", "+backup-drive-missing"]),
+        (Sees(well()), &["-backup-drive-missing"]),
+    ]);
+    let mut same = failed("Anna", 2, FailureId::BackupDriveMissing, Activity::Blocked);
+    same.problems[0].behind = Some(FailureId::BackupDriveMissing);
+    let problems = vec![problem(FailureId::BackupDriveMissing)];
+    let overview = Overview { phones: vec![same], problems, ..Overview::default() };
+    check(vec![(Sees(View::Connected(overview)), &["+backup-drive-missing"])]);
+}
+
+fn snoozed(severity: Severity) -> View {
+    let mut phone = failed("Anna", 2, FULL, Activity::Blocked);
+    phone.problems[0].snoozed_until = Some(now() + chrono::TimeDelta::hours(2));
+    phone.problems[0].severity = severity;
+    connected(vec![phone])
+}
+
+#[test]
+fn what_a_person_does_not_want_to_hear_of_is_not_told() {
+    let asleep = || snoozed(Severity::Error);
+    check(vec![
+        (Sees(asleep()), &[]),
+        (Sees(asleep()), &[]),
+        (Sees(blocked(2)), &["+host-disk-full"]), // the time is over
+        (Sees(asleep()), &["-host-disk-full"]),   // a click on the notification
+        (Sees(busy(vec![])), &[]),
+        (Sees(asleep()), &[]),
+        (Sees(blocked(3)), &["+host-disk-full"]),
+    ]);
+    check(vec![
+        (Sees(snoozed(Severity::Warning)), &[]),
+        (Sees(asleep()), &[]), // worse, and still not wanted
+        (Hears(News::Explain(Subject::Phone(udid("Anna")), FULL)), &["+host-disk-full"]),
+        (Sees(asleep()), &[]),
+        (Sees(well()), &["-host-disk-full"]),
+    ]);
+}
+
 #[test]
 fn phones_are_told_apart() {
     let both = connected(vec![failed("Anna", 2, FULL, Activity::Blocked), failed("Tom", 3, FULL, Activity::Blocked)]);
