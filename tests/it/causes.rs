@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use backstay_shared::{
     client::Client,
-    health::FailureId,
+    health::{FailureId, Severity},
     overview::{Activity, Overview, PhoneOverview, Problem},
     protocol::{Reply, Request},
 };
@@ -36,7 +36,9 @@ fn computer_has(overview: &Overview, id: FailureId) -> Option<Problem> {
 /// The last run was a success, and nothing is wrong.
 fn backed_up(phone: &PhoneOverview) -> Option<()> {
     let succeeded = phone.last_run.as_ref().is_some_and(|run| run.failure.is_none());
-    (succeeded && phone.activity == Activity::Idle && phone.problems.is_empty()).then_some(())
+    // A small disk is nearly full also when all is well.
+    let is_wrong = |problem: &Problem| problem.severity > Severity::Info && problem.id != FailureId::HostDiskLow;
+    (succeeded && phone.activity == Activity::Idle && !phone.problems.iter().any(is_wrong)).then_some(())
 }
 
 /// It failed for this reason and waits for its end.

@@ -7,7 +7,7 @@ use std::{
 
 use backstay_shared::{
     client::Client,
-    health::FailureId,
+    health::{FailureId, Severity},
     overview::{Overview, Problem},
     protocol::Request,
 };
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::world::World;
 
-/// A problem and whose it is: a phone's by UDID, or this computer's.
+/// A problem that is more than information, and whose it is: a phone's by UDID, or this computer's.
 pub type Told = (FailureId, Option<String>);
 
 /// A front end that listens.
@@ -74,7 +74,7 @@ impl Drop for Listener {
 impl Heard {
     fn hear(&mut self, overview: &Overview) {
         let of = |problems: &[Problem], subject: Option<&str>| -> Vec<Told> {
-            let front = problems.iter().filter(|problem| problem.is_in_front());
+            let front = problems.iter().filter(|problem| problem.is_in_front() && problem.severity > Severity::Info);
             front.map(|problem| (problem.id, subject.map(str::to_owned))).collect()
         };
         let mut now: BTreeSet<Told> = of(&overview.problems, None).into_iter().collect();

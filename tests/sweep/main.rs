@@ -16,3 +16,4 @@ mod instruments;
 mod kills;
 mod power;
 mod real_disks;
+mod silence;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use backstay_shared::{
-    health::FailureId::{self, DeviceIoError, HostDiskFull, WifiLost},
+    health::FailureId::{DeviceIoError, HostDiskFull, HostDiskLow, WifiLost},
     overview::Activity,
     protocol::{Reply, Request},
 };
@@ -22,7 +22,7 @@ use backstay_tests::{
     world::World,
 };
 
-use super::{ask, backed_up, cured, fails, happens, has, two_at_once::once_each};
+use super::{ask, backed_up, cured, fails, happens, has};
 
 /// The phone wants some 130 MB of room before it begins.
 const DISK_BYTES: u64 = 224 << 20;
@@ -42,6 +42,10 @@ impl SmallDisk {
         }
         let world = World::new(data).await;
         let mounted = Mounted::fresh_ext4(&world.folder.path().join("image"), bytes, &world.root()).unwrap();
+        // All that is on the phone, as it says; the most that a first backup can bring.
+        let usage = |key, bytes: u64| world.phone.set_lockdown_value("com.apple.disk_usage", key, Some(bytes.into()));
+        usage("TotalDataCapacity", 64_000_000_000);
+        usage("TotalDataAvailable", 63_980_000_000);
         Some(Self { _mounted: mounted, world })
     }
 
@@ -51,7 +55,9 @@ impl SmallDisk {
         let mut film = File::create(&path).unwrap();
         for size in [1 << 20, 1 << 12, 1] {
             let piece = vec![7; size];
-            while free(&self.world.root()) > leave && film.write_all(&piece).and_then(|()| film.sync_data()).is_ok() {}
+            // Root may also have what ext4 keeps back, which is not free to others.
+            let more = || leave == 0 || free(&self.world.root()) > leave;
+            while more() && film.write_all(&piece).and_then(|()| film.sync_data()).is_ok() {}
         }
         path
     }
@@ -85,7 +91,7 @@ async fn a_disk_filled_in_mid_transfer_is_told_with_the_missing_bytes() {
     world.phone.set_fault(None);
     cured(world, &daemon, "host-disk-full in mid-transfer", async || fs::remove_file(&film).unwrap()).await;
     assert_eq!(world.phone.sheets_shown(), 2, "one before, one after");
-    let told = listener.ids().into_iter().filter(|id| *id != FailureId::PasscodeNeeded).collect::<Vec<_>>();
+    let told: Vec<_> = listener.ids().into_iter().filter(|id| *id != HostDiskLow).collect();
     assert_eq!(told, [HostDiskFull], "once");
     world.judge();
 }
@@ -124,9 +130,8 @@ async fn a_phone_lost_on_wifi_and_a_full_disk() {
     world.phone.appear_on_wifi();
     fails(&daemon, HostDiskFull).await;
     cured(world, &daemon, "Wi-Fi back, then room", async || fs::remove_file(&film).unwrap()).await;
-    assert_eq!(listener.most_at_once(), 1, "{:?}", listener.news());
-    assert_eq!(listener.ids(), [WifiLost, HostDiskFull], "each once, as it was learned");
-    once_each(&listener.ids(), &[WifiLost, HostDiskFull]);
+    let told: Vec<_> = listener.ids().into_iter().filter(|id| *id != HostDiskLow).collect();
+    assert_eq!(told, [WifiLost, HostDiskFull], "each once, as it was learned");
     world.judge();
 }
 
