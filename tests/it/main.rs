@@ -10,6 +10,8 @@ mod backup;
 #[cfg(target_os = "linux")]
 mod cable_to_click;
 #[cfg(target_os = "linux")]
+mod causes;
+#[cfg(target_os = "linux")]
 mod copy_photos;
 mod daemon;
 #[cfg(target_os = "linux")]
