@@ -14,7 +14,7 @@ pub enum Fault {
     PauseAt { bytes: u64 },
     /// The link is dead after this many bytes, as by `Phone::freeze`. Happens once.
     FreezeAt { bytes: u64 },
-    /// The backup ends with this `ErrorCode` and `ErrorDescription`, after the files were sent.
+    /// A backup ends with this `ErrorCode` and `ErrorDescription` after the files were sent, and a restore after they came.
     FinalError { code: i64, text: String },
     /// `DLMessageDisconnect` in place of the final status.
     DisconnectWithoutStatus,

@@ -5,7 +5,7 @@
 use std::{io, path::Path};
 
 use backstay_shared::health::{Failure, FailureId};
-use idevice::{IdeviceError, usbmuxd::errors::UsbmuxdError};
+use idevice::IdeviceError;
 
 use super::codes;
 use crate::{
@@ -29,9 +29,20 @@ pub fn muxer(error: &IdeviceError) -> Failure {
         IdeviceError::Socket(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             FailureId::UsbmuxdPermissionDenied
         }
+        // Something is there and says no, or what no usbmuxd says.
+        IdeviceError::Socket(error) if guard::is_refusal(error) => FailureId::UsbmuxdRefused,
+        IdeviceError::UnexpectedResponse(_) | IdeviceError::Plist(_) => FailureId::UsbmuxdRefused,
         _ => FailureId::UsbmuxdNotRunning,
     };
     with_chain(id, error)
+}
+
+/// usbmuxd answered a request with a number that `idevice` has no name for, or the way to the phone broke.
+pub fn muxer_answer(error: &IdeviceError) -> Failure {
+    match error {
+        IdeviceError::UnexpectedResponse(_) => with_chain(FailureId::UsbmuxdRefused, error),
+        error => device(error),
+    }
 }
 
 /// usbmuxd or lockdownd refused something, or the way to the phone broke.
@@ -48,7 +59,8 @@ pub fn device(error: &IdeviceError) -> Failure {
         IdeviceError::GetProhibited => FailureId::LockdownRequestRefused,
         IdeviceError::SessionInactive => FailureId::SessionLost,
         IdeviceError::ServiceNotFound => FailureId::BackupServiceUnavailable,
-        IdeviceError::DeviceNotFound | IdeviceError::Usbmuxd(UsbmuxdError::BadDevice) => FailureId::DeviceNotFound,
+        IdeviceError::DeviceNotFound => FailureId::DeviceNotFound,
+        // Also for a number that it does not know (any more): whether the phone is gone is looked at next.
         IdeviceError::Usbmuxd(_) => FailureId::UsbmuxdRefused,
         IdeviceError::UnknownErrorType(name) => codes::lockdown_error(name.split(' ').next().unwrap_or_default()),
         IdeviceError::Plist(_)

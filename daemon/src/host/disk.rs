@@ -107,3 +107,20 @@ pub fn probe(folder: &Path) -> io::Result<()> {
     written?;
     removed
 }
+
+/// True when a file of this size finds room; also where that can't be asked without writing it.
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+pub fn can_take(folder: &Path, bytes: u64) -> bool {
+    let path = folder.join("probe-room.new");
+    let taken = fs::File::create(&path)
+        .and_then(|file| Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?));
+    let removed = fs::remove_file(&path);
+    let can_tell = !matches!(&taken, Err(error) if error.kind() == io::ErrorKind::Unsupported);
+    (taken.is_ok() || !can_tell) && removed.is_ok()
+}
+
+/// True when a file of this size finds room; also where that can't be asked without writing it.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+pub const fn can_take(_folder: &Path, _bytes: u64) -> bool {
+    true
+}

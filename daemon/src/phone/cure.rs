@@ -35,6 +35,8 @@ pub struct Watched {
     pub failure: FailureId,
     /// What was seen when it failed.
     pub evidence: Evidence,
+    /// How the phone was then.
+    pub vitals: Option<Vitals>,
     /// The way to the phones.
     pub muxer: Muxer,
     /// The phone, while it is there.
@@ -47,7 +49,7 @@ pub struct Watched {
 
 /// Ends when it holds; never when it is no condition that can be looked at.
 pub async fn holds(watched: Watched) {
-    let mut phone = Asked { session: None, first: None, was_locked: false };
+    let mut phone = Asked { session: None, first: watched.vitals.clone(), was_locked: false };
     let free_at_first = disk::free_bytes(&watched.root).ok();
     loop {
         let over_wifi = watched.attached.borrow().as_ref().is_some_and(|attached| !attached.usb);
@@ -67,10 +69,13 @@ pub async fn holds(watched: Watched) {
 /// The disk is asked on this thread: both questions are answered from memory, or the disk hangs and so would a backup.
 fn has_room(watched: &Watched, free_at_first: Option<u64>) -> bool {
     let Ok(free) = disk::free_bytes(&watched.root) else { return false };
+    let folder = watched.root.join(OWN_FOLDER);
+    if watched.failure == FailureId::HostQuotaExceeded {
+        // A quota is not to be seen in the free bytes; only taking some room shows that there is some.
+        return free > GAIN_BYTES && disk::probe(&folder).is_ok() && disk::can_take(&folder, GAIN_BYTES);
+    }
     let needed = watched.evidence.bytes_needed.or_else(|| Some(free_at_first? + GAIN_BYTES));
-    let enough = free > needed.unwrap_or(0).max(ROOM_SLACK_BYTES);
-    // A quota is not to be seen in the free bytes.
-    enough && disk::probe(&watched.root.join(OWN_FOLDER)).is_ok()
+    free > needed.unwrap_or(0).max(ROOM_SLACK_BYTES) && disk::probe(&folder).is_ok()
 }
 
 fn drive_is_there(watched: &Watched) -> bool {

@@ -7,12 +7,12 @@ use backstay_shared::{
     ids::Udid,
 };
 use idevice::{
-    Idevice, IdeviceError,
+    Idevice, IdeviceError, ReadWrite,
     lockdown::LockdownClient,
     pairing_file::PairingFile,
     usbmuxd::{Connection, UsbmuxdAddr, UsbmuxdConnection, UsbmuxdDevice},
 };
-use tokio::io::BufReader;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::guard::{Framing, Guarded};
 use crate::{health::diagnose, host::usb_bus};
@@ -31,12 +31,67 @@ const SOCKET_BUFFER_BYTES: usize = 256 * 1024;
 /// # Errors
 /// The step's own, told apart; or that no answer came.
 pub async fn within<T>(doing: &str, step: impl Future<Output = Result<T, IdeviceError>>) -> Result<T, Failure> {
+    in_time(doing, diagnose::device, step).await
+}
+
+/// As [`within`], for an answer of usbmuxd.
+async fn answered<T>(doing: &str, step: impl Future<Output = Result<T, IdeviceError>>) -> Result<T, Failure> {
+    in_time(doing, diagnose::muxer_answer, step).await
+}
+
+async fn in_time<T>(
+    doing: &str,
+    named: fn(&IdeviceError) -> Failure,
+    step: impl Future<Output = Result<T, IdeviceError>>,
+) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER_SECONDS_MAX, step).await {
-        Ok(answer) => answer.map_err(|error| diagnose::device(&error).doing(doing)),
+        Ok(answer) => answer.map_err(|error| named(&error).doing(doing)),
         Err(_) => {
             let seconds = ANSWER_SECONDS_MAX.as_secs();
             Err(Failure::from(FailureId::SessionLost).doing(doing).text(format!("no answer for {seconds} s")))
         }
+    }
+}
+
+/// What usbmuxd answers in place of a pair record that it does not have: ENOENT. Source: usbmuxd `src/client.c`.
+const NO_SUCH_RECORD: u64 = 2;
+
+/// What came for a pair record.
+enum Answered {
+    Record(PairingFile),
+    Number(u64),
+}
+
+/// Asks for a pair record; `idevice` does not tell a record that is not there from one that can't be read.
+///
+/// The message is a length, version 1, type 8 (a property list) and a tag, little-endian. Source: usbmuxd
+/// `src/usbmuxd-proto.h`.
+async fn read_pair_record<S: ReadWrite>(socket: &mut S, udid: &Udid) -> Result<Answered, IdeviceError> {
+    let request = plist::Dictionary::from_iter([
+        ("MessageType", "ReadPairRecord"),
+        ("PairRecordID", udid.as_str()),
+        ("ClientVersionString", LABEL),
+        ("ProgName", LABEL),
+    ]);
+    let mut message = vec![0; 16];
+    plist::to_writer_xml(&mut message, &request)?;
+    let length = u32::try_from(message.len()).map_err(|_| IdeviceError::IntegerOverflow)?;
+    for (at, number) in [length, 1, 8, 1].into_iter().enumerate() {
+        message[at * 4..][..4].copy_from_slice(&number.to_le_bytes());
+    }
+    socket.write_all(&message).await?;
+    socket.flush().await?;
+    let length = socket.read_u32_le().await?;
+    let mut header = [0; 12];
+    socket.read_exact(&mut header).await?;
+    // Bounded by the guard before the first byte of it came.
+    let mut body = vec![0; (length as usize).saturating_sub(16)];
+    socket.read_exact(&mut body).await?;
+    let mut answer: plist::Dictionary = plist::from_bytes(&body)?;
+    match (answer.remove("PairRecordData"), answer.get("Number").and_then(plist::Value::as_unsigned_integer)) {
+        (Some(plist::Value::Data(record)), _) => Ok(Answered::Record(PairingFile::from_bytes(&record)?)),
+        (_, Some(number)) => Ok(Answered::Number(number)),
+        _ => Err(IdeviceError::UnexpectedResponse("neither a pair record nor a number".into())),
     }
 }
 
@@ -127,13 +182,12 @@ impl Muxer {
     }
 
     async fn connect_framed(&self, framing: Framing) -> Result<UsbmuxdConnection, Failure> {
-        let connect = async {
-            let socket = self.address.to_socket().await?;
-            let guarded = Guarded::new(BufReader::with_capacity(SOCKET_BUFFER_BYTES, socket), framing);
-            Ok(UsbmuxdConnection::new(Box::new(guarded), 1))
-        };
-        match tokio::time::timeout(ANSWER_SECONDS_MAX, connect).await {
-            Ok(Ok(connection)) => Ok(connection),
+        Ok(UsbmuxdConnection::new(Box::new(self.socket(framing).await?), 1))
+    }
+
+    async fn socket(&self, framing: Framing) -> Result<Guarded<BufReader<Box<dyn ReadWrite>>>, Failure> {
+        match tokio::time::timeout(ANSWER_SECONDS_MAX, self.address.to_socket()).await {
+            Ok(Ok(socket)) => Ok(Guarded::new(BufReader::with_capacity(SOCKET_BUFFER_BYTES, socket), framing)),
             Ok(Err(error)) => Err(diagnose::muxer(&error).path(self.place())),
             Err(_) => Err(Failure::from(FailureId::UsbmuxdNotRunning).path(self.place()).text("no answer")),
         }
@@ -145,7 +199,7 @@ impl Muxer {
     /// When usbmuxd can't be asked.
     pub async fn devices(&self) -> Result<Vec<Attached>, Failure> {
         let mut connection = self.connect().await?;
-        let devices = within("listing phones", connection.get_devices()).await?;
+        let devices = answered("listing phones", connection.get_devices()).await?;
         Ok(devices.iter().filter_map(Attached::from_muxer).collect())
     }
 
@@ -155,7 +209,7 @@ impl Muxer {
     /// When usbmuxd can't be asked.
     pub async fn system_buid(&self) -> Result<String, Failure> {
         let mut connection = self.connect().await?;
-        within("asking usbmuxd for its identity", connection.get_buid()).await
+        answered("asking usbmuxd for its identity", connection.get_buid()).await
     }
 
     /// The pair record of a phone; none when this computer was never trusted.
@@ -163,13 +217,17 @@ impl Muxer {
     /// # Errors
     /// When usbmuxd can't be asked.
     pub async fn pair_record(&self, udid: &Udid) -> Result<Option<PairingFile>, Failure> {
-        let mut connection = self.connect().await?;
-        match tokio::time::timeout(ANSWER_SECONDS_MAX, connection.get_pair_record(udid.as_str())).await {
-            Ok(Ok(record)) => Ok(Some(record)),
-            // usbmuxd answers a result number in place of a record it does not have.
-            Ok(Err(IdeviceError::UnexpectedResponse(_))) => Ok(None),
-            Ok(Err(error)) => Err(diagnose::device(&error).doing("reading the pair record")),
-            Err(_) => Err(Failure::from(FailureId::UsbmuxdRefused).doing("reading the pair record")),
+        let mut socket = self.socket(Framing::Usbmuxd).await?;
+        let doing = "reading the pair record";
+        match tokio::time::timeout(ANSWER_SECONDS_MAX, read_pair_record(&mut socket, udid)).await {
+            Ok(Ok(Answered::Record(record))) => Ok(Some(record)),
+            Ok(Ok(Answered::Number(NO_SUCH_RECORD))) => Ok(None),
+            Ok(Ok(Answered::Number(number))) => {
+                let code = i64::try_from(number).unwrap_or(i64::MAX);
+                Err(Failure::from(FailureId::UsbmuxdRefused).code(code).doing(doing))
+            }
+            Ok(Err(error)) => Err(diagnose::muxer_answer(&error).doing(doing)),
+            Err(_) => Err(Failure::from(FailureId::UsbmuxdRefused).doing(doing)),
         }
     }
 
@@ -179,7 +237,7 @@ impl Muxer {
     /// `pair-record-save-failed`.
     pub async fn save_pair_record(&self, udid: &Udid, record: Vec<u8>) -> Result<(), Failure> {
         let mut connection = self.connect().await?;
-        within("saving the pair record", connection.save_pair_record(udid.as_str(), record))
+        answered("saving the pair record", connection.save_pair_record(udid.as_str(), record))
             .await
             .map_err(|failure| Failure { id: FailureId::PairRecordSaveFailed, ..failure })
     }
@@ -192,7 +250,7 @@ impl Muxer {
         let lockdownd = port == LockdownClient::LOCKDOWND_PORT;
         let framing = if lockdownd { Framing::UsbmuxdThenLockdownd } else { Framing::UsbmuxdThenService };
         let connection = self.connect_framed(framing).await?;
-        within("connecting to the phone", connection.connect_to_device(device_id, port, LABEL)).await
+        answered("connecting to the phone", connection.connect_to_device(device_id, port, LABEL)).await
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     stop::{Stop, broken},
     stored::{self, damaged, missing},
 };
-use crate::phone::Stream;
+use crate::phone::{Fault, Stream};
 
 const FILES_PER_DOWNLOAD: usize = 256;
 
@@ -92,7 +92,10 @@ pub(super) async fn run<S: Stream>(link: &mut Link<'_, S>, source: &str, options
     let mut restored = Restored { options, ..Restored::default() };
     let outcome = receive(link, source, &mut restored).await;
     link.phone().set_restored(restored);
-    outcome
+    match link.phone().fault() {
+        Some(Fault::FinalError { code, text }) => Err(Stop::refused(code, text)),
+        _ => outcome,
+    }
 }
 
 async fn receive<S: Stream>(link: &mut Link<'_, S>, source: &str, restored: &mut Restored) -> Result<(), Stop> {

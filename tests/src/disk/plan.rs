@@ -48,9 +48,13 @@ impl Kind {
         match errno {
             Errno::IO => true,
             // A close and a sync tell what an earlier write could not do.
-            Errno::NOSPC => {
+            Errno::NOSPC | Errno::DQUOT => {
                 matches!(self, Create | MakeFolder | Link | Write | Rename | Exchange | Close | Sync | SyncFolder)
             }
+            // A share whose server is another one now.
+            Errno::STALE => true,
+            // Beyond 4 GB on FAT.
+            Errno::FBIG => matches!(self, Write),
             Errno::ACCESS => matches!(
                 self,
                 Lookup

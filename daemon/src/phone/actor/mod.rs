@@ -379,13 +379,12 @@ const fn is_want_of_trust(id: FailureId) -> bool {
 /// True for what stood in the way of a backup; what is known of iCloud and of nearly full disks has news of its own.
 const fn is_over_with_a_backup(id: FailureId) -> bool {
     use FailureId::{
-        AppleServiceOutage, AppleStatusUnknown, CableFaulty, DeviceStorageLow, HostDiskLow, IcloudBackupOff,
-        IcloudBackupStale, IosOutdated, TrustPending,
+        AppleServiceOutage, AppleStatusUnknown, DeviceStorageLow, HostDiskLow, IcloudBackupOff, IcloudBackupStale,
+        IosOutdated, TrustPending,
     };
     !matches!(
         id,
         TrustPending
-            | CableFaulty
             | HostDiskLow
             | DeviceStorageLow
             | IcloudBackupOff

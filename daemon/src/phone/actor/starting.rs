@@ -79,6 +79,7 @@ impl Actor {
             condition,
             failure: failed.map_or(FailureId::UnknownError, |problem| problem.id),
             evidence: failed.map(|problem| problem.evidence.clone()).unwrap_or_default(),
+            vitals: self.vitals.clone(),
             muxer: self.around.muxer.clone(),
             attached: self.attached.subscribe(),
             root: self.around.root.clone(),

@@ -1,0 +1,26 @@
+//! Failures that no row can raise, each with its reason.
+
+use backstay_shared::health::FailureId::{self, *};
+
+const BONJOUR: &str = "needs phones that are found by Bonjour, which this version does not do";
+const LOG_OF_THE_IPHONE: &str = "is only on the iPhone's own log, no computer sees it";
+
+pub(crate) const REASONS: &[(FailureId, &str)] = &[
+    (HostAsleep, "needs a computer that sleeps; `loss::by_sleep` has a test of its own"),
+    (DeviceRecoveryMode, "needs an iPhone on a USB bus; `usb_bus` has a test of its own"),
+    (AppleStatusUnknown, "is told after 45 minutes without an answer; `tests/it/watch.rs` lets them pass"),
+    (UsbAccessoryBlocked, "shows no iPhone to any program of the computer; it is a hint among the steps of others"),
+    (UsbDriverMissing, "happens on Windows only"),
+    (WifiDeviceNotFound, BONJOUR),
+    (WifiDeviceAsleep, BONJOUR),
+    (WifiDifferentNetwork, BONJOUR),
+    (WifiFirewallBlocked, BONJOUR),
+    (WifiBackupOff, BONJOUR),
+    (WifiNeedsUnlock, BONJOUR),
+    (HostOffline, BONJOUR),
+    (BackupPasswordForgotten, "is what a person says, not what a program sees"),
+    (BackupStalledLargeIndex, "needs an index of more than 1 GB; the transfer sends it in small pieces, which avoids it"),
+    (IcloudBackupBlockedByMdm, LOG_OF_THE_IPHONE),
+    (ScreenTimeRestrictions, LOG_OF_THE_IPHONE),
+    (StolenDeviceProtectionDelay, LOG_OF_THE_IPHONE),
+];

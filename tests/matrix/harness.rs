@@ -1,0 +1,429 @@
+//! What a row is, and how it is played: a fault in a small world of its own, what a person is told and when, and what
+//! follows once the cause is gone.
+
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use backstay_shared::{
+    client::Client,
+    health::FailureId,
+    overview::{Activity, Overview, PhoneOverview, Problem},
+    protocol::{Reply, Request},
+};
+use backstay_tests::{
+    phone::dataset::{DataSetSpec, Mutation},
+    world::{Daemon, World, text},
+};
+use serde_json::Value;
+use tokio::time::timeout;
+
+/// A machine that does other things beside may take so long; a fault that is told at all is told in a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+/// What waits for a condition begins and ends within this time from the cure on.
+const AFTER_A_CURE: Duration = Duration::from_secs(10);
+
+/// The first pause between two tries is 12 to 18 s; the backup itself comes on top.
+const AFTER_A_PAUSE: Duration = Duration::from_secs(18 + 8);
+
+/// What became of a row.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// From the moment at which the fault could do harm.
+    pub(crate) visible: Duration,
+    /// What a person reads, and what is kept for who helps them.
+    pub(crate) evidence: String,
+    /// What followed, for the table.
+    pub(crate) retry: String,
+}
+
+/// What Backstay does once the cause is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It backs up by itself within ten seconds.
+    ByItself,
+    /// It backs up at the end of the pause that it is in.
+    AfterAPause,
+    /// It waits for a person, and "Try again" works.
+    Asked,
+    /// The problem goes; no backup was in the way.
+    Goes,
+    /// Nothing is to be done: it is news.
+    News,
+}
+
+/// Where the row begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given {
+    /// The settings.
+    pub(crate) config: &'static str,
+    /// There is a good backup already, and the phone was used since.
+    pub(crate) backup: bool,
+    /// The fault is there before the daemon is.
+    pub(crate) before_the_daemon: bool,
+    /// Programs obey the modes of files.
+    pub(crate) bound_by_permissions: bool,
+    /// Files on the phone, and bytes of each.
+    pub(crate) files: (usize, u64),
+}
+
+/// Nothing outside this computer is asked.
+pub(crate) const QUIET: &str = "[watch]\napple_status = false\nios_versions = false\nicloud = false\n";
+
+/// Small, so that it is the fault that takes the time.
+pub(crate) const PLAIN: Given = Given {
+    config: QUIET,
+    backup: false,
+    before_the_daemon: false,
+    bound_by_permissions: false,
+    files: (30, 2000),
+};
+
+/// The same, with a good backup beforehand.
+pub(crate) const BACKED_UP: Given = Given { backup: true, ..PLAIN };
+
+type Play = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<Told, String>>>> + Send>;
+
+/// One fault.
+pub(crate) struct Row {
+    /// What is wrong, in plain words.
+    pub(crate) fault: String,
+    /// What it has to be called.
+    pub(crate) raises: FailureId,
+    /// A part of what is told that only this fault explains.
+    pub(crate) quotes: String,
+    /// Why it can't be played here.
+    pub(crate) lacks: Option<String>,
+    pub(crate) play: Play,
+}
+
+impl Row {
+    /// A row with a way of its own.
+    pub(crate) fn own<F>(
+        fault: impl Into<String>,
+        raises: FailureId,
+        quotes: impl Into<String>,
+        play: impl FnOnce(FailureId, String) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Told, String>> + 'static,
+    {
+        let quotes = quotes.into();
+        let wanted = quotes.clone();
+        let play: Play = Box::new(move || Box::pin(play(raises, wanted)));
+        Self { fault: fault.into(), raises, quotes, lacks: None, play }
+    }
+
+    /// The daemon runs, the fault is made, the phone is plugged in; once it is told, the cause goes.
+    pub(crate) fn daemon<I, C>(
+        fault: impl Into<String>,
+        (raises, quotes): (FailureId, &str),
+        then: Then,
+        given: Given,
+        inject: I,
+        cure: C,
+    ) -> Self
+    where
+        I: AsyncFnOnce(&World) + Send + 'static,
+        C: AsyncFnOnce(&World) + Send + 'static,
+    {
+        Self::own(fault, raises, quotes, move |id, quotes| async move {
+            let mut stage = Stage::set(given).await;
+            if !given.before_the_daemon {
+                stage.start().await;
+            }
+            inject(&stage.world).await;
+            let began = Instant::now();
+            stage.start().await;
+            stage.bring_the_phone().await?;
+            let told = stage.told(id, &quotes, began).await?;
+            stage.after(id, then, told, cure).await
+        })
+    }
+
+    /// A command that fails, and does not once the cause is gone.
+    pub(crate) fn command<I, A, C>(
+        fault: impl Into<String>,
+        (raises, quotes): (FailureId, &str),
+        given: Given,
+        inject: I,
+        act: A,
+        cure: C,
+    ) -> Self
+    where
+        I: AsyncFnOnce(&World) + Send + 'static,
+        A: AsyncFn(&World) -> Value + Send + 'static,
+        C: AsyncFnOnce(&World) + Send + 'static,
+    {
+        Self::own(fault, raises, quotes, move |id, quotes| async move {
+            let stage = Stage::set(given).await;
+            stage.world.phone.plug_in();
+            inject(&stage.world).await;
+            let began = Instant::now();
+            let object = act(&stage.world).await;
+            let visible = began.elapsed();
+            let evidence = names(&object, id, &quotes)?;
+            cure(&stage.world).await;
+            let again = act(&stage.world).await;
+            if let Some(failure) = failure_of(&again) {
+                return Err(format!("failed again after the cure, with {failure}: {again}"));
+            }
+            Ok(Told { visible, evidence, retry: "run again: succeeds".into() })
+        })
+    }
+
+    /// Not where this is missing.
+    pub(crate) fn needs(mut self, missing: Option<String>) -> Self {
+        self.lacks = missing;
+        self
+    }
+}
+
+/// The failure that an object of the command line tells, or its warning.
+fn failure_of(object: &Value) -> Option<&str> {
+    [&object["failure"]["id"], &object["warning"]["id"], &object["receipt"]["warning"]["id"]]
+        .into_iter()
+        .find_map(Value::as_str)
+}
+
+/// The evidence, if the object names this failure and quotes it.
+pub(crate) fn names(object: &Value, id: FailureId, quotes: &str) -> Result<String, String> {
+    if failure_of(object) != Some(id.slug()) {
+        return Err(format!("{object} instead"));
+    }
+    let told = object.to_string();
+    let why = [&object["failure"]["why"], &object["warning"]["why"]].into_iter().find_map(Value::as_str);
+    let evidence = [&object["evidence"], &object["warning"]["evidence"], &object["receipt"]["warning"]["evidence"]];
+    let evidence = evidence.into_iter().find(|evidence| !evidence.is_null()).cloned().unwrap_or_default();
+    if told.contains(quotes) { Ok(format!("{} {evidence}", why.unwrap_or_default())) } else { Err(format!("{quotes:?} is not in {told}")) }
+}
+
+/// `backstay --root ROOT ... --json`: the last object.
+pub(crate) async fn object_of(world: &World, arguments: &[&str]) -> Value {
+    let root = world.root();
+    let output = world.backstay(&[&["--root", root.to_str().unwrap()], arguments, &["--json"]].concat()).await;
+    let last = String::from_utf8_lossy(&output.stdout).lines().last().map(str::to_owned).unwrap_or_default();
+    serde_json::from_str(&last).unwrap_or_else(|_| panic!("no object: {}", text(&output)))
+}
+
+/// A world, and the daemon in it.
+pub(crate) struct Stage {
+    daemon: Option<Daemon>,
+    /// Unmounted before the world's folder goes.
+    kept: Vec<Box<dyn std::any::Any>>,
+    pub(crate) world: World,
+    given: Given,
+}
+
+impl Stage {
+    pub(crate) async fn set(given: Given) -> Self {
+        let (count, size) = given.files;
+        let mut world = World::new(DataSetSpec::uniform(7, count, size)).await;
+        world.bound_by_permissions = given.bound_by_permissions;
+        world.phone.set_lockdown_value("com.apple.fmip", "IsAssociated", Some(false.into()));
+        if given.backup {
+            let (code, object) = world.back_up_once().await;
+            assert_eq!(code, 0, "the backup before the fault: {object}");
+            world.phone.mutate(Mutation::Change { count: 5 });
+            world.phone.mutate(Mutation::Add { count: 10, size: 3000 });
+        }
+        world.configure(given.config);
+        world.phone.unplug();
+        Self { daemon: None, kept: Vec::new(), world, given }
+    }
+
+    /// Starts the daemon, if it does not run yet.
+    pub(crate) async fn start(&mut self) {
+        if self.daemon.is_none() {
+            self.daemon = Some(self.world.daemon().await);
+        }
+    }
+
+    /// Keeps a disk until the row is over.
+    pub(crate) fn keep(&mut self, disk: impl std::any::Any) {
+        self.kept.push(Box::new(disk));
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.kill().await;
+        }
+    }
+
+    /// Plugs it in, if it was not yet, and asks for a backup that is not due.
+    pub(crate) async fn bring_the_phone(&self) -> Result<(), String> {
+        if *self.world.phone.link().borrow() == 0 {
+            self.world.phone.plug_in();
+        }
+        if self.given.backup && phone_of(&self.overview().await).is_none_or(|phone| !is_busy(phone)) {
+            self.ask().await?;
+        }
+        Ok(())
+    }
+
+    /// "Back up now", as soon as the phone is known to be here.
+    pub(crate) async fn ask(&self) -> Result<(), String> {
+        let here = |overview: &Overview| phone_of(overview).filter(|phone| phone.activity != Activity::Away).map(drop);
+        self.shows("the phone is here", here).await?;
+        match self.request(Request::BackUp { phone: None, full: false }).await {
+            Reply::Started { .. } => Ok(()),
+            other => Err(format!("a backup was asked for: {other:?}")),
+        }
+    }
+
+    pub(crate) async fn request(&self, request: Request) -> Reply {
+        let mut client = Client::connect(&self.world.socket()).await.expect("the daemon answers");
+        client.request(request).await.expect("the daemon answers")
+    }
+
+    pub(crate) async fn overview(&self) -> Overview {
+        self.daemon.as_ref().expect("it runs").overview().await.expect("the daemon answers")
+    }
+
+    /// Waits until what is shown is as wanted.
+    pub(crate) async fn shows<T>(&self, what: &str, wanted: impl Fn(&Overview) -> Option<T>) -> Result<T, String> {
+        self.shows_within(PATIENCE, what, wanted).await
+    }
+
+    async fn shows_within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&Overview) -> Option<T>,
+    ) -> Result<T, String> {
+        let mut client = Client::connect(&self.world.socket()).await.map_err(|error| error.to_string())?;
+        client.send(Request::Subscribe).await.map_err(|error| error.to_string())?;
+        let mut last = None;
+        let found = timeout(patience, async {
+            loop {
+                let overview = client.overview().await.map_err(|error| format!("the daemon ended: {error}"))?;
+                if let Some(found) = wanted(&overview) {
+                    return Ok(found);
+                }
+                last = Some(overview);
+            }
+        });
+        match found.await {
+            Ok(found) => found,
+            Err(_) => Err(format!("never: {what}; {}", last.as_ref().map_or("nothing".into(), in_short))),
+        }
+    }
+
+    /// Waits until the problem is told, in front, with its evidence.
+    pub(crate) async fn told(&self, id: FailureId, quotes: &str, began: Instant) -> Result<Told, String> {
+        self.told_within(PATIENCE, id, quotes, began).await
+    }
+
+    /// As [`Self::told`], for what takes its time.
+    pub(crate) async fn told_within(
+        &self,
+        patience: Duration,
+        id: FailureId,
+        quotes: &str,
+        began: Instant,
+    ) -> Result<Told, String> {
+        let wanted = |overview: &Overview| {
+            let problem = problems(overview).find(|problem| problem.id == id && problem.is_in_front())?;
+            Some((problem.why.clone(), serde_json::to_string(&problem.evidence).unwrap()))
+        };
+        let (why, evidence) = self.shows_within(patience, &format!("{id} is told"), wanted).await?;
+        let visible = began.elapsed();
+        let evidence = format!("{why} {evidence}");
+        match evidence.contains(quotes) {
+            true => Ok(Told { visible, evidence, retry: String::new() }),
+            false => Err(format!("{quotes:?} is not in {evidence}")),
+        }
+    }
+
+    /// Takes the cause away, and sees what follows.
+    pub(crate) async fn after<C>(self, id: FailureId, then: Then, mut told: Told, cure: C) -> Result<Told, String>
+    where
+        C: AsyncFnOnce(&World),
+    {
+        let gone = |overview: &Overview| problems(overview).all(|problem| problem.id != id).then_some(());
+        if matches!(then, Then::News | Then::Goes) {
+            cure(&self.world).await;
+            let cured = Instant::now();
+            told.retry = "-".into();
+            if then == Then::Goes {
+                self.shows("it goes", gone).await?;
+                told.retry = format!("gone {} after the cure", seconds(cured.elapsed()));
+            }
+            return Ok(told);
+        }
+        let stands = |overview: &Overview| phone_of(overview).filter(|phone| !is_busy(phone)).map(|phone| phone.activity.clone());
+        // What waits for something that is so already may be at its next try: then the run after it counts.
+        let standing = match then {
+            Then::ByItself => None,
+            _ => Some(self.shows("the run has ended", stands).await?),
+        };
+        match (then, &standing) {
+            (Then::Asked, Some(Activity::Blocked)) | (Then::AfterAPause, Some(Activity::RetryAt { .. })) => {}
+            (Then::ByItself, _) => {}
+            (then, standing) => return Err(format!("{then:?}, but it stands at {standing:?}")),
+        }
+        let before = phone_of(&self.overview().await).and_then(|phone| phone.last_good.clone());
+        let sheets = self.world.phone.sheets_shown();
+        cure(&self.world).await;
+        let cured = Instant::now();
+        if then == Then::Asked {
+            let now = self.overview().await;
+            if phone_of(&now).is_none_or(|phone| phone.activity != Activity::Blocked) {
+                return Err(format!("it did not wait for a person: {}", in_short(&now)));
+            }
+            self.ask().await?;
+        }
+        let done = |overview: &Overview| {
+            let phone = phone_of(overview)?;
+            let new = phone.last_good.is_some() && phone.last_good != before;
+            (new && phone.activity == Activity::Idle).then(|| gone(overview)).flatten()
+        };
+        self.shows("it backs up after the cure", done).await?;
+        let took = cured.elapsed();
+        let sheets_after = self.world.phone.sheets_shown() - sheets;
+        if sheets > 1 || sheets_after > 1 {
+            return Err(format!("{sheets} passcode sheets before the cure and {sheets_after} after it"));
+        }
+        let (limit, how) = match then {
+            Then::Asked => (PATIENCE, "waits for a person, then Try again works"),
+            Then::AfterAPause => (AFTER_A_PAUSE, "backed up by itself"),
+            _ => (AFTER_A_CURE, "backed up by itself"),
+        };
+        if took > limit {
+            return Err(format!("backed up {} after the cure; at most {}", seconds(took), seconds(limit)));
+        }
+        told.retry = match then {
+            Then::Asked => how.into(),
+            Then::AfterAPause => format!("{how} after the pause, {} after the cure", seconds(took)),
+            _ => format!("{how} {} after the cure", seconds(took)),
+        };
+        Ok(told)
+    }
+}
+
+/// As the table tells it.
+pub(crate) fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+pub(crate) fn phone_of(overview: &Overview) -> Option<&PhoneOverview> {
+    overview.phones.first()
+}
+
+fn is_busy(phone: &PhoneOverview) -> bool {
+    matches!(phone.activity, Activity::Running { .. } | Activity::Queued { .. })
+}
+
+fn problems(overview: &Overview) -> impl Iterator<Item = &Problem> {
+    overview.problems.iter().chain(overview.phones.iter().flat_map(|phone| &phone.problems))
+}
+
+fn in_short(overview: &Overview) -> String {
+    let told: Vec<String> = problems(overview)
+        .map(|problem| format!("{} {}", problem.id, serde_json::to_string(&problem.evidence).unwrap_or_default()))
+        .collect();
+    let phone = phone_of(overview).map(|phone| (&phone.activity, phone.last_run.as_ref().map(|run| &run.failure)));
+    format!("told {told:?}, {phone:?}")
+}
