@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
 
-use backstay_shared::{config::Config, ids::Udid, overview::Overview, paths::Paths};
+use backstay_shared::{
+    ids::Udid,
+    overview::{Overview, Pause},
+};
+use interprocess::local_socket::tokio::Listener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -28,6 +32,7 @@ use crate::{
         roster::Roster,
         usbmuxd::{self, Sighting},
     },
+    settings::{Settings, Source},
     vault::{layout::OWN_FOLDER, roots::KnownRoots},
     watch,
 };
@@ -54,17 +59,12 @@ pub enum DaemonError {
     },
 }
 
-/// Runs until it is told to end.
+/// Runs until it is told to end; with other settings it begins anew between two backups.
 ///
 /// # Errors
 /// When it can't begin.
-pub async fn run(
-    paths: &Paths,
-    config: Config,
-    root: &Path,
-    known_roots: KnownRoots,
-    muxer: Muxer,
-) -> Result<(), DaemonError> {
+pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Result<(), DaemonError> {
+    let paths = &source.paths;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| DaemonError::Socket { path, source }
@@ -76,70 +76,111 @@ pub async fn run(
         Err(LockError::Io(error)) => return Err(failed(&paths.lock_file())(error)),
     };
     let the_end = wait_for_the_end();
-    let listener = server::bind(&paths.socket()).map_err(failed(&paths.socket()))?;
-
-    let shutdown = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let board = Board::new(Overview {
-        version: env!("CARGO_PKG_VERSION").into(),
-        pid: std::process::id(),
-        root: root.display().to_string(),
-        ..Overview::default()
-    });
-    // Before the first phone is heard of, so that nothing is missed.
-    tasks.spawn(hooks::run(&config.hooks, &board, &paths.log_dir, shutdown.clone()));
-    tasks.spawn(metrics::run(&config.metrics, &board, shutdown.clone()));
-    let (apple, watching) = watch::start(&config.watch, &paths.log_dir, shutdown.clone());
-    tasks.spawn(watching);
-    let check_days = config.backup.check_days;
-    let clock = ClockWatch::default();
-    let computer = Computer {
-        board: board.clone(),
-        root: root.to_owned(),
-        known_roots: known_roots.clone(),
-        clock: clock.clone(),
-    };
-    let phones = Phones::new(Surroundings {
-        muxer: muxer.clone(),
-        config: Arc::new(config),
-        root: root.to_owned(),
-        known_roots,
-        board: board.clone(),
-        turn: Arc::new(Semaphore::new(1)),
-        paused: tokio::sync::watch::Sender::new(None),
-        apple,
-        clock: clock.clone(),
-        shutdown: shutdown.clone(),
-        tasks: tasks.clone(),
-    });
-    for udid in known_phones(root) {
-        phones.remember(&udid);
-    }
-    let scrubber = scrubber::run(phones.clone(), root.to_owned(), check_days, shutdown.clone());
-    tasks.spawn(scrubber);
-    let beside = {
-        let (board, shutdown) = (board.clone(), shutdown.clone());
-        async move {
-            let watching = async { tokio::join!(computer.watch(), board.keep_fresh()) };
-            shutdown.run_until_cancelled(watching).await
+    tokio::pin!(the_end);
+    let paused = tokio::sync::watch::Sender::new(None);
+    let mut settings = source.read();
+    loop {
+        let listener = server::bind(&paths.socket()).map_err(failed(&paths.socket()))?;
+        let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
+        world.serve(listener);
+        let changed = tokio::select! {
+            () = &mut the_end => None,
+            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone()) => None,
+            changed = source.changed(&settings, &world.board) => Some(changed),
+        };
+        world.end().await;
+        match changed {
+            Some(changed) => {
+                tracing::info!("the settings have changed");
+                settings = changed;
+            }
+            None => {
+                tracing::info!("the daemon ends");
+                return Ok(());
+            }
         }
-    };
-    tasks.spawn(beside);
-    let server = Server { board: board.clone(), phones: phones.clone(), shutdown: shutdown.clone() };
-    tasks.spawn(server.serve(listener));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), root = %root.display(), "the daemon runs");
+    }
+}
 
-    tokio::select! {
-        () = the_end => {}
-        () = follow_presence(muxer, phones, board) => {}
+/// Everything that runs under one set of settings.
+struct World {
+    board: Board,
+    phones: Phones,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl World {
+    fn begin(
+        settings: &Settings,
+        source: &Source,
+        known_roots: &KnownRoots,
+        muxer: &Muxer,
+        paused: tokio::sync::watch::Sender<Option<Pause>>,
+    ) -> Self {
+        let (config, root) = (&settings.config, &settings.root);
+        let state_folder = &source.paths.log_dir;
+        let shutdown = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let board = Board::new(Overview {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            root: root.display().to_string(),
+            paused: *paused.borrow(),
+            ..Overview::default()
+        });
+        if let Some(mistake) = &settings.mistake {
+            board.raise(mistake);
+        }
+        // Before the first phone is heard of, so that nothing is missed.
+        tasks.spawn(hooks::run(&config.hooks, &board, state_folder, shutdown.clone()));
+        tasks.spawn(metrics::run(&config.metrics, &board, shutdown.clone()));
+        let (apple, watching) = watch::start(&config.watch, state_folder, shutdown.clone());
+        tasks.spawn(watching);
+        let clock = ClockWatch::default();
+        let phones = Phones::new(Surroundings {
+            muxer: muxer.clone(),
+            config: Arc::new(config.clone()),
+            root: root.clone(),
+            known_roots: known_roots.clone(),
+            board: board.clone(),
+            turn: Arc::new(Semaphore::new(1)),
+            paused,
+            held: settings.mistake.clone().filter(|_| settings.held),
+            apple,
+            clock: clock.clone(),
+            shutdown: shutdown.clone(),
+            tasks: tasks.clone(),
+        });
+        for udid in known_phones(root) {
+            phones.remember(&udid);
+        }
+        tasks.spawn(scrubber::run(phones.clone(), root.clone(), config.backup.check_days, shutdown.clone()));
+        let computer = Computer { board: board.clone(), root: root.clone(), known_roots: known_roots.clone(), clock };
+        let beside = {
+            let (board, shutdown) = (board.clone(), shutdown.clone());
+            async move {
+                let watching = async { tokio::join!(computer.watch(), board.keep_fresh()) };
+                shutdown.run_until_cancelled(watching).await
+            }
+        };
+        tasks.spawn(beside);
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), root = %root.display(), "the daemon runs");
+        Self { board, phones, shutdown, tasks }
     }
-    tracing::info!("the daemon ends");
-    shutdown.cancel();
-    tasks.close();
-    if tokio::time::timeout(SHUTDOWN_SECONDS_MAX, tasks.wait()).await.is_err() {
-        tracing::warn!("something did not end in time; the next start tidies up");
+
+    fn serve(&self, listener: Listener) {
+        let (board, phones, shutdown) = (self.board.clone(), self.phones.clone(), self.shutdown.clone());
+        self.tasks.spawn(Server { board, phones, shutdown }.serve(listener));
     }
-    Ok(())
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_SECONDS_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!("something did not end in time; the next start tidies up");
+        }
+    }
 }
 
 /// Phones that have a backup here.
@@ -153,6 +194,7 @@ fn known_phones(root: &Path) -> BTreeSet<Udid> {
 
 async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
     let (sender, mut sightings) = mpsc::channel(64);
+    let muxer_place = muxer.clone();
     let watching = usbmuxd::watch(muxer, sender);
     tokio::pin!(watching);
     let mut roster = Roster::default();
@@ -165,6 +207,9 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
         let Some(sighting) = sighting else { return };
         match &sighting {
             Sighting::ServiceUp => told.drain(..).for_each(|id| board.clear(id)),
+            Sighting::ServiceDown(failure) if muxer_place.is_not_wanted(failure) => {
+                told.drain(..).for_each(|id| board.clear(id));
+            }
             // A restart of usbmuxd is over before anybody needs to know: the catalogue gives it a moment of grace.
             Sighting::ServiceDown(failure) => {
                 told.push(failure.id);

@@ -15,6 +15,7 @@ pub mod phone;
 pub mod preflight;
 pub mod presence;
 pub mod schedule;
+pub mod settings;
 pub mod transfer;
 pub mod vault;
 pub mod watch;

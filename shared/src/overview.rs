@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    health::{Condition, Evidence, Failure, FailureId, Severity},
+    health::{Action, Condition, Evidence, Failure, FailureId, Severity},
     ids::{RunId, Udid},
 };
 
@@ -195,8 +195,8 @@ pub struct Problem {
     pub why: String,
     /// What to do, cheapest first.
     pub steps: Vec<String>,
-    /// What a click can do.
-    pub actions: Vec<String>,
+    /// What a click or a command can do.
+    pub actions: Vec<Action>,
     /// How bad it is.
     pub severity: Severity,
     /// Since when.

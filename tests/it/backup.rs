@@ -179,7 +179,7 @@ async fn a_phone_that_does_not_trust_us_is_paired() {
     world.phone.trust().dialog = Dialog::Denied;
     let output = world.backstay(&["pair"]).await;
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(text(&output).contains("This computer is not trusted"), "{}", text(&output));
+    assert!(text(&output).contains("doesn't trust this computer"), "{}", text(&output));
 
     world.phone.trust().dialog = Dialog::Accepts;
     let output = world.backstay(&["pair"]).await;

@@ -30,7 +30,7 @@ fn take_photos(media: &Media) -> Vec<String> {
     for number in 5..60_u64 {
         for extension in ["HEIC", "MOV"] {
             let path = format!("100APPLE/IMG_{number:04}.{extension}");
-            media.put_made(&format!("DCIM/{path}"), number, number * 40_000);
+            media.put_made(&format!("DCIM/{path}"), number, number * 4_000);
             paths.push(path);
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use backstay_shared::{
-    health::FailureId,
+    health::{Condition, FailureId},
     overview::{Activity, Phase, PhoneOverview},
 };
 use backstay_tests::{
@@ -245,7 +245,8 @@ async fn a_failing_backup_does_not_keep_asking_for_the_passcode() {
     let mut events = world.phone.events();
     let output = world.backstay(&["backup"]).await;
     assert!(text(&output).contains("The passcode was not entered"), "{}", text(&output));
-    daemon.phone_shows("it waits for a person", |phone| (phone.activity == Activity::Blocked).then_some(())).await;
+    let waits = Activity::Waiting { until: Condition::UserPresent };
+    daemon.phone_shows("it waits for a person", |phone| (phone.activity == waits).then_some(())).await;
     let sheets = |events: &mut tokio::sync::broadcast::Receiver<Event>| {
         std::iter::from_fn(|| events.try_recv().ok()).filter(|event| *event == Event::PasscodeSheetPresented).count()
     };

@@ -287,7 +287,7 @@ async fn prune_frees_room_and_no_more_than_asked() {
     assert_eq!(told[1]["failure"]["id"], "host-disk-full", "{told:?}");
     assert_eq!(ids(&run("history".into()).await[0]), before[3..]);
     assert_eq!(run("verify --deep".into()).await[0]["damaged"], 0);
-    drop((run, input));
+    drop(input);
     assert!(child.wait().await.unwrap().success());
 }
 

@@ -10,8 +10,12 @@ mod backup;
 #[cfg(target_os = "linux")]
 mod cable_to_click;
 #[cfg(target_os = "linux")]
+mod causes;
+#[cfg(target_os = "linux")]
 mod copy_photos;
 mod daemon;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod edges;
 #[cfg(target_os = "linux")]
 mod encrypted_backups;

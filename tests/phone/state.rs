@@ -50,6 +50,8 @@ pub enum Event {
     },
     /// The phone restarts: it is gone from its cable.
     Restarted,
+    /// A trusted computer was told that the screen is locked, or is no more, and the last time it was told otherwise.
+    LockTold { locked: bool },
     /// iCloud Backup was switched on or off.
     CloudBackupSwitched { on: bool },
     /// The host has answered a Marco with a Polo.

@@ -20,5 +20,6 @@ pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;
 pub mod random;
+pub mod told;
 pub mod web_server;
 pub mod world;

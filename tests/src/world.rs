@@ -132,8 +132,14 @@ impl World {
 
     /// Starts the daemon and waits until it answers.
     pub async fn daemon(&self) -> Daemon {
+        let root = self.root();
+        self.daemon_with(&["--root".as_ref(), root.as_os_str()]).await
+    }
+
+    /// Starts the daemon with these arguments and waits until it answers.
+    pub async fn daemon_with(&self, arguments: &[&OsStr]) -> Daemon {
         let mut command = self.command(binary("backstay"));
-        command.arg("--root").arg(self.root()).arg("daemon").stderr(Stdio::piped()).stdout(Stdio::null());
+        command.args(arguments).arg("daemon").stderr(Stdio::piped()).stdout(Stdio::null());
         if std::env::var_os("BACKSTAY_TEST_LOG").is_some() {
             command.stderr(Stdio::inherit()).env("BACKSTAY_LOG", "backstay=debug,warn");
         } else {

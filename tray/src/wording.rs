@@ -39,6 +39,7 @@ pub(crate) fn state<Z: TimeZone<Offset: Display>>(phone: &PhoneOverview, now: &D
         _ if !view::is_stuck(phone) => at_rest(phone, now),
         Activity::RetryAt { at, .. } if at.timestamp() <= now.timestamp() => failed("next try soon", phone, now),
         Activity::RetryAt { at, .. } => failed(&format!("next try {}", moment(*at, now)), phone, now),
+        Activity::Waiting { until: Condition::UserPresent } => failed("waits until you unlock it", phone, now),
         Activity::Waiting { .. } => failed("goes on by itself", phone, now),
         Activity::GaveUp { .. } => failed("gave up for now", phone, now),
         Activity::Blocked => failed("needs your help", phone, now),

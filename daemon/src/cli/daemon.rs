@@ -1,7 +1,11 @@
 //! `backstay daemon`
 
-use super::{CliError, Context};
-use crate::daemon::{self, DaemonError};
+use super::{CliError, Given};
+use crate::{
+    daemon::{self, DaemonError},
+    phone::link::Muxer,
+    settings::Source,
+};
 
 impl From<DaemonError> for CliError {
     fn from(error: DaemonError) -> Self {
@@ -13,8 +17,10 @@ impl From<DaemonError> for CliError {
 ///
 /// # Errors
 /// When it can't begin.
-pub async fn run(context: Context) -> Result<(), CliError> {
-    let muxer = context.muxer()?;
-    let known_roots = context.known_roots();
-    Ok(daemon::run(&context.paths, context.config, &context.root, known_roots, muxer).await?)
+pub async fn run(given: Given) -> Result<(), CliError> {
+    let muxer = Muxer::from_environment()?;
+    let known_roots = given.known_roots();
+    // Whether its settings can be used is for it to say: one that does not start tells nobody.
+    let source = Source { paths: given.paths, root: given.root_named };
+    Ok(daemon::run(source, known_roots, muxer).await?)
 }

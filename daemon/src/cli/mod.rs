@@ -4,7 +4,9 @@ pub mod attention;
 pub mod backup;
 pub mod copy_photos;
 pub mod daemon;
+pub mod doctor;
 pub mod encryption;
+pub mod explain;
 pub mod extract;
 pub mod history;
 pub mod logs;
@@ -12,13 +14,17 @@ pub mod output;
 pub mod pair;
 pub mod phones;
 pub mod progress;
+pub mod report;
 pub mod restore;
 pub mod secrets;
 pub mod status;
 pub mod vault;
 pub mod verify;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use backstay_shared::{
     client::ClientError,
@@ -29,7 +35,7 @@ use backstay_shared::{
 };
 use clap::{Parser, Subcommand};
 
-use crate::{phone::link::Muxer, vault::roots::KnownRoots};
+use crate::{phone::link::Muxer, settings, vault::roots::KnownRoots};
 
 /// Quiet, verified iPhone backups.
 #[derive(Debug, Parser)]
@@ -79,6 +85,12 @@ enum Command {
     Restore(restore::Arguments),
     /// Copy the photos and videos of a phone, when a whole backup is not to be had
     CopyPhotos(copy_photos::Arguments),
+    /// What a failure means and what to do about it
+    Explain(explain::Arguments),
+    /// See what this computer and its phones lack, without starting anything
+    Doctor(doctor::Arguments),
+    /// Save what support needs to know, without names and numbers of yours
+    Report(report::Arguments),
 }
 
 /// What every command may use.
@@ -92,23 +104,55 @@ pub struct Context {
     pub root: PathBuf,
 }
 
-impl Context {
+/// What the command line and the settings say, also when the settings can't be used.
+#[derive(Debug)]
+pub struct Given {
+    /// Where things are.
+    pub paths: Paths,
+    /// The settings, or why they can't be used.
+    pub config: Result<Config, CliError>,
+    /// The folder that holds the backups.
+    pub root: PathBuf,
+    /// The one that the command line named, if it did.
+    pub root_named: Option<PathBuf>,
+}
+
+impl Given {
     fn new(root: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, CliError> {
         let mut paths = Paths::of_this_user()?;
+        let named = config.is_some();
         if let Some(file) = config {
-            // Only the usual place may be empty: a name that was typed means a file.
-            if !file.exists() {
-                return Err(CliError::Usage(format!("there is no config file {}", file.display())));
-            }
             paths.config_file = file;
         }
-        let config = Config::read(&paths.config_file)?;
-        if let Some(root) = config.backup.root.as_ref().filter(|root| !root.is_absolute()) {
-            let (file, root) = (paths.config_file.display(), root.display());
-            return Err(CliError::Usage(format!("{file}: root is {root:?}; write the whole path, without ~")));
-        }
-        let root = root.or_else(|| config.backup.root.clone()).unwrap_or_else(|| paths.default_root.clone());
-        Ok(Self { root: std::path::absolute(&root).unwrap_or(root), paths, config })
+        let config = read_config(&paths, root.as_deref(), named);
+        let chosen = match &config {
+            Ok((_, chosen)) => chosen.clone(),
+            Err(_) => root.clone().unwrap_or_else(|| paths.default_root.clone()),
+        };
+        let root_named = root;
+        Ok(Self { root: chosen, root_named, config: config.map(|(config, _)| config), paths })
+    }
+
+    /// Folders that held backups before.
+    pub fn known_roots(&self) -> KnownRoots {
+        KnownRoots::in_folder(&self.paths.log_dir)
+    }
+}
+
+/// The settings, and the folder that they or the command line choose.
+fn read_config(paths: &Paths, root: Option<&Path>, named: bool) -> Result<(Config, PathBuf), CliError> {
+    // Only the usual place may be empty: a name that was typed means a file.
+    if named && !paths.config_file.exists() {
+        return Err(CliError::Usage(format!("there is no config file {}", paths.config_file.display())));
+    }
+    let config = Config::read(&paths.config_file)?;
+    let chosen = settings::choose_root(&config, root, paths).map_err(CliError::Usage)?;
+    Ok((config, chosen))
+}
+
+impl Context {
+    fn new(given: Given) -> Result<Self, CliError> {
+        Ok(Self { config: given.config?, paths: given.paths, root: given.root })
     }
 
     /// Folders that held backups before.
@@ -140,6 +184,9 @@ pub enum CliError {
     /// A person stopped waiting.
     #[error("{0}")]
     Interrupted(&'static str),
+    /// What is wrong was printed, and only the exit code is left to say.
+    #[error("see above")]
+    Told,
     /// Standard output is closed: who reads has seen enough.
     #[error("standard output is closed")]
     OutputClosed,
@@ -180,7 +227,10 @@ pub fn main() -> ExitCode {
         Command::Extract(arguments) => arguments.json,
         Command::Restore(arguments) => arguments.json,
         Command::CopyPhotos(arguments) => arguments.json,
-        Command::Daemon
+        Command::Explain(arguments) => arguments.json,
+        Command::Doctor(arguments) => arguments.json,
+        Command::Report(_)
+        | Command::Daemon
         | Command::Pair(_)
         | Command::Pause(_)
         | Command::Resume
@@ -205,23 +255,25 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     if arguments.root.is_some() && asks_the_daemon(&arguments.command) {
         return Err(CliError::Usage("--root is not for commands that ask the daemon, which has its own".into()));
     }
-    let context = Context::new(arguments.root, arguments.config)?;
-    // Kept to the end: dropping it flushes the log file.
-    let _log = match arguments.command {
-        Command::Daemon => Some(logs::to_file_and_stderr(&context.paths.log_dir)?),
-        _ => {
-            logs::to_stderr();
-            None
+    // The texts are in the program: they can be read whatever is broken.
+    if let Command::Explain(arguments) = &arguments.command {
+        return explain::run(arguments);
+    }
+    let given = Given::new(arguments.root, arguments.config)?;
+    match &arguments.command {
+        Command::Doctor(arguments) => return threads()?.block_on(doctor::run(&given, arguments)),
+        Command::Report(arguments) => return threads()?.block_on(report::run(&given, arguments)),
+        Command::Daemon => {
+            // Kept to the end: dropping it flushes the log file.
+            let _log = logs::to_file_and_stderr(&given.paths.log_dir)?;
+            return threads()?.block_on(daemon::run(given));
         }
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::Usage(format!("no threads: {error}")))?;
-    runtime.block_on(async {
+        _ => {}
+    }
+    let context = Context::new(given)?;
+    logs::to_stderr();
+    threads()?.block_on(async {
         match arguments.command {
-            Command::Daemon => daemon::run(context).await,
             Command::Status(arguments) => status::run(&context, &arguments).await,
             Command::Backup(arguments) => backup::run(&context, &arguments).await,
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
@@ -237,6 +289,50 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Extract(arguments) => extract::run(&context, &arguments).await,
             Command::Restore(arguments) => restore::run(&context, &arguments).await,
             Command::CopyPhotos(arguments) => copy_photos::run(&context, &arguments).await,
+            // Carried out above, where the settings may be broken.
+            Command::Daemon | Command::Explain(_) | Command::Doctor(_) | Command::Report(_) => Ok(()),
         }
     })
+}
+
+fn threads() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Usage(format!("no threads: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use backstay_shared::health::FailureId;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// A remedy that can't be typed is none.
+    #[test]
+    fn every_command_that_a_failure_names_is_there() {
+        let texts = FailureId::ALL.iter().flat_map(|id| {
+            let entry = id.entry();
+            let commands = entry.actions.iter().filter_map(|action| action.command(None));
+            let told = std::iter::once(entry.why.clone()).chain(entry.steps.iter().cloned()).chain(commands);
+            told.map(move |text| (*id, text)).collect::<Vec<_>>()
+        });
+        let mut named = 0;
+        for (id, text) in texts {
+            for rest in text.split("backstay ").skip(1) {
+                let mut words = rest.split(|character: char| !(character.is_ascii_lowercase() || character == '-'));
+                let Some(name) = words.next().filter(|name| !name.is_empty()) else { continue };
+                named += 1;
+                let all = Arguments::command();
+                let command = all.find_subcommand(name).unwrap_or_else(|| panic!("{id}: no backstay {name}: {text}"));
+                if command.has_subcommands() {
+                    let below = words.next().unwrap_or_default();
+                    assert!(command.find_subcommand(below).is_some(), "{id}: no backstay {name} {below}: {text}");
+                }
+            }
+        }
+        assert!(named > 100, "{named} commands are named");
+    }
 }

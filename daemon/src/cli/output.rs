@@ -29,12 +29,14 @@ pub fn json_line(value: &serde_json::Value) -> Result<(), CliError> {
 
 /// A failure as an object, for scripts.
 pub fn failure_object(problem: &Problem) -> serde_json::Value {
+    let commands: Vec<String> = problem.actions.iter().filter_map(|action| action.command(None)).collect();
     json!({
         "event": "failed",
         "failure": { "id": problem.id, "title": problem.title, "why": problem.why, "severity": problem.severity },
         "evidence": problem.evidence,
         "steps": problem.steps,
         "actions": problem.actions,
+        "commands": commands,
     })
 }
 
@@ -74,6 +76,7 @@ pub fn report(error: &CliError, as_json: bool) -> ExitCode {
         }
         CliError::Daemon(error) => refused(&error.to_string(), 3, as_json),
         CliError::Interrupted(text) => refused(text, 130, as_json),
+        CliError::Told => ExitCode::from(1),
         CliError::OutputClosed => ExitCode::SUCCESS,
     }
 }

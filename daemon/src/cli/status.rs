@@ -88,6 +88,9 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
             format!("tries again {} (try {attempt} of {attempts_max})", output::moment(*at))
         }
         Activity::Waiting { until: Condition::DeviceUnlocked } => "goes on as soon as the iPhone is unlocked".into(),
+        Activity::Waiting { until: Condition::UserPresent } => {
+            "goes on when somebody plugs the iPhone in or unlocks it, to type its passcode".into()
+        }
         Activity::Waiting { .. } => "goes on by itself as soon as the cause below is gone".into(),
         Activity::GaveUp { attempts, next } => {
             format!("gave up after {attempts} tries; goes on {}, or when it is plugged in again", output::moment(*next))

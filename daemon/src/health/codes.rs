@@ -100,6 +100,32 @@ pub fn restore_error(code: i64, text: &str) -> FailureId {
     }
 }
 
+/// Every failure that a code of a backup or a restore can stand for, the usual one first; none for a code that nobody
+/// knows.
+pub fn backup_error_meanings(code: i64) -> Vec<FailureId> {
+    const TELLING_TEXTS: [&str; 10] = [
+        "",
+        "/105)",
+        "keychain",
+        "protocol version",
+        "status",
+        "device management",
+        "changed",
+        "protection class",
+        "invalid path",
+        "invalid domain",
+    ];
+    let of_backups = TELLING_TEXTS.iter().map(|text| backup_error(code, text));
+    let of_restores = TELLING_TEXTS.iter().map(|text| restore_error(code, text));
+    let mut found = Vec::new();
+    for id in of_backups.chain(of_restores).filter(|id| *id != UnknownError) {
+        if !found.contains(&id) {
+            found.push(id);
+        }
+    }
+    found
+}
+
 /// What an errno of the backup disk means to the person.
 pub fn host_error(error: &io::Error) -> FailureId {
     use io::ErrorKind;

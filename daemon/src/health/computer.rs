@@ -6,7 +6,10 @@ use std::{path::PathBuf, time::Duration};
 use backstay_shared::health::{Failure, FailureId};
 
 use crate::{
-    host::{clock::ClockWatch, usb_bus},
+    host::{
+        clock::ClockWatch,
+        usb_bus::{self, Mode},
+    },
     ipc::board::Board,
     vault::roots::KnownRoots,
 };
@@ -53,7 +56,12 @@ impl Computer {
     }
 
     fn recovery(&self) -> Option<Failure> {
-        let mode = usb_bus::phone_in_recovery(usb_bus::DEVICES.as_ref())?;
-        Some(Failure::from(FailureId::DeviceRecoveryMode).text(mode))
+        let devices = usb_bus::apple_devices(usb_bus::SYSFS.as_ref());
+        let mode = devices.iter().find_map(|device| match device.mode {
+            Mode::Normal => None,
+            Mode::Recovery => Some("recovery mode"),
+            Mode::Dfu => Some("DFU mode"),
+        });
+        mode.map(|mode| Failure::from(FailureId::DeviceRecoveryMode).text(mode))
     }
 }

@@ -68,7 +68,7 @@ pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
         volume: &volume,
     });
     (seen.facts, seen.vitals, seen.notices) = (Some(facts), Some(vitals), verdict.notices);
-    match verdict.hindrance {
+    match verdict.hindrances.into_iter().next() {
         Some(failure) => {
             seen.hindered = true;
             Err(failure)

@@ -15,7 +15,7 @@ use idevice::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::guard::{Framing, Guarded};
-use crate::health::diagnose;
+use crate::{health::diagnose, host::usb_bus};
 
 /// How we call ourselves to usbmuxd and lockdownd.
 const LABEL: &str = "backstay";
@@ -99,6 +99,8 @@ async fn read_pair_record<S: ReadWrite>(socket: &mut S, udid: &Udid) -> Result<A
 #[derive(Debug, Clone)]
 pub struct Muxer {
     address: UsbmuxdAddr,
+    /// Somebody named its address, so that it is expected to be there.
+    named: bool,
 }
 
 /// A phone that usbmuxd knows.
@@ -134,7 +136,7 @@ impl Muxer {
     /// When the variable holds something else.
     pub fn from_environment() -> Result<Self, Failure> {
         let Some(text) = std::env::var_os("USBMUXD_SOCKET_ADDRESS").filter(|text| !text.is_empty()) else {
-            return Ok(Self { address: UsbmuxdAddr::default() });
+            return Ok(Self { address: UsbmuxdAddr::default(), named: false });
         };
         let text = text.to_string_lossy().into_owned();
         Self::at(&text).ok_or_else(|| {
@@ -147,10 +149,19 @@ impl Muxer {
         let path = text.strip_prefix("UNIX:").unwrap_or(text);
         #[cfg(unix)]
         if path.starts_with('/') {
-            return Some(Self { address: UsbmuxdAddr::UnixSocket(path.to_owned()) });
+            return Some(Self { address: UsbmuxdAddr::UnixSocket(path.to_owned()), named: true });
         }
         let mut found = std::net::ToSocketAddrs::to_socket_addrs(path).ok()?;
-        Some(Self { address: UsbmuxdAddr::TcpSocket(found.next()?) })
+        Some(Self { address: UsbmuxdAddr::TcpSocket(found.next()?), named: true })
+    }
+
+    /// Debian's usbmuxd starts with the first phone and ends with the last (its udev rules say so): that it is not there
+    /// means nothing while no phone is on the bus.
+    pub fn is_not_wanted(&self, failure: &Failure) -> bool {
+        failure.id == FailureId::UsbmuxdNotRunning
+            && !self.named
+            && cfg!(target_os = "linux")
+            && usb_bus::apple_devices(usb_bus::SYSFS.as_ref()).is_empty()
     }
 
     /// Where it listens, for messages.

@@ -53,6 +53,8 @@ pub struct Surroundings {
     pub turn: Arc<Semaphore>,
     /// A person wants no backups to start by themselves.
     pub paused: watch::Sender<Option<Pause>>,
+    /// Why nothing at all is backed up: nobody knows where to.
+    pub held: Option<Failure>,
     /// What is known of iCloud and of iOS versions.
     pub apple: Apple,
     /// Whether the wall clock can be believed.

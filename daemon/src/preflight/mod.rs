@@ -52,8 +52,8 @@ enum Finding {
 /// What all checks found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// The first thing that stands in the way, in the order of what a person has to do first.
-    pub hindrance: Option<Failure>,
+    /// What stands in the way, in the order of what a person has to do first.
+    pub hindrances: Vec<Failure>,
     /// What is worth knowing besides.
     pub notices: Vec<Failure>,
 }
@@ -67,9 +67,7 @@ pub fn judge(situation: &Situation<'_>) -> Verdict {
         match check(situation) {
             Finding::Fine => {}
             Finding::Notice(failure) => verdict.notices.push(failure),
-            Finding::Hindrance(failure) => {
-                verdict.hindrance.get_or_insert(failure);
-            }
+            Finding::Hindrance(failure) => verdict.hindrances.push(failure),
         }
     }
     verdict

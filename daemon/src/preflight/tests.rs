@@ -29,7 +29,7 @@ fn judged(vitals: &Vitals, config: &Config, occasion: Occasion, bytes_free: u64,
 }
 
 fn ids(verdict: &Verdict) -> (Option<FailureId>, Vec<FailureId>) {
-    (verdict.hindrance.as_ref().map(|failure| failure.id), verdict.notices.iter().map(|notice| notice.id).collect())
+    (verdict.hindrances.first().map(|failure| failure.id), verdict.notices.iter().map(|notice| notice.id).collect())
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn room_is_told_with_its_numbers() {
     ] {
         let verdict = judged(&healthy(), &Config::default(), Occasion::Time, free, expected);
         assert_eq!(ids(&verdict), (hindrance, notices), "{free} free, {expected:?} expected");
-        for failure in verdict.hindrance.iter().chain(&verdict.notices) {
+        for failure in verdict.hindrances.iter().chain(&verdict.notices) {
             assert_eq!(failure.evidence.bytes_free, Some(free));
             assert!(failure.evidence.bytes_missing().is_some(), "{failure}");
         }

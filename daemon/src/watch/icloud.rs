@@ -45,15 +45,17 @@ fn time(value: &Value) -> Option<DateTime<Utc>> {
     if let Some(date) = value.as_date() {
         return Some(DateTime::from(std::time::SystemTime::from(date)));
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates, and the result is checked")]
+    // A cast of a float saturates; what is out of bounds is no time below.
     let seconds = value.as_signed_integer().or_else(|| Some(value.as_real()? as i64))?;
     DateTime::from_timestamp(seconds.checked_add(APPLE_EPOCH)?, 0)
 }
 
-/// `icloud-backup-off`, or `icloud-backup-stale` with the days since the last success.
+/// `icloud-backup-off`, or `icloud-backup-stale` with the days since the last success. Who never had it on wants it so
+/// and is not told; it is news where it once worked.
 pub fn judge(backup: &IcloudBackup) -> Option<Failure> {
     match (backup.on?, backup.last) {
-        (false, _) => Some(FailureId::IcloudBackupOff.into()),
+        (false, Some(_)) => Some(FailureId::IcloudBackupOff.into()),
+        (false, None) => None,
         (true, Some(last)) if backup.asked - last > TimeDelta::days(DAYS_MAX) => {
             let mut failure = Failure::from(FailureId::IcloudBackupStale);
             failure.evidence.days = u64::try_from((backup.asked - last).num_days()).ok();
@@ -81,9 +83,9 @@ mod tests {
         for (enabled, last, told) in [
             (None, None, None),
             (None, Some(seconds(days_ago(9))), None),
-            (Some(&off), None, is_off),
+            (Some(&off), None, None),
             (Some(&off), Some(seconds(days_ago(1))), is_off),
-            (Some(&Value::Integer(0.into())), None, is_off),
+            (Some(&Value::Integer(0.into())), Some(seconds(days_ago(1))), is_off),
             (Some(&on), None, None),
             (Some(&on), Some(seconds(days_ago(1))), None),
             (Some(&on), Some(seconds(days_ago(3))), None),

@@ -64,6 +64,9 @@ impl Evidence {
     /// The values by the names that texts quote them with.
     fn named(&self, name: &str) -> Option<String> {
         let number = |value: Option<u64>| value.map(|value| value.to_string());
+        let count = |value: Option<u64>, one: &str| {
+            value.map(|value| format!("{value} {one}{}", if value == 1 { "" } else { "s" }))
+        };
         let bytes = |value: Option<u64>| value.map(readable_bytes);
         match name {
             "code" => self.code.map(|code| code.to_string()),
@@ -74,12 +77,12 @@ impl Evidence {
             "bytes_free" => bytes(self.bytes_free),
             "bytes_missing" => bytes(self.bytes_missing()),
             "bytes_received" => bytes(self.bytes_received),
-            "files" => number(self.files),
+            "files" => count(self.files, "file"),
             "volume" => self.volume.clone(),
             "percent" => number(self.percent),
-            "days" => number(self.days),
-            "seconds" => number(self.seconds),
-            "times" => number(self.times),
+            "days" => count(self.days, "day"),
+            "duration" => self.seconds.map(readable_seconds),
+            "times" => count(self.times, "time"),
             "version" => self.version.clone(),
             "newest" => self.newest.clone(),
             "bytes_per_second" => bytes(self.bytes_per_second),
@@ -104,6 +107,34 @@ impl Evidence {
         }
         filled.push_str(rest);
         Some(filled)
+    }
+
+    /// What the sentence does not quote: it is told once.
+    fn without(&self, quote: &str) -> Self {
+        let said = |name: &str| quote.contains(&format!("{{{name}}}"));
+        let mut rest = self.clone();
+        if said("bytes_needed") {
+            rest.bytes_needed = None;
+        }
+        if said("bytes_free") {
+            rest.bytes_free = None;
+        }
+        if said("bytes_received") {
+            rest.bytes_received = None;
+        }
+        if said("files") {
+            rest.files = None;
+        }
+        if said("path") {
+            rest.path = None;
+        }
+        if said("code") {
+            rest.code = None;
+        }
+        if said("text") {
+            rest.text = None;
+        }
+        rest
     }
 
     /// One of everything, for tests of the texts.
@@ -182,11 +213,15 @@ impl Failure {
     pub fn explanation(&self) -> String {
         let entry = self.id.entry();
         let mut text = entry.why.clone();
-        if let Some(quote) = entry.quotes.iter().find_map(|quote| self.evidence.fill(quote)) {
-            text.push(' ');
-            text.push_str(&quote);
-        }
-        let seen = self.evidence.to_string();
+        let quoted = entry.quotes.iter().find_map(|quote| Some((quote, self.evidence.fill(quote)?)));
+        let seen = match quoted {
+            Some((quote, filled)) => {
+                text.push(' ');
+                text.push_str(&filled);
+                self.evidence.without(quote).to_string()
+            }
+            None => self.evidence.to_string(),
+        };
         if !seen.is_empty() {
             text.push(' ');
             text.push_str(&seen);
@@ -250,6 +285,15 @@ pub fn readable_bytes(bytes: u64) -> String {
     }
 }
 
+/// Seconds for people, as exact as they need it: `90 s`, `12 min`, `3 h`.
+fn readable_seconds(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,11 +303,26 @@ mod tests {
         let mut failure = Failure::from(FailureId::HostDiskFull).doing("writing Manifest.db").code(28);
         failure.evidence.bytes_needed = Some(41_200_000_000);
         failure.evidence.bytes_free = Some(12_000_000_000);
-        assert!(
-            failure.explanation().ends_with("(needs 41.2 GB, 12.0 GB free, while writing Manifest.db, code 28)"),
-            "{}",
-            failure.explanation()
-        );
+        let told = failure.explanation();
+        let quote =
+            "It needs 41.2 GB, and 12.0 GB is free; 29.2 GB more would do. (while writing Manifest.db, code 28)";
+        assert!(told.ends_with(quote), "{told}");
+        failure.evidence.volume = Some("Backup Disk".into());
+        assert!(failure.explanation().contains("12.0 GB is free on Backup Disk;"), "{}", failure.explanation());
+        failure.evidence.bytes_free = None;
+        let told = failure.explanation();
+        assert!(told.ends_with("(needs 41.2 GB, while writing Manifest.db, code 28)"), "no quote fits: {told}");
+    }
+
+    #[test]
+    fn counts_and_spans_for_people() {
+        let seen = |days, seconds| Evidence { days: Some(days), seconds: Some(seconds), ..Evidence::default() };
+        for (days, seconds, told) in
+            [(1, 1, "1 day, 1 s"), (9, 119, "9 days, 119 s"), (0, 120, "0 days, 2 min"), (2, 7200, "2 days, 2 h")]
+        {
+            assert_eq!(seen(days, seconds).fill("{days}, {duration}").as_deref(), Some(told));
+        }
+        assert_eq!(seen(1, 1).fill("{days}, {files}"), None, "what was not seen is not told");
     }
 
     #[test]

@@ -35,6 +35,7 @@ failure_ids! {
     HostAsleep = "host-asleep",
     BackupInProgressElsewhere = "backup-in-progress-elsewhere",
     HostSoftwareOutdated = "host-software-outdated",
+    ConfigInvalid = "config-invalid",
     DeviceLocked = "device-locked",
     DeviceNotUnlockedSinceRestart = "device-not-unlocked-since-restart",
     PasscodeNeeded = "passcode-needed",

@@ -70,8 +70,13 @@ impl Content {
         match self {
             Self::Bytes(bytes) => bytes[start as usize..end as usize].to_vec(),
             Self::Made { seed, .. } => {
-                let words = (start / 8..end.div_ceil(8)).flat_map(|word| word_at(*seed, word).to_le_bytes());
-                words.skip((start % 8) as usize).take((end - start) as usize).collect()
+                let mut bytes = Vec::with_capacity((end - start) as usize + 16);
+                for word in start / 8..end.div_ceil(8) {
+                    bytes.extend_from_slice(&word_at(*seed, word).to_le_bytes());
+                }
+                bytes.drain(..(start % 8) as usize);
+                bytes.truncate((end - start) as usize);
+                bytes
             }
         }
     }

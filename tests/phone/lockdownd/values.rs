@@ -41,6 +41,9 @@ pub(super) fn get(phone: &Phone, request: &Dictionary, trusted: bool) -> Result<
         return Err("GetProhibited");
     }
     let mut values = values_of(phone, domain);
+    if trusted && domain.is_empty() && key.is_none_or(|key| key == "PasswordProtected") {
+        phone.tell_lock();
+    }
     let value = match key {
         None => {
             values.retain(|key, _| trusted || is_public(key));

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::phone::{Fault, Phone};
+use crate::phone::{Event, Fault, Phone};
 
 #[derive(Default)]
 pub(super) struct LockSwitches {
     locked: AtomicBool,
     /// Not unlocked since the restart.
     sealed: AtomicBool,
+    told: AtomicBool,
 }
 
 impl Phone {
@@ -26,6 +27,14 @@ impl Phone {
     /// over a connection from before ends with 13.
     pub fn set_unlocked_since_restart(&self, unlocked: bool) {
         self.switches().lock.sealed.store(!unlocked, Ordering::SeqCst);
+    }
+
+    /// A computer asks whether it is locked.
+    pub(crate) fn tell_lock(&self) {
+        let locked = self.is_locked();
+        if self.switches().lock.told.swap(locked, Ordering::SeqCst) != locked {
+            self.tell(Event::LockTold { locked });
+        }
     }
 
     /// True while the passcode is needed for anything private.

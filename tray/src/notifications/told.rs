@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backstay_shared::{
-    health::{FailureId, Severity},
+    health::{Action, FailureId, Severity},
     ids::{RunId, Udid},
     overview::{Overview, PhoneOverview, Problem},
     protocol::Refusal,
@@ -108,7 +108,7 @@ impl Told {
         let notice = match refusal {
             Refusal::Failure(failure) => {
                 let problem = Problem::new(&failure, now);
-                let retry = problem.actions.iter().any(|action| action == RETRY).then_some(udid);
+                let retry = problem.actions.contains(&Action::Retry).then_some(udid);
                 Notice {
                     key: key.clone(),
                     summary: problem.title.clone(),
@@ -129,9 +129,6 @@ impl Told {
         vec![Change::Show(notice)]
     }
 }
-
-/// The action of the catalogue that a `Try again` button carries out.
-const RETRY: &str = "retry";
 
 fn found(overview: &Overview) -> Vec<Found<'_>> {
     let of_phones = overview.phones.iter().flat_map(|phone| {
@@ -179,7 +176,7 @@ impl Found<'_> {
     }
 
     fn notice(&self) -> Notice {
-        let can_retry = self.problem.actions.iter().any(|action| action == RETRY);
+        let can_retry = self.problem.actions.contains(&Action::Retry);
         Notice {
             key: self.key(),
             summary: self.problem.title.clone(),

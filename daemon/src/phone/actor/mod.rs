@@ -138,6 +138,9 @@ impl Actor {
         match message {
             Message::Presence(attached) => self.presence(attached),
             Message::BackUp { full, reply } => {
+                if let Some(why) = &self.around.held {
+                    return drop(reply.send(Err(Refusal::Failure(why.clone()))));
+                }
                 if self.state.present {
                     self.act(Input::Requested { full });
                 }
@@ -222,6 +225,9 @@ impl Actor {
 
     /// From when on a backup may start by itself.
     fn allowed_from(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.around.held.is_some() {
+            return None;
+        }
         let unpaused = match *self.around.paused.borrow() {
             Some(pause) => pause.until?.max(now),
             None => now,
@@ -370,13 +376,12 @@ const fn is_want_of_trust(id: FailureId) -> bool {
 /// True for what stood in the way of a backup; what is known of iCloud and of nearly full disks has news of its own.
 const fn is_over_with_a_backup(id: FailureId) -> bool {
     use FailureId::{
-        AppleServiceOutage, AppleStatusUnknown, CableFaulty, DeviceStorageLow, HostDiskLow, IcloudBackupOff,
-        IcloudBackupStale, IosOutdated, TrustPending,
+        AppleServiceOutage, AppleStatusUnknown, DeviceStorageLow, HostDiskLow, IcloudBackupOff, IcloudBackupStale,
+        IosOutdated, TrustPending,
     };
     !matches!(
         id,
         TrustPending
-            | CableFaulty
             | HostDiskLow
             | DeviceStorageLow
             | IcloudBackupOff

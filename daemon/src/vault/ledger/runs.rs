@@ -36,4 +36,18 @@ impl Ledger {
         // One that a newer version wrote is as good as none.
         Ok(told.and_then(|told| serde_json::from_str(&told).ok()))
     }
+
+    /// How the last so many runs ended, newest first.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn last_runs(&self, count: u32) -> Result<Vec<EndedRun>, LedgerError> {
+        let told = || {
+            let mut query = self.connection.prepare("SELECT told FROM runs ORDER BY run DESC LIMIT ?1")?;
+            query.query_map([count], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<String>>>()
+        };
+        let told = told().map_err(|error| self.error(error))?;
+        // Those that a newer version wrote are as good as none.
+        Ok(told.iter().filter_map(|told| serde_json::from_str(told).ok()).collect())
+    }
 }

@@ -1,0 +1,66 @@
+//! Does the daemon run, is it of this version, and what does it complain of?
+
+use backstay_shared::{
+    client::{Client, ClientError},
+    health::{FailureId, Severity},
+    overview::{Overview, Problem},
+    paths::Paths,
+    protocol::{Reply, Request},
+};
+
+use super::finding::{Check, Finding, State};
+
+/// Asks it.
+pub async fn look(paths: &Paths) -> Vec<Finding> {
+    let overview = match ask(paths).await {
+        Ok(overview) => overview,
+        Err(error @ ClientError::OtherProtocol { .. }) => {
+            return vec![
+                Finding::lack(Check::Daemon, error.to_string())
+                    .mend("end it, and start it anew: backstay daemon")
+                    .failure(FailureId::HostSoftwareOutdated),
+            ];
+        }
+        Err(error) => {
+            let says = format!("{error}, so that no backup starts by itself");
+            return vec![Finding::lack(Check::Daemon, says).mend("backstay daemon")];
+        }
+    };
+    let (own, its) = (env!("CARGO_PKG_VERSION"), &overview.version);
+    let mut findings = vec![if own == its {
+        Finding::ok(Check::Daemon, format!("runs, version {its}, process {}", overview.pid))
+    } else {
+        Finding::note(Check::Daemon, format!("runs in version {its}, and this is version {own}"))
+            .mend("end it, and start it anew: backstay daemon")
+    }];
+    if overview.paused.is_some() {
+        findings.push(
+            Finding::note(Check::Daemon, "is paused: nothing starts by itself")
+                .mend("resume it in the status bar, or back up all the same: backstay backup"),
+        );
+    }
+    let of_phones = overview.phones.iter().flat_map(|phone| phone.problems.iter().map(|it| (Some(&*phone.name), it)));
+    let of_computer = overview.problems.iter().map(|problem| (None, problem));
+    findings.extend(of_computer.chain(of_phones).map(|(phone, problem)| told(phone, problem)));
+    findings
+}
+
+async fn ask(paths: &Paths) -> Result<Overview, ClientError> {
+    let mut client = Client::connect(&paths.socket()).await?;
+    match client.request(Request::Overview).await? {
+        Reply::Overview { overview, .. } => Ok(*overview),
+        _ => Err(ClientError::Lost(None)),
+    }
+}
+
+fn told(phone: Option<&str>, problem: &Problem) -> Finding {
+    let about = phone.map(|phone| format!("{phone}: ")).unwrap_or_default();
+    Finding {
+        check: Check::Daemon,
+        phone: phone.map(str::to_owned),
+        state: if problem.severity == Severity::Error { State::Lack } else { State::Note },
+        says: format!("says: {about}{}", problem.title),
+        mend: problem.steps.first().cloned(),
+        failure: Some(problem.id),
+    }
+}
