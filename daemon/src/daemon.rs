@@ -1,11 +1,8 @@
 //! The daemon put together: who is here, one actor a phone, the socket, and an orderly end.
 
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
-use backstay_shared::{
-    ids::Udid,
-    overview::{Overview, Pause},
-};
+use backstay_shared::overview::{Overview, Pause};
 use interprocess::local_socket::tokio::Listener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -33,9 +30,12 @@ use crate::{
         usbmuxd::{self, Sighting},
     },
     settings::{Settings, Source},
-    vault::{layout::OWN_FOLDER, roots::KnownRoots},
+    vault::roots::KnownRoots,
     watch,
 };
+
+/// Phones that are told within this time of usbmuxd's coming up were there before.
+const LIST_SECONDS_MAX: Duration = Duration::from_secs(1);
 
 /// A run that commits is waited for this long at the end.
 const SHUTDOWN_SECONDS_MAX: Duration = Duration::from_secs(20);
@@ -79,16 +79,19 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     tokio::pin!(the_end);
     let paused = tokio::sync::watch::Sender::new(None);
     let mut settings = source.read();
+    // Who has just logged in is near, too. Later a list of phones that are here says nothing of anybody's presence.
+    let mut just_started = true;
     loop {
         let listener = server::bind(&paths.socket()).map_err(failed(&paths.socket()))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
         world.serve(listener);
         let changed = tokio::select! {
             () = &mut the_end => None,
-            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone()) => None,
+            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), just_started) => None,
             changed = source.changed(&settings, &world.board) => Some(changed),
         };
         world.end().await;
+        just_started = false;
         match changed {
             Some(changed) => {
                 tracing::info!("the settings have changed");
@@ -152,9 +155,7 @@ impl World {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         });
-        for udid in known_phones(root) {
-            phones.remember(&udid);
-        }
+        phones.remember_all();
         tasks.spawn(scrubber::run(phones.clone(), root.clone(), config.backup.check_days, shutdown.clone()));
         let computer = Computer {
             board: board.clone(),
@@ -164,9 +165,9 @@ impl World {
             clock,
         };
         let beside = {
-            let (board, shutdown) = (board.clone(), shutdown.clone());
+            let (board, shutdown, phones) = (board.clone(), shutdown.clone(), phones.clone());
             async move {
-                let watching = async { tokio::join!(computer.watch(), board.keep_fresh()) };
+                let watching = async { tokio::join!(computer.watch(), board.keep_fresh(), phones.end_pauses()) };
                 shutdown.run_until_cancelled(watching).await
             }
         };
@@ -189,22 +190,15 @@ impl World {
     }
 }
 
-/// Phones that have a backup here.
-fn known_phones(root: &Path) -> BTreeSet<Udid> {
-    let names = |folder: &Path| -> Vec<String> {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-    };
-    names(&root.join(OWN_FOLDER)).iter().filter_map(|name| name.parse().ok()).collect()
-}
-
-async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
+async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, just_started: bool) {
     let (sender, mut sightings) = mpsc::channel(64);
     let muxer_place = muxer.clone();
     let watching = usbmuxd::watch(muxer, sender);
     tokio::pin!(watching);
     let mut roster = Roster::default();
     let mut told = Vec::new();
+    let mut first_list = just_started;
+    let mut listing_until: Option<tokio::time::Instant> = None;
     loop {
         let sighting = tokio::select! {
             () = &mut watching => return,
@@ -212,7 +206,11 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
         };
         let Some(sighting) = sighting else { return };
         match &sighting {
-            Sighting::ServiceUp => told.drain(..).for_each(|id| board.clear(id)),
+            Sighting::ServiceUp => {
+                told.drain(..).for_each(|id| board.clear(id));
+                let already = !std::mem::take(&mut first_list);
+                listing_until = already.then(|| tokio::time::Instant::now() + LIST_SECONDS_MAX);
+            }
             Sighting::ServiceDown(failure) if muxer_place.is_not_wanted(failure) => {
                 told.drain(..).for_each(|id| board.clear(id));
             }
@@ -224,7 +222,8 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board) {
             Sighting::Attached(_) | Sighting::Detached(_) => {}
         }
         for change in roster.apply(&sighting) {
-            phones.presence(&change.udid, change.attached).await;
+            let just_came = listing_until.is_none_or(|until| tokio::time::Instant::now() > until);
+            phones.presence(&change.udid, change.attached, just_came).await;
         }
     }
 }

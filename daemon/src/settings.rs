@@ -18,6 +18,9 @@ use crate::{host::disk, ipc::board::Board};
 /// The file is looked at this often.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// A file that has not changed for so long is written to its end.
+const REST: Duration = Duration::from_secs(1);
+
 /// Where settings come from.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -38,7 +41,12 @@ pub struct Settings {
     pub mistake: Option<Failure>,
     /// There never were good ones: nothing is backed up, since nobody knows where to.
     pub held: bool,
+    /// The file as it was when it was read.
+    stamp: Stamp,
 }
+
+/// Changes with every edit; none while there is no file.
+type Stamp = Option<(SystemTime, u64)>;
 
 /// The folder that holds the backups: as the command line says, else the settings, else the usual one.
 ///
@@ -57,6 +65,7 @@ pub fn choose_root(config: &Config, argument: Option<&Path>, paths: &Paths) -> R
 impl Source {
     /// Reads the file; with a mistake in it what was good last.
     pub fn read(&self) -> Settings {
+        let mistake_stamp = stamp(&self.paths.config_file);
         let mistake = match self.of_the_file(&self.paths.config_file) {
             Ok(settings) => {
                 self.remember();
@@ -68,21 +77,23 @@ impl Source {
         let last_good = self.last_good();
         match self.of_the_file(&last_good) {
             // A file that is not there is no copy, though it reads as the defaults.
-            Ok(settings) if last_good.exists() => Settings { mistake: Some(mistake), ..settings },
+            Ok(settings) if last_good.exists() => Settings { mistake: Some(mistake), stamp: mistake_stamp, ..settings },
             _ => Settings {
                 config: Config::default(),
                 root: self.root.clone().unwrap_or_else(|| self.paths.default_root.clone()),
                 mistake: Some(mistake),
                 held: true,
+                stamp: mistake_stamp,
             },
         }
     }
 
     fn of_the_file(&self, file: &Path) -> Result<Settings, Failure> {
+        let stamp = stamp(file);
         let told = |text: String| Failure::from(FailureId::ConfigInvalid).path(file).text(text);
         let config = Config::read(file).map_err(|error| told(error.to_string()))?;
         let root = choose_root(&config, self.root.as_deref(), &self.paths).map_err(told)?;
-        Ok(Settings { config, root, mistake: None, held: false })
+        Ok(Settings { config, root, mistake: None, held: false, stamp })
     }
 
     fn last_good(&self) -> PathBuf {
@@ -104,33 +115,43 @@ impl Source {
 
     /// Waits until there are other good settings and no backup runs. Meanwhile mistakes are told on the board.
     pub async fn changed(&self, current: &Settings, board: &Board) -> Settings {
-        let mut seen = stamp(&self.paths.config_file);
+        let mut seen = current.stamp;
         loop {
             tokio::time::sleep(EVERY).await;
             let now = stamp(&self.paths.config_file);
             if now == seen {
                 continue;
             }
-            seen = now;
+            // An editor may be in the middle of it: what has come to rest counts.
+            tokio::time::sleep(REST).await;
+            if now != stamp(&self.paths.config_file) {
+                continue;
+            }
             match self.of_the_file(&self.paths.config_file) {
                 Err(mistake) => board.raise(&mistake),
                 Ok(settings) => {
                     board.clear(FailureId::ConfigInvalid);
                     self.remember();
-                    if (&settings.config, &settings.root, settings.held)
-                        != (&current.config, &current.root, current.held)
-                    {
+                    let same = (&settings.config, &settings.root, settings.held)
+                        == (&current.config, &current.root, current.held);
+                    if !same {
                         idle(board).await;
-                        return settings;
+                        // Whoever is told how the last backup ended has a moment to hear it.
+                        tokio::time::sleep(EVERY).await;
+                        // A later edit is looked at first.
+                        if stamp(&self.paths.config_file) == settings.stamp {
+                            return settings;
+                        }
+                        continue;
                     }
                 }
             }
+            seen = now;
         }
     }
 }
 
-/// Changes with every edit.
-fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+fn stamp(file: &Path) -> Stamp {
     let facts = fs::metadata(file).ok()?;
     Some((facts.modified().ok()?, facts.len()))
 }

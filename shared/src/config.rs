@@ -212,13 +212,17 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// It has a mistake; the text names line, column and key.
-    #[error("{}: {source}", path.display())]
+    /// It has a mistake. The line itself is not quoted: it may hold a password.
+    #[error("{}: line {line}, column {column}: {what}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong, with the key.
+        what: String,
     },
 }
 
@@ -233,7 +237,12 @@ impl Config {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
         };
-        toml::from_str(&text).map_err(|source| ConfigError::Invalid { path: path.to_owned(), source: Box::new(source) })
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            ConfigError::Invalid { path: path.to_owned(), line, column, what: error.message().to_owned() }
+        })
     }
 }
 

@@ -74,6 +74,7 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         password: password.map(|[password]| password),
         progress,
         cancel: cancel.clone(),
+        shutdown: CancellationToken::new(),
     });
     let ended = progress::follow(&display, ended, watched, &cancel).await;
     let ended = ended.ok_or_else(|| Failure::from(FailureId::HostIoError).text("the backup thread ended early"))?;

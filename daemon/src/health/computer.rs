@@ -1,5 +1,5 @@
-//! What is wrong with this computer, looked for now and then: a drive that is away while nothing runs, a phone on the
-//! bus that usbmuxd can't show, a clock that was set.
+//! What is wrong with this computer, looked for now and then: a drive that is away while nothing runs, a phone in recovery
+//! mode on the bus, a clock that was set.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -54,6 +54,7 @@ impl Computer {
                 let is_back = failure.is_none() && id == FailureId::BackupDriveMissing && self.board.has(id);
                 if is_back {
                     // Before it is taken back here, where it stands in front of what the phones say.
+                    self.phones.remember_all();
                     self.phones.drive_is_back().await;
                 }
                 self.board.set(id, failure);
@@ -78,7 +79,9 @@ impl Computer {
     }
 
     fn drive(&self) -> Option<Failure> {
-        self.known_roots.is_missing(&self.root).then(|| Failure::from(FailureId::BackupDriveMissing).path(&self.root))
+        let missed = self.board.has(FailureId::BackupDriveMissing) && !self.known_roots.is_ready(&self.root);
+        let is_missing = missed || self.known_roots.is_missing(&self.root);
+        is_missing.then(|| Failure::from(FailureId::BackupDriveMissing).path(&self.root))
     }
 
     fn recovery(&self) -> Option<Failure> {

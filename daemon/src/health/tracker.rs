@@ -102,7 +102,7 @@ fn told_from(raised: &Raised) -> DateTime<Utc> {
 /// Puts problems behind those that explain them, of the same phone or of the computer. What stands in front is as bad as
 /// the worst that it hides.
 pub fn put_behind(overview: &mut Overview) {
-    let computer: BTreeSet<FailureId> = overview.problems.iter().map(|problem| problem.id).collect();
+    let computer = explaining(&overview.problems);
     let mut lent = Vec::new();
     let mut own = std::mem::take(&mut overview.problems);
     behind(&mut own, &BTreeSet::new(), &mut lent);
@@ -117,13 +117,18 @@ pub fn put_behind(overview: &mut Overview) {
     overview.problems = own;
 }
 
+/// Those that can stand in front of others: what a person does not want to hear of explains nothing.
+fn explaining(problems: &[Problem]) -> BTreeSet<FailureId> {
+    problems.iter().filter(|problem| problem.snoozed_until.is_none()).map(|problem| problem.id).collect()
+}
+
 /// `elsewhere` are the computer's; what is lent to one of them is noted for later.
 fn behind(
     problems: &mut [Problem],
     elsewhere: &BTreeSet<FailureId>,
     lent: &mut Vec<(FailureId, backstay_shared::health::Severity)>,
 ) {
-    let here: BTreeSet<FailureId> = problems.iter().map(|problem| problem.id).collect();
+    let here = explaining(problems);
     for problem in problems.iter_mut() {
         problem.severity = problem.id.entry().severity;
         let explains = |cause: &&FailureId| here.contains(cause) || elsewhere.contains(cause);
@@ -133,7 +138,15 @@ fn behind(
     }
     let hidden: Vec<_> =
         problems.iter().filter_map(|problem| problem.behind.map(|cause| (cause, problem.severity))).collect();
-    for (cause, severity) in hidden {
+    for (mut cause, severity) in hidden {
+        // To the very front, where a person sees it; the catalogue has no circles.
+        while let Some(further) = problems.iter().find(|problem| problem.id == cause).and_then(|problem| problem.behind)
+        {
+            if further == cause {
+                break;
+            }
+            cause = further;
+        }
         match problems.iter_mut().find(|problem| problem.id == cause && problem.behind.is_none()) {
             Some(front) => front.severity = front.severity.max(severity),
             None => lent.push((cause, severity)),

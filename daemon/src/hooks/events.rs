@@ -3,7 +3,7 @@
 use backstay_shared::{
     health::FailureId,
     ids::RunId,
-    overview::{Activity, EndedRun, Overview, PhoneOverview, Problem},
+    overview::{Activity, EndedRun, Overview, Phase, PhoneOverview, Problem},
 };
 use chrono::{DateTime, Utc};
 
@@ -93,8 +93,12 @@ fn happened(before: Option<&PhoneOverview>, after: &PhoneOverview, began: DateTi
     happened
 }
 
+/// A run that has begun in earnest: what is found in its way beforehand, a locked phone at night, is no start.
 fn running(phone: &PhoneOverview) -> Option<RunId> {
-    if let Activity::Running { run, .. } = &phone.activity { Some(*run) } else { None }
+    match &phone.activity {
+        Activity::Running { run, progress } if progress.phase != Phase::Preparing => Some(*run),
+        _ => None,
+    }
 }
 
 fn good_at(phone: &PhoneOverview) -> Option<DateTime<Utc>> {
@@ -103,7 +107,7 @@ fn good_at(phone: &PhoneOverview) -> Option<DateTime<Utc>> {
 
 /// A problem that a person is to hear of.
 fn told(phone: &PhoneOverview, id: FailureId) -> Option<&Problem> {
-    phone.problems.iter().find(|problem| problem.id == id && problem.snoozed_until.is_none())
+    phone.problems.iter().find(|problem| problem.id == id && problem.is_in_front() && problem.snoozed_until.is_none())
 }
 
 fn told_problem(phone: &PhoneOverview, id: FailureId) -> Option<Box<Problem>> {
@@ -142,7 +146,8 @@ mod tests {
     }
 
     fn runs(run: u64) -> PhoneOverview {
-        PhoneOverview { activity: Activity::Running { run: RunId(run), progress: Progress::start() }, ..phone() }
+        let progress = Progress { phase: Phase::Scanning, ..Progress::start() };
+        PhoneOverview { activity: Activity::Running { run: RunId(run), progress }, ..phone() }
     }
 
     fn ended(run: u64, minute: i64, failure: Option<FailureId>) -> PhoneOverview {

@@ -78,6 +78,8 @@ impl Server {
                 }
             }
         }
+        // It takes its name with it, which the next one wants: not later than this.
+        drop(listener);
         connections.close();
         connections.wait().await;
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     host::disk,
     preflight::{ROOM_SLACK_BYTES, STORAGE_FULL_BYTES},
-    vault::layout::OWN_FOLDER,
+    vault::{layout::OWN_FOLDER, roots::KnownRoots},
 };
 
 /// So that a cure is followed by its backup within ten seconds.
@@ -43,6 +43,8 @@ pub struct Watched {
     pub attached: watch::Receiver<Option<Attached>>,
     /// Where backups go.
     pub root: PathBuf,
+    /// Folders that held backups before.
+    pub known_roots: KnownRoots,
     /// Charge from which a phone without power may start, in percent.
     pub battery_percent_min: u8,
 }
@@ -56,8 +58,10 @@ pub async fn holds(watched: Watched) {
         let host_only = matches!(watched.condition, Condition::SpaceAvailable | Condition::BackupDrivePresent);
         tokio::time::sleep(if over_wifi && !host_only { EVERY_OVER_WIFI } else { EVERY }).await;
         let cured = match watched.condition {
-            Condition::SpaceAvailable => has_room(&watched, free_at_first),
-            Condition::BackupDrivePresent => drive_is_there(&watched),
+            Condition::SpaceAvailable => of_the_disk(&watched, move |watched| has_room(watched, free_at_first)).await,
+            Condition::BackupDrivePresent => {
+                of_the_disk(&watched, |watched| watched.known_roots.is_ready(&watched.root)).await
+            }
             _ => phone.holds(&watched).await,
         };
         if cured {
@@ -66,7 +70,12 @@ pub async fn holds(watched: Watched) {
     }
 }
 
-/// The disk is asked on this thread: both questions are answered from memory, or the disk hangs and so would a backup.
+/// A disk that is in trouble may hang; nobody else waits for it.
+async fn of_the_disk(watched: &Watched, question: impl FnOnce(&Watched) -> bool + Send + 'static) -> bool {
+    let watched = watched.clone();
+    tokio::task::spawn_blocking(move || question(&watched)).await.unwrap_or(false)
+}
+
 fn has_room(watched: &Watched, free_at_first: Option<u64>) -> bool {
     let Ok(free) = disk::free_bytes(&watched.root) else { return false };
     let folder = watched.root.join(OWN_FOLDER);
@@ -74,12 +83,10 @@ fn has_room(watched: &Watched, free_at_first: Option<u64>) -> bool {
         // A quota is not to be seen in the free bytes; only taking some room shows that there is some.
         return free > GAIN_BYTES && disk::probe(&folder).is_ok() && disk::can_take(&folder, GAIN_BYTES);
     }
-    let needed = watched.evidence.bytes_needed.or_else(|| Some(free_at_first? + GAIN_BYTES));
-    free > needed.unwrap_or(0).max(ROOM_SLACK_BYTES) && disk::probe(&folder).is_ok()
-}
-
-fn drive_is_there(watched: &Watched) -> bool {
-    disk::probe(&watched.root.join(OWN_FOLDER)).is_ok()
+    let needed = watched.evidence.bytes_needed.unwrap_or(0).max(ROOM_SLACK_BYTES);
+    // Where there seemed to be enough already, more has to come: else nothing has changed.
+    let gained = free_at_first.filter(|at_first| *at_first > needed).map_or(0, |at_first| at_first + GAIN_BYTES);
+    free > needed.max(gained) && disk::probe(&folder).is_ok()
 }
 
 /// What is known of the phone between two questions.
@@ -114,7 +121,10 @@ impl Asked {
                 vitals.bytes_free >= Some(least)
             }
             // The phone wants a password set; one that is wrong is mended here, and told by whoever mends it.
-            Condition::PasswordEntered => watched.failure == FailureId::EncryptionRequired && vitals.encrypts,
+            Condition::PasswordEntered => {
+                matches!(watched.failure, FailureId::EncryptionRequired | FailureId::BackupNotEncrypted)
+                    && vitals.encrypts
+            }
             _ => false,
         }
     }

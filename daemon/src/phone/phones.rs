@@ -29,7 +29,11 @@ use crate::{
     health::diagnose,
     host::clock::ClockWatch,
     ipc::board::Board,
-    vault::{free_space, layout::Layout, roots::KnownRoots},
+    vault::{
+        free_space,
+        layout::{Layout, OWN_FOLDER},
+        roots::KnownRoots,
+    },
     watch::Apple,
 };
 
@@ -68,7 +72,7 @@ pub struct Surroundings {
 /// What an actor is told.
 #[derive(Debug)]
 pub(super) enum Message {
-    Presence(Option<Attached>),
+    Presence { attached: Option<Attached>, just_came: bool },
     BackUp { full: bool, reply: oneshot::Sender<Result<RunId, Refusal>> },
     Cancel { reply: oneshot::Sender<Result<(), Refusal>> },
     Attached { reply: oneshot::Sender<Option<Attached>> },
@@ -139,14 +143,23 @@ impl Phones {
         }
     }
 
+    /// Those that have backups on the disk.
+    pub fn remember_all(&self) {
+        let folder = self.surroundings.root.join(OWN_FOLDER);
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|name| name.parse().ok()).for_each(|udid| self.remember(&udid));
+    }
+
     /// A phone that has backups here, though it may be away.
     pub fn remember(&self, udid: &Udid) {
         self.actor(udid);
     }
 
     /// A phone came, changed its link, or went.
-    pub async fn presence(&self, udid: &Udid, attached: Option<Attached>) {
-        if self.actor(udid).send(Message::Presence(attached)).await.is_err() {
+    /// `just_came` says that it was not there before, so that somebody may have plugged it in.
+    pub async fn presence(&self, udid: &Udid, attached: Option<Attached>, just_came: bool) {
+        if self.actor(udid).send(Message::Presence { attached, just_came }).await.is_err() {
             tracing::error!(%udid, "a phone's actor ended");
         }
     }
@@ -228,6 +241,15 @@ impl Phones {
     /// When it is away.
     pub async fn copy_photos(&self, udid: &Udid, name: &str) -> Result<(), Refusal> {
         let attached = self.attached(udid).await?;
+        if let Some(why) = &self.surroundings.held {
+            return Err(Refusal::Failure(why.clone()));
+        }
+        // Never into the empty mount point of a drive that is away.
+        let (known_roots, root) = (self.surroundings.known_roots.clone(), self.surroundings.root.clone());
+        let prepared = tokio::task::spawn_blocking(move || known_roots.prepare(&root)).await;
+        prepared
+            .unwrap_or_else(|error| Err(Failure::from(FailureId::HostIoError).text(error)))
+            .map_err(Refusal::Failure)?;
         let destination = self.surroundings.root.join(photos_folder(name, udid));
         let (phones, muxer) = (self.clone(), self.surroundings.muxer.clone());
         let cancel = self.surroundings.shutdown.clone();
@@ -249,6 +271,24 @@ impl Phones {
             phones.noticed(&udid, told).await;
         });
         Ok(())
+    }
+
+    /// Ends pauses whose time is over, for ever.
+    pub async fn end_pauses(&self) {
+        let mut paused = self.surroundings.paused.subscribe();
+        loop {
+            let until = paused.borrow_and_update().and_then(|pause| pause.until);
+            let over = async {
+                match until {
+                    Some(until) => tokio::time::sleep((until - Utc::now()).to_std().unwrap_or_default()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = over => self.pause(None),
+                changed = paused.changed() => if changed.is_err() { return },
+            }
+        }
     }
 
     /// Nothing starts by itself until then, or until it is called with none.

@@ -75,6 +75,8 @@ pub struct Job {
     pub progress: watch::Sender<Progress>,
     /// Ends it.
     pub cancel: CancellationToken,
+    /// The daemon ends: that is no person's wish, and the backup is owed.
+    pub shutdown: CancellationToken,
 }
 
 /// How a run ended, and what it received.
@@ -175,7 +177,9 @@ impl Run {
             Err(failure) => {
                 let came = self.received.files > 0;
                 let failure = loss::told_apart(&self.job.muxer, &self.job.attached, failure, came).await;
-                Err(loss::by_sleep(failure, awake.slept()))
+                let failure = loss::by_sleep(failure, awake.slept());
+                let by_nobody = failure.id == FailureId::CancelledByUser && self.job.shutdown.is_cancelled();
+                Err(if by_nobody { Failure { id: FailureId::BackupIncomplete, ..failure } } else { failure })
             }
             done => done,
         };
@@ -205,7 +209,11 @@ impl Run {
     }
 
     async fn back_up(&mut self) -> Result<Receipt, Failure> {
-        check::may_run(&self.job, &mut self.checked).await?;
+        let cancel = self.job.cancel.clone();
+        tokio::select! {
+            checked = check::may_run(&self.job, &mut self.checked) => checked?,
+            () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
+        }
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
         let begun = Transaction::begin(layout, &self.job.settings.retention(), &self.so_far().told());
         self.noted = !matches!(begun, Err(VaultError::Busy { .. }));

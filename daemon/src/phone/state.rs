@@ -41,8 +41,11 @@ pub enum Doing {
 /// What can happen to a phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// It was plugged in, or is there when the daemon starts.
-    Attached,
+    /// It came, changed its link, or is there when the daemon starts.
+    Attached {
+        /// Somebody plugged it in just now, and is there to type its passcode.
+        by_a_person: bool,
+    },
     /// It was pulled out.
     Detached,
     /// Time has passed.

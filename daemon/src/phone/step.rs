@@ -19,7 +19,7 @@ use crate::schedule::retry::Next;
 /// What follows from an event.
 pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, Vec<Effect>) {
     let effects = match input {
-        Input::Attached => attached(&mut state, facts),
+        Input::Attached { by_a_person } => attached(&mut state, facts, by_a_person),
         Input::Detached => {
             state.present = false;
             Vec::new()
@@ -28,7 +28,7 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         Input::Requested { full } => match state.doing {
             Doing::Run(_) => Vec::new(),
             _ if state.present => {
-                state.full = full;
+                state.full |= full;
                 start(&mut state, facts, Occasion::Asked)
             }
             _ => Vec::new(),
@@ -63,8 +63,10 @@ fn start_by_itself(state: &mut PhoneState, facts: &Facts, occasion: Occasion) ->
     match facts.allowed_from {
         Some(from) if from <= facts.now => start(state, facts, occasion),
         from => {
-            // A person who resumes sends a tick.
-            state.doing = Doing::RetryAt(from.unwrap_or(facts.now));
+            // A person who resumes sends a tick. What waits already goes on waiting.
+            if from.is_some() || !matches!(state.doing, Doing::RetryAt(_)) {
+                state.doing = Doing::RetryAt(from.unwrap_or(facts.now));
+            }
             from.map(Effect::WakeAt).into_iter().collect()
         }
     }
@@ -80,15 +82,18 @@ fn start_if_due(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Ve
     }
 }
 
-fn attached(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
+fn attached(state: &mut PhoneState, facts: &Facts, by_a_person: bool) -> Vec<Effect> {
     use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, UsbmuxdUp, UserPresent};
     state.present = true;
-    let occasion = Occasion::PersonAtThePhone;
+    let occasion = if by_a_person { Occasion::PersonAtThePhone } else { Occasion::Time };
     match state.doing {
         Doing::Nothing => start_if_due(state, facts, occasion),
         // A backup that was begun and failed is owed, whatever the schedule says.
-        Doing::WaitFor(DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp | UserPresent)
-        | Doing::GaveUp(_) => start_by_itself(state, facts, occasion),
+        Doing::WaitFor(DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp) => {
+            start_by_itself(state, facts, occasion)
+        }
+        Doing::WaitFor(UserPresent) | Doing::GaveUp(_) if by_a_person => start_by_itself(state, facts, occasion),
+        Doing::GaveUp(at) => vec![Effect::WakeAt(at)],
         Doing::RetryAt(at) if at <= facts.now => start_by_itself(state, facts, occasion),
         Doing::RetryAt(at) => vec![Effect::WakeAt(at)],
         Doing::Run(_) => {

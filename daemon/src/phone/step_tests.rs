@@ -37,7 +37,10 @@ fn failed(run: u64, next: Next) -> Input {
 
 #[test]
 fn what_starts_a_backup_and_what_does_not() {
-    use Input::{Attached, CancelRequested, Detached, Requested, Satisfied, Tick};
+    use Input::{CancelRequested, Detached, Requested, Satisfied, Tick};
+    #[expect(non_upper_case_globals, reason = "it reads as the other inputs do")]
+    const Attached: Input = Input::Attached { by_a_person: true };
+    let came_by_itself = Input::Attached { by_a_person: false };
     let trust = Input::Cured(Condition::PairingAccepted);
     let back = Next::When(Condition::DeviceReconnected);
     let room = Next::When(Condition::SpaceAvailable);
@@ -79,6 +82,14 @@ fn what_starts_a_backup_and_what_does_not() {
             vec![Attached, failed(0, Next::GiveUp(Duration::from_secs(60))), Detached, Attached],
             vec![0, 3],
         ),
+        ("nobody came", past, vec![Attached, Detached, failed(0, somebody), came_by_itself.clone()], vec![0]),
+        (
+            "gave up, and nobody came",
+            past,
+            vec![Attached, failed(0, Next::GiveUp(Duration::from_secs(60))), Detached, came_by_itself.clone()],
+            vec![0],
+        ),
+        ("the network is back", past, vec![Attached, Detached, failed(0, back), came_by_itself], vec![0, 3]),
         ("cancel is no start", past, vec![Attached, CancelRequested, failed(0, Next::Person), Tick], vec![0]),
         ("success", past, vec![Attached, done], vec![0]),
     ] {
@@ -90,7 +101,9 @@ fn what_starts_a_backup_and_what_does_not() {
 /// Every state has an exit: whatever happened, a request with the phone present leads to a run.
 #[test]
 fn a_person_can_always_try_again() {
-    use Input::{Attached, CancelRequested, Detached, Tick};
+    use Input::{CancelRequested, Detached, Tick};
+    #[expect(non_upper_case_globals, reason = "it reads as the other inputs do")]
+    const Attached: Input = Input::Attached { by_a_person: true };
     let nexts = [
         Next::Person,
         Next::When(Condition::DeviceReconnected),
@@ -116,7 +129,7 @@ fn a_person_can_always_try_again() {
 #[test]
 fn a_pause_ends() {
     let failed = failed(0, Next::After(Duration::from_secs(60)));
-    let (state, effects) = play(NOON - 1, &[Input::Attached, failed]);
+    let (state, effects) = play(NOON - 1, &[Input::Attached { by_a_person: true }, failed]);
     let later = facts(NOON + 60, NOON - 1, 9);
     assert!(effects.contains(&Effect::WakeAt(later.now)));
     assert_eq!(starts(&step(state, Input::Tick, &later).1), [9]);
@@ -131,10 +144,13 @@ fn nothing_starts_by_itself_outside_the_hours_or_in_a_pause() {
     let here = PhoneState { present: true, ..PhoneState::default() };
     let waiting = PhoneState { doing: Doing::WaitFor(Condition::SpaceAvailable), ..here.clone() };
     let cases = [
-        (PhoneState::default(), Input::Attached),
+        (PhoneState::default(), Input::Attached { by_a_person: true }),
         (here.clone(), Input::Tick),
         (waiting, Input::Cured(Condition::SpaceAvailable)),
-        (PhoneState { doing: Doing::WaitFor(Condition::DeviceReconnected), ..here.clone() }, Input::Attached),
+        (
+            PhoneState { doing: Doing::WaitFor(Condition::DeviceReconnected), ..here.clone() },
+            Input::Attached { by_a_person: true },
+        ),
     ];
     for (state, input) in cases {
         for from in [None, Some(NOON + 3600)] {

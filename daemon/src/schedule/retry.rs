@@ -37,6 +37,8 @@ pub enum Next {
 pub struct Circumstances {
     /// Which failure in a row it was, from 1.
     pub failures_in_a_row: u32,
+    /// What stood in its way was seen beforehand: looking costs nothing, and no cap counts it.
+    pub before_it_began: bool,
     /// It made the phone ask for its passcode: so does the next try, most likely.
     pub passcode_asked: bool,
     /// 0 to 1; keeps several computers from trying in step.
@@ -45,6 +47,10 @@ pub struct Circumstances {
 
 /// What follows a failed run.
 pub fn next(failure: FailureId, seen: &Circumstances) -> Next {
+    // Who cancels wants peace now, and a backup all the same another day.
+    if let FailureId::CancelledByUser | FailureId::CancelledOnDevice = failure {
+        return Next::After(RESIGNED_PAUSE);
+    }
     let next = by_rule(failure, seen);
     // Each try costs the person a passcode. One who unlocks the phone or plugs it in is there to type it.
     let person = Next::When(Condition::UserPresent);
@@ -73,7 +79,7 @@ fn by_rule(failure: FailureId, seen: &Circumstances) -> Next {
     use Condition::{AppleServiceRestored, BackupRepaired, HostAwake, PasscodeEntered, UserPresent};
     match failure.entry().retry {
         Retry::Never | Retry::AutomaticWhen(AppleServiceRestored) => Next::Person,
-        _ if seen.failures_in_a_row >= ATTEMPTS_MAX => Next::GiveUp(RESIGNED_PAUSE),
+        _ if !seen.before_it_began && seen.failures_in_a_row >= ATTEMPTS_MAX => Next::GiveUp(RESIGNED_PAUSE),
         Retry::Backoff => Next::After(pause(seen)),
         // A run is what repairs it.
         Retry::AutomaticWhen(BackupRepaired) => Next::Anew(pause(seen)),
@@ -81,7 +87,9 @@ fn by_rule(failure: FailureId, seen: &Circumstances) -> Next {
         Retry::AutomaticWhen(HostAwake) => Next::After(pause(seen)),
         Retry::AutomaticWhen(PasscodeEntered | UserPresent) => Next::When(UserPresent),
         Retry::AutomaticWhen(condition) if !is_watched(condition) => Next::When(condition),
-        Retry::AutomaticWhen(condition) if seen.failures_in_a_row <= CURES_IN_A_ROW_MAX => Next::When(condition),
+        Retry::AutomaticWhen(condition) if seen.before_it_began || seen.failures_in_a_row <= CURES_IN_A_ROW_MAX => {
+            Next::When(condition)
+        }
         Retry::AutomaticWhen(_) => Next::After(pause(seen)),
     }
 }
@@ -114,7 +122,7 @@ mod tests {
     use super::*;
 
     fn seen(failures_in_a_row: u32, passcode_asked: bool) -> Circumstances {
-        Circumstances { failures_in_a_row, passcode_asked, jitter: 0.5 }
+        Circumstances { failures_in_a_row, passcode_asked, before_it_began: false, jitter: 0.5 }
     }
 
     #[test]
@@ -139,6 +147,7 @@ mod tests {
                     Next::Person | Next::GiveUp(_) => true,
                     Next::When(condition) => count == 1 || comes_with_a_person(condition),
                     // Only the dropping cable, which a person has to have plugged in.
+                    Next::After(RESIGNED_PAUSE) => true,
                     Next::After(pause) => count > 1 && pause >= Duration::from_secs(48),
                     Next::Anew(_) => false,
                 };
@@ -158,6 +167,10 @@ mod tests {
         assert_eq!(next(3), Next::When(Condition::SpaceAvailable));
         assert!(matches!(next(4), Next::After(_)));
         assert!(matches!(next(ATTEMPTS_MAX), Next::GiveUp(_)));
+        // A phone that lies locked at each look is looked at again all the same.
+        let seen = Circumstances { before_it_began: true, ..seen(100, false) };
+        let locked = super::next(FailureId::DeviceLocked, &seen);
+        assert_eq!(locked, Next::When(Condition::DeviceUnlocked));
     }
 
     #[test]

@@ -44,6 +44,15 @@ impl KnownRoots {
         matches!(root.join(OWN_FOLDER).try_exists(), Ok(false) | Err(_)) && self.contains(root)
     }
 
+    /// True when a backup would find its folder: marked, or new and with a place to be made in.
+    pub fn is_ready(&self, root: &Path) -> bool {
+        match root.join(OWN_FOLDER).try_exists() {
+            Ok(true) => disk::probe(&root.join(OWN_FOLDER)).is_ok(),
+            Ok(false) => !self.contains(root) && (root.is_dir() || root.parent().is_some_and(Path::is_dir)),
+            Err(_) => false,
+        }
+    }
+
     /// From now on it has.
     ///
     /// # Errors

@@ -161,6 +161,9 @@ impl Evidence {
     }
 }
 
+/// Longer texts are cut: they come from phones, too.
+const TEXT_LENGTH_MAX: usize = 2000;
+
 /// One failure with its evidence. This is the error type of everything that can end a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -184,7 +187,7 @@ impl Failure {
     pub fn text(mut self, text: impl fmt::Display) -> Self {
         // Much of it comes from a phone and goes to a terminal.
         let plain = |character: char| if character.is_control() { ' ' } else { character };
-        self.evidence.text = Some(text.to_string().chars().map(plain).collect());
+        self.evidence.text = Some(text.to_string().chars().take(TEXT_LENGTH_MAX).map(plain).collect());
         self
     }
 

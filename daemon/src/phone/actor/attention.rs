@@ -110,8 +110,8 @@ impl Attention {
 
     /// How slow it has been for so long; none when it is not.
     fn slow(&mut self, progress: Option<&Progress>, after: Duration, now: Instant) -> Option<u64> {
-        let rate = progress.filter(|progress| progress.phase == Phase::Transferring)?.bytes_per_second;
-        match rate {
+        let transferring = progress.filter(|progress| progress.phase == Phase::Transferring);
+        match transferring.and_then(|progress| progress.bytes_per_second) {
             Some(rate) if rate < SLOW_BYTES_PER_SECOND => {
                 let since = *self.slow_since.get_or_insert(now);
                 (now - since >= after).then_some(rate)
@@ -174,6 +174,7 @@ impl Actor {
 
     /// What no event reports.
     pub(super) fn check_itself(&mut self) {
+        self.around.clock.look();
         self.checked_at = Instant::now();
         let now = Utc::now();
         self.problems.set(FailureId::BackupOverdue, self.overdue(now), now);

@@ -9,7 +9,7 @@ mod starting;
 use std::time::Duration;
 
 use backstay_shared::{
-    health::{Condition, FailureId},
+    health::{Condition, FailureId, Retry},
     ids::{RunId, Udid},
     overview::{EndedRun, Progress},
     protocol::Refusal,
@@ -76,11 +76,14 @@ pub(super) struct Actor {
     trust: Option<CancellationToken>,
     cure: Option<(Condition, CancellationToken)>,
     checked_at: Instant,
+    /// What the last failed run told.
+    raised_by_run: Option<FailureId>,
 }
 
 impl Actor {
     pub(super) fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
         let Standing { receipt, last_run, problems, doing, known_since } = Standing::find(&around.root, &udid);
+        let raised_by_run = last_run.as_ref().and_then(|ended| ended.failure.as_ref()).map(|problem| problem.id);
         Self {
             introduction: receipt.as_ref().map(Introduction::from).unwrap_or_default(),
             udid,
@@ -98,6 +101,7 @@ impl Actor {
             trust: None,
             cure: None,
             checked_at: Instant::now(),
+            raised_by_run,
             around,
         }
     }
@@ -136,7 +140,7 @@ impl Actor {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Presence(attached) => self.presence(attached),
+            Message::Presence { attached, just_came } => self.presence(attached, just_came),
             Message::BackUp { full, reply } => {
                 if let Some(why) = &self.around.held {
                     return drop(reply.send(Err(Refusal::Failure(why.clone()))));
@@ -159,6 +163,11 @@ impl Actor {
             Message::Attached { reply } => drop(reply.send(self.attached.borrow().clone())),
             Message::Noticed(failure) => {
                 tracing::warn!(udid = %self.udid, %failure, "noticed");
+                // The last copy of the photos is what counts.
+                if matches!(failure.id, FailureId::PhotosCopyOnly | FailureId::PhotosCopyFailed) {
+                    self.problems.clear(FailureId::PhotosCopyOnly);
+                    self.problems.clear(FailureId::PhotosCopyFailed);
+                }
                 self.problems.raise(&failure, Utc::now());
             }
             Message::Snooze { problem, until, reply } => {
@@ -167,6 +176,7 @@ impl Actor {
             }
             Message::DriveIsBack { reply } => {
                 self.problems.clear(FailureId::BackupDriveMissing);
+                self.look_again();
                 self.act(Input::Cured(Condition::BackupDrivePresent));
                 self.publish();
                 // Who asked ends only with the daemon.
@@ -181,6 +191,7 @@ impl Actor {
             Message::Vitals(vitals) => self.learn(vitals),
             Message::Cured(condition) => {
                 tracing::info!(udid = %self.udid, ?condition, "what a backup waited for is so");
+                self.problems.retain(|id| id.entry().retry != Retry::AutomaticWhen(condition));
                 self.act(Input::Cured(condition));
             }
             Message::Trust(Ok(())) => {
@@ -196,12 +207,14 @@ impl Actor {
         }
     }
 
-    fn presence(&mut self, attached: Option<Attached>) {
+    fn presence(&mut self, attached: Option<Attached>, just_came: bool) {
         if let Some(trust) = self.trust.take() {
             trust.cancel();
         }
         self.problems.clear(FailureId::TrustPending);
         let (was, is) = (self.attached.borrow().is_some(), attached.is_some());
+        let had_cable = self.attached.borrow().as_ref().is_some_and(|attached| attached.usb);
+        let has_cable = attached.as_ref().is_some_and(|attached| attached.usb);
         self.attached.send_replace(attached.clone());
         if let Some(attached) = &attached {
             tracing::info!(udid = %self.udid, usb = attached.usb, "connected");
@@ -212,10 +225,13 @@ impl Actor {
         let now = Utc::now();
         match (was, is) {
             (_, true) => {
-                if let Some(failure) = self.attention.came(Instant::now()) {
+                // A cable that keeps dropping out is nobody at the phone, and no more is Wi-Fi that comes and goes.
+                let faulty = if has_cable { self.attention.came(Instant::now()) } else { None };
+                let by_a_person = just_came && has_cable && !had_cable && faulty.is_none();
+                if let Some(failure) = faulty {
                     self.problems.raise(&failure, now);
                 }
-                self.act(Input::Attached);
+                self.act(Input::Attached { by_a_person });
             }
             (true, false) => self.act(Input::Detached),
             (false, false) => {}
@@ -262,6 +278,8 @@ impl Actor {
                 return true;
             }
             Ok(Some(_)) => {}
+            // A drive that is away takes no backup back.
+            Ok(None) if self.around.known_roots.is_missing(&self.around.root) => {}
             Ok(None) => self.receipt = None,
             Err(error) => tracing::warn!(udid = %self.udid, %error, "the receipts can't be read"),
         }
@@ -269,7 +287,8 @@ impl Actor {
     }
 
     fn act(&mut self, input: Input) {
-        let may_start = self.active.is_none() && matches!(input, Input::Attached | Input::Tick | Input::Cured(_));
+        let may_start =
+            self.active.is_none() && matches!(input, Input::Attached { .. } | Input::Tick | Input::Cured(_));
         if may_start && self.due(Utc::now()) <= Utc::now() && self.look_again() {
             self.act(Input::Satisfied);
         }
@@ -304,9 +323,12 @@ impl Actor {
         if let Some(vitals) = ended.checked.vitals.take() {
             self.learn(vitals);
         }
-        ended.result =
-            ended.result.map_err(|failure| self.attention.in_the_light_of_history(failure, self.last_contact(), now));
         let hindered = ended.checked.hindered;
+        if !hindered {
+            let last_contact = self.last_contact();
+            ended.result =
+                ended.result.map_err(|failure| self.attention.in_the_light_of_history(failure, last_contact, now));
+        }
         match &ended.result {
             Ok(receipt) => {
                 tracing::info!(udid = %self.udid, run = %ended.run, files = ended.files_received, "backed up and verified");
@@ -321,7 +343,9 @@ impl Actor {
             Err(failure) => {
                 tracing::warn!(udid = %self.udid, run = %ended.run, %failure, "a backup failed");
                 // The latest news of why there is no backup replaces the older.
-                self.problems.retain(|id| !is_over_with_a_backup(id) || id == FailureId::BackupOverdue);
+                if let Some(older) = self.raised_by_run.replace(failure.id).filter(|older| *older != failure.id) {
+                    self.problems.clear(older);
+                }
                 self.problems.raise_since(failure, self.attention.since(failure.id, now));
                 // It is the computer's trouble, and told once, however many phones wait for it.
                 if failure.id == FailureId::BackupDriveMissing {
@@ -345,7 +369,8 @@ impl Actor {
         }
         let next = ended.result.as_ref().err().map(|failure| {
             let seen = Circumstances {
-                failures_in_a_row: self.state.failures_in_a_row + 1,
+                failures_in_a_row: self.state.failures_in_a_row + u32::from(!hindered),
+                before_it_began: hindered,
                 passcode_asked: ended.passcode_asked,
                 jitter: jitter(),
             };

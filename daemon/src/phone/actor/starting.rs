@@ -38,6 +38,7 @@ impl Actor {
             password: None,
             progress,
             cancel: cancel.clone(),
+            shutdown: self.around.shutdown.clone(),
         };
         let semaphore = self.around.turn.clone();
         let link = self.attached.subscribe();
@@ -83,6 +84,7 @@ impl Actor {
             muxer: self.around.muxer.clone(),
             attached: self.attached.subscribe(),
             root: self.around.root.clone(),
+            known_roots: self.around.known_roots.clone(),
             battery_percent_min: self.around.config.backup.battery_percent_min.0,
         };
         let cancel = self.around.shutdown.child_token();
