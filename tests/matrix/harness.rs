@@ -268,6 +268,12 @@ impl Stage {
         self.shows("the phone is here", here).await
     }
 
+    /// Waits for a good backup.
+    pub(crate) async fn is_backed_up(&self) -> Result<(), String> {
+        let done = |overview: &Overview| phone_of(overview).filter(|phone| phone.last_good.is_some()).map(drop);
+        self.shows("it is backed up", done).await
+    }
+
     /// "Back up now", as soon as the phone is here.
     pub(crate) async fn ask(&self) -> Result<(), String> {
         self.is_here().await?;
@@ -329,10 +335,14 @@ impl Stage {
         began: Instant,
     ) -> Result<Told, String> {
         let wanted = |overview: &Overview| {
+            let unknown = |problem: &Problem| problem.id == FailureId::UnknownError;
+            if id != FailureId::UnknownError && problems(overview).any(unknown) {
+                return Some(Err(in_short(overview)));
+            }
             let problem = problems(overview).find(|problem| problem.id == id && problem.is_in_front())?;
-            Some((problem.why.clone(), serde_json::to_string(&problem.evidence).unwrap()))
+            Some(Ok((problem.why.clone(), serde_json::to_string(&problem.evidence).unwrap())))
         };
-        let (why, evidence) = self.shows_within(patience, &format!("{id} is told"), wanted).await?;
+        let (why, evidence) = self.shows_within(patience, &format!("{id} is told"), wanted).await??;
         let visible = began.elapsed();
         let evidence = format!("{why} {evidence}");
         match evidence.contains(quotes) {

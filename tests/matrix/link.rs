@@ -38,7 +38,7 @@ fn crawling() -> Vec<Row> {
             } else {
                 stage.world.phone.plug_in()
             }
-            let told = stage.told_within(Duration::from_secs(150), id, &quotes, began).await?;
+            let told = stage.told_within(Duration::from_secs(200), id, &quotes, began).await?;
             stage.after(id, Then::Goes, told, async |world: &World| world.phone.set_link_speed(None)).await
         })
     };
