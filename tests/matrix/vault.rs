@@ -82,7 +82,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::own(
             "the daemon is killed in the middle of a backup",
             BackupIncomplete,
-            "stopped part-way",
+            "ended in the middle",
             |id, quotes| async move {
                 let mut stage = Stage::set(PLAIN).await;
                 stage.start().await;
