@@ -90,7 +90,10 @@ pub(crate) fn rows() -> Vec<Row> {
             (IcloudBackupOff, "no copy in iCloud"),
             Then::Goes,
             FINE,
-            |world| world.phone.set_cloud_backup(false),
+            |world| {
+                world.phone.set_cloud_backup(false);
+                last_success(world, 1);
+            },
             async |world: &World| {
                 world.phone.set_cloud_backup(true);
                 replug(world).await;
@@ -98,7 +101,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         watched(
             "iCloud Backup is on and was last made nine days ago",
-            (IcloudBackupStale, "9 days ago"),
+            (IcloudBackupStale, "9 days old"),
             Then::Goes,
             FINE,
             |world| {

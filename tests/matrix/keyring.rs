@@ -74,11 +74,11 @@ pub(crate) fn rows() -> Vec<Row> {
         desktop(
             "the phone encrypts, and no password is stored",
             (BackupPasswordMissing, "password"),
-            Then::AfterAPause,
+            Then::ByItself,
             PLAIN,
             async |_: &World| {},
             async |world: &World, _: &SecretService| world.phone.set_backup_password(Some(PASSWORD)),
-            async |world: &World| world.phone.set_backup_password(None),
+            remember,
         ),
         desktop(
             "the stored password is not the phone's",

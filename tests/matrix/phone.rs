@@ -48,7 +48,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         Row::daemon(
             "the phone is not activated",
-            (DeviceNotActivated, "has not been activated"),
+            (DeviceNotActivated, "has not activated"),
             Asked,
             PLAIN,
             async |world: &World| set(world, "", "ActivationState", "Unactivated"),
@@ -56,7 +56,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         Row::daemon(
             "the welcome screens are not over",
-            (DeviceSetupUnfinished, "set"),
+            (DeviceSetupUnfinished, "welcome screens"),
             ByItself,
             PLAIN,
             async |world: &World| set(world, SETUP, "SetupDone", false),

@@ -56,7 +56,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         Row::daemon(
             "usbmuxd vanishes in the middle of a backup",
-            (UsbmuxdNotRunning, "usbmuxd.sock"),
+            (UsbmuxdNotRunning, "receiving the backup"),
             ByItself,
             PLAIN,
             async |world: &World| {

@@ -1,4 +1,4 @@
-//! What is kept: too old, unfinished, damaged, of a newer Backstay, or in the hands of another program.
+//! The settings and what is kept: mistaken, too old, unfinished, damaged, of a newer Backstay, or in the hands of another program.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::harness::{
-    BACKED_UP, PLAIN, Row, Stage,
+    BACKED_UP, PLAIN, QUIET, Row, Stage,
     Then::{self, AfterAPause, Asked, ByItself},
     object_of,
 };
@@ -60,6 +60,17 @@ pub(crate) fn lose_a_file(world: &World) {
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
+        Row::own("a mistake in the settings", ConfigInvalid, "every_days", |id, quotes| async move {
+            let mut stage = Stage::set(PLAIN).await;
+            stage.start().await;
+            let began = Instant::now();
+            stage.world.configure(&format!("{QUIET}[backup]\nevery_days = 3\n"));
+            let told = stage.told(id, &quotes, began).await?;
+            // The last good settings stay in force meanwhile.
+            stage.bring_the_phone().await?;
+            stage.is_backed_up().await?;
+            stage.after(id, Then::Goes, told, async |world: &World| world.configure(QUIET)).await
+        }),
         Row::own("no backup for nine days", BackupOverdue, "\"days\":9", |id, quotes| async move {
             let mut stage = Stage::set(BACKED_UP).await;
             make_older(&stage.world, 9);
@@ -71,7 +82,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::own(
             "the daemon is killed in the middle of a backup",
             BackupIncomplete,
-            "stopped part-way",
+            "ended in the middle",
             |id, quotes| async move {
                 let mut stage = Stage::set(PLAIN).await;
                 stage.start().await;
