@@ -19,7 +19,10 @@ pub(crate) const REASONS: &[(FailureId, &str)] = &[
     (WifiNeedsUnlock, BONJOUR),
     (HostOffline, BONJOUR),
     (BackupPasswordForgotten, "is what a person says, not what a program sees"),
-    (BackupStalledLargeIndex, "needs an index of more than 1 GB; the transfer sends it in small pieces, which avoids it"),
+    (
+        BackupStalledLargeIndex,
+        "needs an index of more than 1 GB; the transfer sends it in small pieces, which avoids it",
+    ),
     (IcloudBackupBlockedByMdm, LOG_OF_THE_IPHONE),
     (ScreenTimeRestrictions, LOG_OF_THE_IPHONE),
     (StolenDeviceProtectionDelay, LOG_OF_THE_IPHONE),

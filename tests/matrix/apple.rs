@@ -30,7 +30,14 @@ fn last_success(world: &World, days_ago: i64) {
     world.phone.set_lockdown_value("com.apple.mobile.backup", "LastCloudBackupDate", Some(at.into()));
 }
 
-fn watched<I, C>(fault: &str, (raises, quotes): (FailureId, &str), then: Then, page: &'static str, inject: I, cure: C) -> Row
+fn watched<I, C>(
+    fault: &str,
+    (raises, quotes): (FailureId, &str),
+    then: Then,
+    page: &'static str,
+    inject: I,
+    cure: C,
+) -> Row
 where
     I: FnOnce(&World) + Send + 'static,
     C: AsyncFnOnce(&World) + Send + 'static,

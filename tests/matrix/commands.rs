@@ -157,20 +157,25 @@ fn photos() -> Vec<Row> {
             copy_photos,
             async |world: &World| world.phone.media().optimise_storage(40, 40),
         ),
-        Row::own("photos were copied since no backup is to be had", PhotosCopyOnly, "Photos of", |id, quotes| async move {
-            let mut stage = Stage::set(PLAIN).await;
-            stage.start().await;
-            let text = "Not allowed by policy (MBErrorDomain/22)".into();
-            stage.world.phone.set_fault(Some(Fault::FinalError { code: 22, text }));
-            stage.bring_the_phone().await?;
-            stage.told(BackupBlockedByOrganisation, "policy", Instant::now()).await?;
-            let began = Instant::now();
-            if stage.request(Request::CopyPhotos { phone: None }).await != Reply::Done {
-                return Err("photos are not copied".into());
-            }
-            let told = stage.told(id, &quotes, began).await?;
-            let cure = async |world: &World| world.phone.set_fault(None);
-            stage.after(id, Then::Asked, told, cure).await
-        }),
+        Row::own(
+            "photos were copied since no backup is to be had",
+            PhotosCopyOnly,
+            "Photos of",
+            |id, quotes| async move {
+                let mut stage = Stage::set(PLAIN).await;
+                stage.start().await;
+                let text = "Not allowed by policy (MBErrorDomain/22)".into();
+                stage.world.phone.set_fault(Some(Fault::FinalError { code: 22, text }));
+                stage.bring_the_phone().await?;
+                stage.told(BackupBlockedByOrganisation, "policy", Instant::now()).await?;
+                let began = Instant::now();
+                if stage.request(Request::CopyPhotos { phone: None }).await != Reply::Done {
+                    return Err("photos are not copied".into());
+                }
+                let told = stage.told(id, &quotes, began).await?;
+                let cure = async |world: &World| world.phone.set_fault(None);
+                stage.after(id, Then::Asked, told, cure).await
+            },
+        ),
     ]
 }

@@ -40,7 +40,15 @@ fn film(folder: &Path) -> PathBuf {
 }
 
 /// On a small disk of its own.
-fn on_ext4<I, C>(fault: &str, (raises, quotes): (FailureId, &str), then: Then, bytes: u64, mid_run: bool, inject: I, cure: C) -> Row
+fn on_ext4<I, C>(
+    fault: &str,
+    (raises, quotes): (FailureId, &str),
+    then: Then,
+    bytes: u64,
+    mid_run: bool,
+    inject: I,
+    cure: C,
+) -> Row
 where
     I: FnOnce(&World, &Mutex<Option<Mounted>>) + Send + 'static,
     C: FnOnce(&World, &Mutex<Option<Mounted>>) + Send + 'static,
@@ -102,7 +110,7 @@ pub(crate) fn rows() -> Vec<Row> {
     vec![
         on_ext4(
             "the backup disk is full",
-            (HostDiskFull, "\"bytes_needed\":134"),
+            (HostDiskFull, "\"bytes_needed\":134217729"),
             ByItself,
             DISK_BYTES,
             false,

@@ -73,13 +73,8 @@ pub(crate) struct Given {
 pub(crate) const QUIET: &str = "[watch]\napple_status = false\nios_versions = false\nicloud = false\n";
 
 /// Small, so that it is the fault that takes the time.
-pub(crate) const PLAIN: Given = Given {
-    config: QUIET,
-    backup: false,
-    before_the_daemon: false,
-    bound_by_permissions: false,
-    files: (30, 2000),
-};
+pub(crate) const PLAIN: Given =
+    Given { config: QUIET, backup: false, before_the_daemon: false, bound_by_permissions: false, files: (30, 2000) };
 
 /// The same, with a good backup beforehand.
 pub(crate) const BACKED_UP: Given = Given { backup: true, ..PLAIN };
@@ -197,7 +192,11 @@ pub(crate) fn names(object: &Value, id: FailureId, quotes: &str) -> Result<Strin
     let why = [&object["failure"]["why"], &object["warning"]["why"]].into_iter().find_map(Value::as_str);
     let evidence = [&object["evidence"], &object["warning"]["evidence"], &object["receipt"]["warning"]["evidence"]];
     let evidence = evidence.into_iter().find(|evidence| !evidence.is_null()).cloned().unwrap_or_default();
-    if told.contains(quotes) { Ok(format!("{} {evidence}", why.unwrap_or_default())) } else { Err(format!("{quotes:?} is not in {told}")) }
+    if told.contains(quotes) {
+        Ok(format!("{} {evidence}", why.unwrap_or_default()))
+    } else {
+        Err(format!("{quotes:?} is not in {told}"))
+    }
 }
 
 /// `backstay --root ROOT ... --json`: the last object.
@@ -263,10 +262,15 @@ impl Stage {
         Ok(())
     }
 
-    /// "Back up now", as soon as the phone is known to be here.
-    pub(crate) async fn ask(&self) -> Result<(), String> {
+    /// Waits until the phone is known to be here.
+    pub(crate) async fn is_here(&self) -> Result<(), String> {
         let here = |overview: &Overview| phone_of(overview).filter(|phone| phone.activity != Activity::Away).map(drop);
-        self.shows("the phone is here", here).await?;
+        self.shows("the phone is here", here).await
+    }
+
+    /// "Back up now", as soon as the phone is here.
+    pub(crate) async fn ask(&self) -> Result<(), String> {
+        self.is_here().await?;
         match self.request(Request::BackUp { phone: None, full: false }).await {
             Reply::Started { .. } => Ok(()),
             other => Err(format!("a backup was asked for: {other:?}")),
@@ -353,7 +357,9 @@ impl Stage {
             }
             return Ok(told);
         }
-        let stands = |overview: &Overview| phone_of(overview).filter(|phone| !is_busy(phone)).map(|phone| phone.activity.clone());
+        let stands = |overview: &Overview| {
+            phone_of(overview).filter(|phone| !is_busy(phone)).map(|phone| phone.activity.clone())
+        };
         // What waits for something that is so already may be at its next try: then the run after it counts.
         let standing = match then {
             Then::ByItself => None,

@@ -10,7 +10,7 @@ use backstay_tests::{
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Given, PLAIN, Row, Stage, Told, Then};
+use crate::harness::{Given, PLAIN, Row, Stage, Then, Told};
 
 const PASSWORD: &str = "Hirschgeweih-4711";
 const OTHER: &str = "Pflaumenmus-0815";
@@ -35,7 +35,15 @@ async fn remember(world: &World) {
 }
 
 /// A row on a desktop. The store lives as long as the row.
-fn desktop<P, I, C>(fault: &str, (raises, quotes): (FailureId, &str), then: Then, given: Given, prepare: P, inject: I, cure: C) -> Row
+fn desktop<P, I, C>(
+    fault: &str,
+    (raises, quotes): (FailureId, &str),
+    then: Then,
+    given: Given,
+    prepare: P,
+    inject: I,
+    cure: C,
+) -> Row
 where
     P: AsyncFnOnce(&World) + Send + 'static,
     I: AsyncFnOnce(&World, &SecretService) + Send + 'static,

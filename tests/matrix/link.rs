@@ -17,8 +17,7 @@ use crate::harness::{
 const LARGE: Given = Given { files: (200, 20_000), ..PLAIN };
 
 /// A minute of crawling is told.
-const SLOW: &str =
-    "[watch]\napple_status = false\nios_versions = false\nicloud = false\n[backup]\nslow_minutes = 1\n";
+const SLOW: &str = "[watch]\napple_status = false\nios_versions = false\nicloud = false\n[backup]\nslow_minutes = 1\n";
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = crawling();
@@ -34,12 +33,19 @@ fn crawling() -> Vec<Row> {
             stage.start().await;
             stage.world.phone.set_link_speed(Some(15_000));
             let began = std::time::Instant::now();
-            if wifi { stage.world.phone.appear_on_wifi() } else { stage.world.phone.plug_in() }
+            if wifi {
+                stage.world.phone.appear_on_wifi()
+            } else {
+                stage.world.phone.plug_in()
+            }
             let told = stage.told_within(Duration::from_secs(150), id, &quotes, began).await?;
             stage.after(id, Then::Goes, told, async |world: &World| world.phone.set_link_speed(None)).await
         })
     };
-    vec![slow("a cable that carries 15 kB a second", BackupSlow, false), slow("Wi-Fi that carries 15 kB a second", WifiWeak, true)]
+    vec![
+        slow("a cable that carries 15 kB a second", BackupSlow, false),
+        slow("Wi-Fi that carries 15 kB a second", WifiWeak, true),
+    ]
 }
 
 fn cables() -> Vec<Row> {
@@ -136,26 +142,36 @@ fn services() -> Vec<Row> {
             Moment::BeforeManifest,
             Mishap::Disconnect,
         ),
-        Row::own("the backup service dies at the same file twice", DeviceFileBreaksBackup, "\"times\":2", |id, quotes| async move {
-            let mut stage = Stage::set(PLAIN).await;
-            stage.start().await;
-            stage.world.phone.during_backups(Moment::BeforeFile(12), Mishap::Closed);
-            let began = std::time::Instant::now();
-            stage.world.phone.plug_in();
-            let told = stage.told(id, &quotes, began).await?;
-            stage.after(id, Asked, told, async |world: &World| world.phone.clear_mishaps()).await
-        }),
-        Row::own("a person stops the backup", CancelledByUser, "Somebody stopped the backup", |id, quotes| async move {
-            let mut stage = Stage::set(PLAIN).await;
-            stage.start().await;
-            let mut events = stage.world.phone.events();
-            stage.world.phone.set_fault(Some(Fault::SilentAt { bytes: 20_000 }));
-            stage.world.phone.plug_in();
-            while events.recv().await.unwrap() != Event::WentSilent {}
-            let began = std::time::Instant::now();
-            stage.request(Request::Cancel { phone: None }).await;
-            let told = stage.told(id, &quotes, began).await?;
-            stage.after(id, Asked, told, async |world: &World| world.phone.set_fault(None)).await
-        }),
+        Row::own(
+            "the backup service dies at the same file twice",
+            DeviceFileBreaksBackup,
+            "\"times\":2",
+            |id, quotes| async move {
+                let mut stage = Stage::set(PLAIN).await;
+                stage.start().await;
+                stage.world.phone.during_backups(Moment::BeforeFile(12), Mishap::Closed);
+                let began = std::time::Instant::now();
+                stage.world.phone.plug_in();
+                let told = stage.told(id, &quotes, began).await?;
+                stage.after(id, Asked, told, async |world: &World| world.phone.clear_mishaps()).await
+            },
+        ),
+        Row::own(
+            "a person stops the backup",
+            CancelledByUser,
+            "Somebody stopped the backup",
+            |id, quotes| async move {
+                let mut stage = Stage::set(PLAIN).await;
+                stage.start().await;
+                let mut events = stage.world.phone.events();
+                stage.world.phone.set_fault(Some(Fault::SilentAt { bytes: 20_000 }));
+                stage.world.phone.plug_in();
+                while events.recv().await.unwrap() != Event::WentSilent {}
+                let began = std::time::Instant::now();
+                stage.request(Request::Cancel { phone: None }).await;
+                let told = stage.told(id, &quotes, began).await?;
+                stage.after(id, Asked, told, async |world: &World| world.phone.set_fault(None)).await
+            },
+        ),
     ]
 }

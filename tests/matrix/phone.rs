@@ -124,6 +124,24 @@ fn sheets() -> Vec<Row> {
             },
         ),
         Row::daemon(
+            "the backup fails after the passcode was typed, and its owner plugs it in again",
+            (DeviceIoError, "Input/output error"),
+            ByItself,
+            PLAIN,
+            async |world: &World| {
+                let answer = PasscodeAnswer::EnteredWhenPresent { patience: Duration::from_secs(60) };
+                world.phone.set_passcode_sheet(Some(answer));
+                world.phone.set_person_present(true);
+                let text = "Input/output error (MBErrorDomain/100)".into();
+                world.phone.set_fault(Some(Fault::FinalError { code: 100, text }));
+            },
+            async |world: &World| {
+                world.phone.set_fault(None);
+                world.phone.unplug();
+                world.phone.plug_in();
+            },
+        ),
+        Row::daemon(
             "nobody types the passcode, and later somebody unlocks the phone",
             (PasscodeNotEntered, "timeout waiting for passcode"),
             ByItself,

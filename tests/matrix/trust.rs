@@ -24,7 +24,13 @@ const REFUSALS: &[(&str, Option<&str>, &str, FailureId, Then)] = &[
     ("StartService", Some("com.apple.mobilebackup2"), "MissingActivationRecord", DeviceNotActivated, Asked),
     ("StartService", Some("com.apple.mobilebackup2"), "PasswordProtected", DeviceLocked, ByItself),
     ("StartService", Some("com.apple.mobilebackup2"), "NobodyKnowsThisOne", UnknownError, AfterAPause),
-    ("StartService", Some("com.apple.mobile.notification_proxy"), "ServiceProhibited", BackupServiceUnavailable, AfterAPause),
+    (
+        "StartService",
+        Some("com.apple.mobile.notification_proxy"),
+        "ServiceProhibited",
+        BackupServiceUnavailable,
+        AfterAPause,
+    ),
     ("StartSession", None, "InvalidSessionID", SessionLost, AfterAPause),
     ("StartSession", None, "MissingValue", LockdownRequestRefused, Asked),
 ];
@@ -169,7 +175,10 @@ fn handshakes() -> Vec<Row> {
         for failure in [TlsFailure::Alert, TlsFailure::Closed, TlsFailure::OtherPairing] {
             rows.push(Row::daemon(
                 format!("the handshake of a {handshake:?} fails: {failure:?}").to_lowercase(),
-                (SecureConnectionFailed, if handshake == Handshake::Session { "starting a session" } else { "securing com.apple" }),
+                (
+                    SecureConnectionFailed,
+                    if handshake == Handshake::Session { "starting a session" } else { "securing com.apple" },
+                ),
                 AfterAPause,
                 PLAIN,
                 async move |world: &World| world.phone.fail_tls(handshake, failure),

@@ -72,7 +72,9 @@ pub(crate) fn rows() -> Vec<Row> {
             },
         ),
     ];
-    for (number, meaning) in [(1, "bad command"), (3, "port closed"), (4, "no such service"), (5, "unknown"), (6, "bad version")] {
+    for (number, meaning) in
+        [(1, "bad command"), (3, "port closed"), (4, "no such service"), (5, "unknown"), (6, "bad version")]
+    {
         rows.push(Row::daemon(
             format!("usbmuxd refuses to connect: {number}, {meaning}"),
             (UsbmuxdRefused, "connecting to the phone"),
@@ -100,4 +102,3 @@ pub(crate) fn rows() -> Vec<Row> {
     ));
     rows
 }
-

@@ -68,24 +68,29 @@ pub(crate) fn rows() -> Vec<Row> {
             let told = stage.told(id, &quotes, began).await?;
             stage.after(id, ByItself, told, async |world: &World| world.phone.plug_in()).await
         }),
-        Row::own("the daemon is killed in the middle of a backup", BackupIncomplete, "stopped part-way", |id, quotes| async move {
-            let mut stage = Stage::set(PLAIN).await;
-            stage.start().await;
-            let mut events = stage.world.phone.events();
-            stage.world.phone.set_fault(Some(Fault::SilentAt { bytes: 20_000 }));
-            stage.world.phone.plug_in();
-            while events.recv().await.unwrap() != Event::WentSilent {}
-            stage.kill().await;
-            stage.world.phone.unplug();
-            let began = Instant::now();
-            stage.start().await;
-            let told = stage.told(id, &quotes, began).await?;
-            let cure = async |world: &World| {
-                world.phone.set_fault(None);
-                world.phone.plug_in();
-            };
-            stage.after(id, ByItself, told, cure).await
-        }),
+        Row::own(
+            "the daemon is killed in the middle of a backup",
+            BackupIncomplete,
+            "stopped part-way",
+            |id, quotes| async move {
+                let mut stage = Stage::set(PLAIN).await;
+                stage.start().await;
+                let mut events = stage.world.phone.events();
+                stage.world.phone.set_fault(Some(Fault::SilentAt { bytes: 20_000 }));
+                stage.world.phone.plug_in();
+                while events.recv().await.unwrap() != Event::WentSilent {}
+                stage.kill().await;
+                stage.world.phone.unplug();
+                let began = Instant::now();
+                stage.start().await;
+                let told = stage.told(id, &quotes, began).await?;
+                let cure = async |world: &World| {
+                    world.phone.set_fault(None);
+                    world.phone.plug_in();
+                };
+                stage.after(id, ByItself, told, cure).await
+            },
+        ),
         Row::own("a file of the latest backup is gone", BackupDamaged, "verify --deep", |id, _| async move {
             let mut stage = Stage::set(BACKED_UP).await;
             lose_a_file(&stage.world);
@@ -96,6 +101,7 @@ pub(crate) fn rows() -> Vec<Row> {
             let mut told = stage.told(id, "", began).await?;
             told.evidence = evidence;
             stage.world.phone.plug_in();
+            stage.is_here().await?;
             let cure = async |world: &World| {
                 let mut client = Client::connect(&world.socket()).await.unwrap();
                 client.request(Request::BackUp { phone: None, full: false }).await.unwrap();
@@ -126,25 +132,35 @@ pub(crate) fn rows() -> Vec<Row> {
             async |world: &World| set_format(world, 99),
             async |world: &World| set_format(world, 1),
         ),
-        Row::own("another Backstay is at work on the phone", BackupInProgressElsewhere, "process", |id, quotes| async move {
-            let mut stage = Stage::set(BACKED_UP).await;
-            stage.start().await;
-            let file = File::open(own_folder(&stage.world).join("lock")).unwrap();
-            file.try_lock().unwrap();
-            let held = Arc::new(Mutex::new(Some(file)));
-            let began = Instant::now();
-            stage.bring_the_phone().await?;
-            let told = stage.told(id, &quotes, began).await?;
-            stage.after(id, AfterAPause, told, async move |_: &World| drop(held.lock().unwrap().take())).await
-        }),
-        Row::own("another program holds the sync lock", BackupInProgressElsewhere, "taking the sync lock", |id, quotes| async move {
-            let mut stage = Stage::set(PLAIN).await;
-            stage.start().await;
-            let lock = stage.world.phone.media().hold_sync_lock().unwrap();
-            let began = Instant::now();
-            stage.bring_the_phone().await?;
-            let told = stage.told(id, &quotes, began).await?;
-            stage.after(id, AfterAPause, told, async move |_: &World| drop(lock)).await
-        }),
+        Row::own(
+            "another Backstay is at work on the phone",
+            BackupInProgressElsewhere,
+            "process",
+            |id, quotes| async move {
+                let mut stage = Stage::set(BACKED_UP).await;
+                stage.start().await;
+                let file = File::open(own_folder(&stage.world).join("lock")).unwrap();
+                file.try_lock().unwrap();
+                let held = Arc::new(Mutex::new(Some(file)));
+                let began = Instant::now();
+                stage.bring_the_phone().await?;
+                let told = stage.told(id, &quotes, began).await?;
+                stage.after(id, AfterAPause, told, async move |_: &World| drop(held.lock().unwrap().take())).await
+            },
+        ),
+        Row::own(
+            "another program holds the sync lock",
+            BackupInProgressElsewhere,
+            "taking the sync lock",
+            |id, quotes| async move {
+                let mut stage = Stage::set(PLAIN).await;
+                stage.start().await;
+                let lock = stage.world.phone.media().hold_sync_lock().unwrap();
+                let began = Instant::now();
+                stage.bring_the_phone().await?;
+                let told = stage.told(id, &quotes, began).await?;
+                stage.after(id, AfterAPause, told, async move |_: &World| drop(lock)).await
+            },
+        ),
     ]
 }

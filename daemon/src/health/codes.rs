@@ -153,6 +153,102 @@ pub fn host_error(error: &io::Error) -> FailureId {
 mod tests {
     use super::*;
 
+    /// Code by code, with a text that says nothing. Those of unknown-error are known to be there and no more. 104 is the
+    /// disk's where this computer has an errno to show for it; without one it is the phone's.
+    const MEANINGS: &[(FailureId, &[i64])] = &[
+        (DeviceInternalError, &[1, 2, 10, 15, 16, 18, 19, 20, 21, 24, 26]),
+        (DeviceSnapshotStuck, &[3, 14]),
+        (BackupMissing, &[4, 204]),
+        (ManifestCorrupt, &[5, 6, 11, 12, 205]),
+        (HostIoError, &[7]),
+        (DeviceIoError, &[8, 100, 101, 102, 104]),
+        (FilesChangedDuringBackup, &[9]),
+        (DeviceNotUnlockedSinceRestart, &[13]),
+        (IcloudServerError, &[17, 301, 302, 304, 306, 309, 310]),
+        (BackupBlockedByOrganisation, &[22, 555]),
+        (UnknownError, &[23, 200, 201, 206, 214, 215, 216, 556, 557]),
+        (DeviceRestoringIcloud, &[25]),
+        (BackupStatusUnreadable, &[103]),
+        (HostDiskFull, &[105]),
+        (DeviceStorageFull, &[106]),
+        (RestoreFileRefused, &[107, 213]),
+        (CancelledOnDevice, &[202, 217, 218, 219, 220, 221, 222, 223, 224]),
+        (BackupFormatUnsupported, &[203]),
+        (BackupPasswordWrong, &[207]),
+        (PasscodeNotEntered, &[208]),
+        (BackupKeyMissing, &[209]),
+        (IcloudSignedOut, &[210]),
+        (FindMyBlocksRestore, &[211]),
+        (DeviceSetupUnfinished, &[212]),
+        (IcloudNetworkTrouble, &[300, 308]),
+        (IcloudStorageFull, &[303]),
+        (IcloudSignInNeeded, &[305, 307]),
+    ];
+
+    const REFUSALS: &[(FailureId, &[&str])] = &[
+        (
+            LockdownRequestRefused,
+            &[
+                "InvalidResponse",
+                "MissingKey",
+                "MissingValue",
+                "GetProhibited",
+                "SetProhibited",
+                "RemoveProhibited",
+                "ImmutableValue",
+            ],
+        ),
+        (DeviceLocked, &["PasswordProtected", "DeviceLocked"]),
+        (TrustDenied, &["UserDeniedPairing"]),
+        (TrustPending, &["PairingDialogResponsePending"]),
+        (
+            PairingLost,
+            &["MissingHostID", "InvalidHostID", "MissingPairRecord", "InvalidPairRecord", "InvalidConnection"],
+        ),
+        (SessionLost, &["SessionActive", "SessionInactive", "MissingSessionID", "InvalidSessionID"]),
+        (
+            BackupServiceUnavailable,
+            &[
+                "MissingService",
+                "InvalidService",
+                "ServiceLimit",
+                "ServiceProhibited",
+                "CheckinTimeout",
+                "InvalidCheckin",
+                "CheckinSetupFailed",
+                "CheckinConnectionFailed",
+                "CheckinReceiveFailed",
+                "CheckinResponseFailed",
+                "CheckinSendFailed",
+                "CheckinOutOfMemory",
+            ],
+        ),
+        (PairRecordSaveFailed, &["SavePairRecordFailed"]),
+        (DeviceNotActivated, &["InvalidActivationRecord", "MissingActivationRecord", "WrongDroid"]),
+        (DeviceNotUnlockedSinceRestart, &["EscrowLocked"]),
+        (PairingNeedsCable, &["PairingProhibitedOverThisConnection"]),
+        (FindMyBlocksRestore, &["FMiPProtected"]),
+        (MdmDisallowsPairing, &["MCProtected", "MCChallengeRequired", "NotAValidChaperoneHost"]),
+    ];
+
+    #[test]
+    fn every_code_and_every_refusal_is_what_the_table_says() {
+        for (id, codes) in MEANINGS {
+            for code in *codes {
+                assert_eq!(backup_error(*code, ""), *id, "{code}");
+            }
+        }
+        for (id, names) in REFUSALS {
+            for name in *names {
+                assert_eq!(lockdown_error(name), *id, "{name}");
+            }
+        }
+        let known: Vec<i64> = MEANINGS.iter().flat_map(|(_, codes)| codes.iter().copied()).collect();
+        for code in (1..1000).filter(|code| !known.contains(code)) {
+            assert_eq!(backup_error(code, ""), UnknownError, "{code} is in no table");
+        }
+    }
+
     #[test]
     fn codes_with_several_meanings_are_told_apart_by_their_text() {
         for (code, text, id) in [

@@ -83,6 +83,16 @@ pub fn device(error: &IdeviceError) -> Failure {
     }
 }
 
+/// The way to the phone broke in a TLS handshake; a phone that is unplugged is told apart later.
+pub fn handshake(error: &IdeviceError) -> Failure {
+    match error {
+        IdeviceError::Socket(error) if is_plain_hangup(error) => {
+            Failure::from(FailureId::SecureConnectionFailed).text("the iPhone hung up")
+        }
+        error => device(error),
+    }
+}
+
 /// rustls reports its errors through the socket, and so does our guard.
 fn tls_or_refused(error: &io::Error) -> FailureId {
     if guard::is_refusal(error) { FailureId::DeviceDataRefused } else { FailureId::SecureConnectionFailed }
@@ -236,6 +246,7 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
             }
             failure
         }
+        TransferError::NoCommonVersion => Failure::from(FailureId::ProtocolVersionMismatch).text(error),
         TransferError::NoResult => Failure::from(FailureId::DeviceAgentDied).text(error),
         TransferError::DiskFailed => Failure::from(FailureId::HostIoError).text(error),
         TransferError::Stalled { seconds } | TransferError::LinkDead { seconds } => {

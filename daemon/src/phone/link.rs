@@ -274,7 +274,7 @@ impl Session {
         let record = record.ok_or_else(|| Failure::from(FailureId::TrustPending).doing("looking for a pair record"))?;
         let socket = muxer.port(attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
         let mut lockdown = LockdownClient::new(socket);
-        let legacy = within("starting a session", lockdown.start_session(&record)).await?;
+        let legacy = in_time("starting a session", diagnose::handshake, lockdown.start_session(&record)).await?;
         lockdown.idevice = guard(lockdown.idevice, Framing::PropertyLists)?;
         Ok(Self { muxer: muxer.clone(), device_id: attached.device_id, record, lockdown, legacy })
     }
@@ -308,7 +308,8 @@ impl Session {
         let (port, tls) = within(&format!("starting {name}"), starting).await?;
         let mut socket = self.muxer.port(self.device_id, port).await?;
         if tls {
-            within(&format!("securing {name}"), socket.start_session(&self.record, self.legacy)).await?;
+            let securing = socket.start_session(&self.record, self.legacy);
+            in_time(&format!("securing {name}"), diagnose::handshake, securing).await?;
         }
         Ok(socket)
     }

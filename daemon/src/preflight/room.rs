@@ -19,7 +19,8 @@ pub(super) fn check(situation: &Situation<'_>) -> Finding {
         failure
     };
     if situation.bytes_free <= SLACK_BYTES {
-        let expected = situation.forecast.bytes.unwrap_or(0).max(1);
+        // What a first backup brings at most is no need: the next look would wait for more room than it takes.
+        let expected = situation.forecast.bytes.filter(|_| !situation.forecast.first).unwrap_or(0).max(1);
         return Finding::Hindrance(told(FailureId::HostDiskFull, SLACK_BYTES.saturating_add(expected)));
     }
     // For a first backup the used room of the phone is the most it can be; apps themselves stay out of it. The phone

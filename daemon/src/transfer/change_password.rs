@@ -15,6 +15,7 @@ use super::{
     TransferError,
     frames::Frames,
     greeting::{self, greet, say_goodbye},
+    passcode::Sheet,
     request::{Message, Request},
 };
 use crate::vault::encryption::Password;
@@ -76,7 +77,7 @@ pub async fn change_password<S>(
     stream: S,
     udid: &Udid,
     change: &Change<'_>,
-    mut passcode_sheet: watch::Receiver<bool>,
+    mut passcode_sheet: watch::Receiver<Sheet>,
     mut asked: impl FnMut(bool),
 ) -> Result<(), NotChanged>
 where
@@ -94,7 +95,7 @@ where
                 answer = result(&mut frames, udid) => return answer,
                 changed = passcode_sheet.changed(), if watching => {
                     watching = changed.is_ok();
-                    asked(*passcode_sheet.borrow_and_update());
+                    asked(passcode_sheet.borrow_and_update().is_up);
                 }
             }
         }
@@ -161,7 +162,7 @@ mod tests {
             }
             request
         };
-        let (_sheet, passcode_sheet) = watch::channel(false);
+        let (_sheet, passcode_sheet) = watch::channel(Sheet::default());
         tokio::join!(phone, change_password(ours, &udid, &change, passcode_sheet, |_| {}))
     }
 

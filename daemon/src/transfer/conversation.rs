@@ -27,6 +27,7 @@ use super::{
     greeting::{self, EMPTY, greet, say_goodbye},
     meter::Meter,
     operations,
+    passcode::Sheet,
     place::Place,
     request::{Message, Request},
     upload::{Received, Upload},
@@ -46,6 +47,9 @@ const SILENCE_MAX_AMONG_BYTES: Duration = Duration::from_secs(10 * 60);
 /// The sheet comes down after this long: who has not typed by now is not there, and other programs wait for the phone.
 const PASSCODE_SECONDS_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// News of the sheet may be so much later than what the phone says of it here.
+const SHEET_NEWS_MAX: Duration = Duration::from_millis(200);
+
 /// What a conversation needs.
 #[derive(Debug)]
 pub struct Plan {
@@ -58,7 +62,7 @@ pub struct Plan {
     /// What the phone is asked to do.
     pub order: Order,
     /// The phone shows its passcode sheet.
-    pub passcode_sheet: watch::Receiver<bool>,
+    pub passcode_sheet: watch::Receiver<Sheet>,
     /// Ends the run.
     pub cancel: CancellationToken,
 }
@@ -192,12 +196,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         };
         self.writers.drain();
         self.collect_disk_error();
+        self.passcode_asked = self.sheet_was_shown(outcome.is_err()).await;
         if self.plan.order.is_restore() {
             self.meter.finish(self.sent.files, self.sent.bytes);
         } else {
             self.meter.finish(self.received.files, self.received.bytes);
         }
         outcome
+    }
+
+    /// Also of a sheet that came and went while something else was waited for: it decides whether the next try would
+    /// ask for the passcode once more. News of it comes on a connection of its own, maybe after the phone's last word.
+    async fn sheet_was_shown(&mut self, failed: bool) -> bool {
+        let sheet = &mut self.plan.passcode_sheet;
+        if failed {
+            // Nothing came in time, or the connection ended too: what is known stands.
+            drop(tokio::time::timeout(SHEET_NEWS_MAX, sheet.wait_for(|sheet| sheet.was_shown)).await);
+        }
+        sheet.borrow().was_shown
     }
 
     async fn converse(&mut self) -> Result<(), TransferError> {
@@ -245,9 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 changed = self.plan.passcode_sheet.changed(), if watching => {
                     watching = changed.is_ok();
                     let sheet = *self.plan.passcode_sheet.borrow_and_update();
-                    self.passcode_asked |= sheet;
-                    asked_since = sheet.then(tokio::time::Instant::now);
-                    self.meter.phase(if sheet { Phase::WaitingForPasscode } else { silent });
+                    asked_since = sheet.is_up.then(tokio::time::Instant::now);
+                    self.meter.phase(if sheet.is_up { Phase::WaitingForPasscode } else { silent });
                 }
             }
         }

@@ -38,7 +38,10 @@ where
     expect(frames, udid, "DLMessageVersionExchange").await?;
     let versions = vec!["DLMessageVersionExchange".into(), "DLVersionsOk".into(), plist::Value::from(400)];
     frames.send_message(versions).await?;
-    expect(frames, udid, "DLMessageDeviceReady").await?;
+    match expect(frames, udid, "DLMessageDeviceReady").await {
+        Err(TransferError::NoResult) => return Err(TransferError::NoCommonVersion),
+        ready => ready?,
+    }
 
     let mut hello = plist::Dictionary::new();
     hello.insert("MessageName".into(), "Hello".into());

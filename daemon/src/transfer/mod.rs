@@ -45,6 +45,9 @@ pub enum TransferError {
         /// `ErrorDescription`.
         text: String,
     },
+    /// The phone ended the greeting when it heard our version of DeviceLink.
+    #[error("the phone speaks no version of DeviceLink that this computer knows")]
+    NoCommonVersion,
     /// `DLMessageDisconnect` came before a final status.
     #[error("the phone closed the backup without a result")]
     NoResult,

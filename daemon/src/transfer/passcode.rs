@@ -13,16 +13,25 @@ use crate::phone::{
 const PRESENTED: &str = "com.apple.LocalAuthentication.ui.presented";
 const DISMISSED: &str = "com.apple.LocalAuthentication.ui.dismissed";
 
-/// Watches the passcode sheet; true while it is up. Must be called before the `Backup` request, else the sheet is
+/// What is known of the sheet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sheet {
+    /// It is up now.
+    pub is_up: bool,
+    /// It was up since it is watched, however shortly.
+    pub was_shown: bool,
+}
+
+/// Watches the passcode sheet. Must be called before the `Backup` request, else the sheet is
 /// missed. Ends by itself when the connection does.
 ///
 /// # Errors
 /// When notification_proxy can't be reached.
-pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<bool>, Failure> {
+pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<Sheet>, Failure> {
     let socket = session.service("com.apple.mobile.notification_proxy").await?;
     let mut client = NotificationProxyClient::new(guard(socket, Framing::PropertyLists)?);
     within("observing the passcode sheet", client.observe_notifications(&[PRESENTED, DISMISSED])).await?;
-    let (sender, receiver) = watch::channel(false);
+    let (sender, receiver) = watch::channel(Sheet::default());
     tokio::spawn(async move {
         loop {
             let heard = tokio::select! {
@@ -30,8 +39,8 @@ pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<bool>,
                 () = sender.closed() => return,
             };
             match heard {
-                Ok(name) if name == PRESENTED => sender.send_replace(true),
-                Ok(name) if name == DISMISSED => sender.send_replace(false),
+                Ok(name) if name == PRESENTED => sender.send_replace(Sheet { is_up: true, was_shown: true }),
+                Ok(name) if name == DISMISSED => sender.send_replace(Sheet { is_up: false, was_shown: true }),
                 Ok(_) => continue,
                 Err(error) => {
                     tracing::debug!(%error, "notification_proxy ended");

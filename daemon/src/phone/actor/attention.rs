@@ -174,6 +174,7 @@ impl Actor {
 
     /// What no event reports.
     pub(super) fn check_itself(&mut self) {
+        self.checked_at = Instant::now();
         let now = Utc::now();
         self.problems.set(FailureId::BackupOverdue, self.overdue(now), now);
         self.look_at_apple(now);

@@ -46,6 +46,9 @@ use crate::{
 /// What no event reports is looked for this often: the wall clock, a phone not seen for days, a backup that crawls.
 const SELF_CHECK: Duration = Duration::from_secs(60);
 
+/// While a backup runs, which wakes the processor anyway.
+const SELF_CHECK_WHILE_RUNNING: Duration = Duration::from_secs(10);
+
 struct Active {
     run: RunId,
     progress: watch::Receiver<Progress>,
@@ -72,6 +75,7 @@ pub(super) struct Actor {
     wake_at: Option<DateTime<Utc>>,
     trust: Option<CancellationToken>,
     cure: Option<(Condition, CancellationToken)>,
+    checked_at: Instant,
 }
 
 impl Actor {
@@ -93,6 +97,7 @@ impl Actor {
             wake_at: None,
             trust: None,
             cure: None,
+            checked_at: Instant::now(),
             around,
         }
     }
@@ -354,8 +359,11 @@ impl Actor {
         // Time starts nothing for a phone that is away; its problems still grow older.
         let wake_at = self.wake_at.filter(|_| self.state.present);
         let next = wake_at.into_iter().chain(self.problems.next_change(now)).min();
-        let until = next.map_or(SELF_CHECK, |at| (at - now).to_std().unwrap_or_default());
-        Instant::now() + until.min(SELF_CHECK).max(Duration::from_millis(20))
+        let every = if self.active.is_some() { SELF_CHECK_WHILE_RUNNING } else { SELF_CHECK };
+        // Counted from the last one: the progress of a backup comes more often and must not put it off for ever.
+        let check = self.checked_at + every;
+        let soonest = Instant::now() + Duration::from_millis(20);
+        next.map_or(check, |at| check.min(Instant::now() + (at - now).to_std().unwrap_or_default())).max(soonest)
     }
 
     async fn shut_down(mut self) {
