@@ -10,8 +10,9 @@ use super::{
     request::{Message, Request},
 };
 
-/// The phone greets at once; its backup service may have to be started first.
-const GREETING_SECONDS_MAX: Duration = Duration::from_secs(60);
+/// The phone greets at once as a rule; its backup service may have to be started first, and a busy phone takes its time.
+/// One that is gone is noticed long before.
+const GREETING_SECONDS_MAX: Duration = Duration::from_secs(180);
 
 /// How a DeviceLink status spells "nothing".
 pub(super) const EMPTY: &str = "___EmptyParameterString___";
