@@ -142,7 +142,7 @@ pub(crate) fn rows() -> Vec<Row> {
             DISK_BYTES,
             true,
             |_, disk| disk.lock().unwrap().as_ref().unwrap().abort().unwrap(),
-            |world, disk| mount_again(world, disk),
+            mount_again,
         ),
         on_ext4(
             "the backup disk is taken away in the middle",
@@ -151,7 +151,7 @@ pub(crate) fn rows() -> Vec<Row> {
             DISK_BYTES,
             true,
             |_, disk| drop(disk.lock().unwrap().as_mut().unwrap().detach().unwrap()),
-            |world, disk| mount_again(world, disk),
+            mount_again,
         ),
         faulty("the backup disk fails", (HostIoError, "Input/output error"), AfterAPause, &[Errno::IO]),
         faulty("the quota is used up", (HostQuotaExceeded, "quota"), ByItself, &[Errno::DQUOT]),

@@ -66,7 +66,7 @@ where
         drop(store);
         told
     };
-    Row::own(fault, raises, quotes, move |id, quotes| play(id, quotes))
+    Row::own(fault, raises, quotes, play)
 }
 
 pub(crate) fn rows() -> Vec<Row> {

@@ -36,7 +36,7 @@ use backstay_shared::health::FailureId;
 use crate::harness::{Row, Told, seconds};
 
 /// Most of a row is waiting; more at a time would make the machine the reason of what is measured.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 12;
 
 struct Played {
     number: usize,

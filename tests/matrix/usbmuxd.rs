@@ -56,7 +56,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         Row::daemon(
             "usbmuxd vanishes in the middle of a backup",
-            (UsbmuxdNotRunning, "receiving the backup"),
+            (UsbmuxdNotRunning, "usbmuxd is stopped"),
             ByItself,
             PLAIN,
             async |world: &World| {

@@ -56,17 +56,11 @@ async fn in_time<T>(
 /// What usbmuxd answers in place of a pair record that it does not have: ENOENT. Source: usbmuxd `src/client.c`.
 const NO_SUCH_RECORD: u64 = 2;
 
-/// What came for a pair record.
-enum Answered {
-    Record(PairingFile),
-    Number(u64),
-}
-
-/// Asks for a pair record; `idevice` does not tell a record that is not there from one that can't be read.
+/// Asks for a pair record: the record, or the number that came in its place. `idevice` does not tell a record that is not there from one that can't be read.
 ///
 /// The message is a length, version 1, type 8 (a property list) and a tag, little-endian. Source: usbmuxd
 /// `src/usbmuxd-proto.h`.
-async fn read_pair_record<S: ReadWrite>(socket: &mut S, udid: &Udid) -> Result<Answered, IdeviceError> {
+async fn read_pair_record<S: ReadWrite>(socket: &mut S, udid: &Udid) -> Result<Result<PairingFile, u64>, IdeviceError> {
     let request = plist::Dictionary::from_iter([
         ("MessageType", "ReadPairRecord"),
         ("PairRecordID", udid.as_str()),
@@ -89,8 +83,8 @@ async fn read_pair_record<S: ReadWrite>(socket: &mut S, udid: &Udid) -> Result<A
     socket.read_exact(&mut body).await?;
     let mut answer: plist::Dictionary = plist::from_bytes(&body)?;
     match (answer.remove("PairRecordData"), answer.get("Number").and_then(plist::Value::as_unsigned_integer)) {
-        (Some(plist::Value::Data(record)), _) => Ok(Answered::Record(PairingFile::from_bytes(&record)?)),
-        (_, Some(number)) => Ok(Answered::Number(number)),
+        (Some(plist::Value::Data(record)), _) => Ok(Ok(PairingFile::from_bytes(&record)?)),
+        (_, Some(number)) => Ok(Err(number)),
         _ => Err(IdeviceError::UnexpectedResponse("neither a pair record nor a number".into())),
     }
 }
@@ -220,9 +214,9 @@ impl Muxer {
         let mut socket = self.socket(Framing::Usbmuxd).await?;
         let doing = "reading the pair record";
         match tokio::time::timeout(ANSWER_SECONDS_MAX, read_pair_record(&mut socket, udid)).await {
-            Ok(Ok(Answered::Record(record))) => Ok(Some(record)),
-            Ok(Ok(Answered::Number(NO_SUCH_RECORD))) => Ok(None),
-            Ok(Ok(Answered::Number(number))) => {
+            Ok(Ok(Ok(record))) => Ok(Some(record)),
+            Ok(Ok(Err(NO_SUCH_RECORD))) => Ok(None),
+            Ok(Ok(Err(number))) => {
                 let code = i64::try_from(number).unwrap_or(i64::MAX);
                 Err(Failure::from(FailureId::UsbmuxdRefused).code(code).doing(doing))
             }

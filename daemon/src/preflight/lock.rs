@@ -18,7 +18,7 @@ pub(super) fn check(situation: &Situation<'_>) -> Finding {
 fn asks_for_the_passcode(ios: &str) -> bool {
     let mut numbers = ios.split('.').map(|part| part.parse::<u32>().unwrap_or(u32::MAX));
     let version = (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    version >= (16, 1, 0) || (version >= (15, 7, 1) && version < (16, 0, 0))
+    version >= (16, 1, 0) || ((15, 7, 1)..(16, 0, 0)).contains(&version)
 }
 
 #[cfg(test)]
