@@ -93,6 +93,8 @@ impl World {
             .env("USBMUXD_SOCKET_ADDRESS", self.usbmuxd.address())
             .env("XDG_RUNTIME_DIR", self.folder.path().join("runtime"))
             .env("HOME", home)
+            // Tests ask nobody outside: whatever is not on this computer is refused at once.
+            .env("HTTPS_PROXY", "http://127.0.0.1:9")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("XDG_DATA_HOME")
