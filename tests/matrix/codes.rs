@@ -8,7 +8,7 @@ use backstay_tests::{
 
 use crate::harness::{
     BACKED_UP, Given, PLAIN, Row,
-    Then::{self, AfterAPause, Asked, ByItself, News},
+    Then::{self, AfterAPause, Asked, ByItself, News, Tomorrow},
 };
 
 /// Code, text, failure, and what follows.
@@ -32,7 +32,7 @@ const ENDS: &[(i64, &str, FailureId, Then)] = &[
     (104, "Multiple errors uploading files", DeviceIoError, AfterAPause),
     (104, "Multiple errors uploading files (MBErrorDomain/105)", HostDiskFull, ByItself),
     (105, "Insufficient free disk space on drive", HostDiskFull, ByItself),
-    (202, "Cancelled", CancelledOnDevice, Asked),
+    (202, "Cancelled", CancelledOnDevice, Tomorrow),
     (203, "Unsupported version", BackupFormatUnsupported, AfterAPause),
     (205, "Error reading status", BackupStatusUnreadable, AfterAPause),
     (205, "Error reading backup properties", ManifestCorrupt, AfterAPause),
@@ -41,7 +41,7 @@ const ENDS: &[(i64, &str, FailureId, Then)] = &[
     (209, "Files without encryption keys", BackupKeyMissing, Asked),
     (210, "No iCloud account", IcloudSignedOut, Asked),
     (212, "Setup is not finished", DeviceSetupUnfinished, ByItself),
-    (223, "Deferred by the system", CancelledOnDevice, Asked),
+    (223, "Deferred by the system", CancelledOnDevice, Tomorrow),
     (300, "The network connection was lost", IcloudNetworkTrouble, Asked),
     (303, "Quota exceeded", IcloudStorageFull, Asked),
     (305, "Not authorised", IcloudSignInNeeded, Asked),

@@ -16,6 +16,7 @@ use backstay_tests::{
     phone::dataset::{DataSetSpec, Mutation},
     world::{Daemon, World, text},
 };
+use chrono::{TimeDelta, Utc};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -48,6 +49,8 @@ pub(crate) enum Then {
     AfterAPause,
     /// It waits for a person, and "Try again" works.
     Asked,
+    /// A person wanted it so: by itself it comes another day, and "Try again" works.
+    Tomorrow,
     /// The problem goes; no backup was in the way.
     Goes,
     /// Nothing is to be done: it is news.
@@ -377,6 +380,7 @@ impl Stage {
         };
         match (then, &standing) {
             (Then::Asked, Some(Activity::Blocked)) | (Then::AfterAPause, Some(Activity::RetryAt { .. })) => {}
+            (Then::Tomorrow, Some(Activity::RetryAt { at, .. })) if *at - Utc::now() > TimeDelta::hours(18) => {}
             (Then::ByItself, _) => {}
             (then, standing) => return Err(format!("{then:?}, but it stands at {standing:?}")),
         }
@@ -384,9 +388,9 @@ impl Stage {
         let sheets = self.world.phone.sheets_shown();
         cure(&self.world).await;
         let cured = Instant::now();
-        if then == Then::Asked {
+        if matches!(then, Then::Asked | Then::Tomorrow) {
             let now = self.overview().await;
-            if phone_of(&now).is_none_or(|phone| phone.activity != Activity::Blocked) {
+            if phone_of(&now).map(|phone| &phone.activity) != standing.as_ref() {
                 return Err(format!("it did not wait for a person: {}", in_short(&now)));
             }
             self.ask().await?;
@@ -404,6 +408,7 @@ impl Stage {
         }
         let (limit, how) = match then {
             Then::Asked => (PATIENCE, "waits for a person, then Try again works"),
+            Then::Tomorrow => (PATIENCE, "comes by itself another day; Try again works"),
             Then::AfterAPause => (AFTER_A_PAUSE, "backed up by itself"),
             _ => (AFTER_A_CURE, "backed up by itself"),
         };
@@ -412,7 +417,7 @@ impl Stage {
             return Err(format!("backed up {} after the cure; at most {}", seconds(took), seconds(limit)));
         }
         told.retry = match then {
-            Then::Asked => how.into(),
+            Then::Asked | Then::Tomorrow => how.into(),
             Then::AfterAPause => format!("{how} after the pause, {} after the cure", seconds(took)),
             _ => format!("{how} {} after the cure", seconds(took)),
         };

@@ -123,8 +123,8 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         desktop(
             "the settings want backups encrypted, and they are not",
-            (BackupNotEncrypted, "Without a backup password"),
-            Then::Asked,
+            (BackupNotEncrypted, "without a backup password"),
+            Then::ByItself,
             Given { config: MUST_ENCRYPT, ..PLAIN },
             async |_: &World| {},
             async |_: &World, _: &SecretService| {},

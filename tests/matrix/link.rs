@@ -166,7 +166,7 @@ fn services() -> Vec<Row> {
             let began = std::time::Instant::now();
             stage.request(Request::Cancel { phone: None }).await;
             let told = stage.told(id, &quotes, began).await?;
-            stage.after(id, Asked, told, async |world: &World| world.phone.set_fault(None)).await
+            stage.after(id, Then::Tomorrow, told, async |world: &World| world.phone.set_fault(None)).await
         }),
     ]
 }

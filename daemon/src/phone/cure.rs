@@ -83,10 +83,9 @@ fn has_room(watched: &Watched, free_at_first: Option<u64>) -> bool {
         // A quota is not to be seen in the free bytes; only taking some room shows that there is some.
         return free > GAIN_BYTES && disk::probe(&folder).is_ok() && disk::can_take(&folder, GAIN_BYTES);
     }
-    let needed = watched.evidence.bytes_needed.unwrap_or(0).max(ROOM_SLACK_BYTES);
-    // Where there seemed to be enough already, more has to come: else nothing has changed.
-    let gained = free_at_first.filter(|at_first| *at_first > needed).map_or(0, |at_first| at_first + GAIN_BYTES);
-    free > needed.max(gained) && disk::probe(&folder).is_ok()
+    // Removing the failed run may have made the room; a phone that says "full" all the same is tried a few times only.
+    let needed = watched.evidence.bytes_needed.or_else(|| Some(free_at_first? + GAIN_BYTES));
+    free > needed.unwrap_or(0).max(ROOM_SLACK_BYTES) && disk::probe(&folder).is_ok()
 }
 
 /// What is known of the phone between two questions.
