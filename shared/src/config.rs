@@ -197,7 +197,9 @@ impl TryFrom<String> for Schedule {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        cron::Schedule::from_str(&text).map(Self).map_err(|error| format!("{text:?} is no cron expression: {error}"))
+        cron::Schedule::from_str(&text).map(Self).map_err(|_| {
+            format!("{text:?} is no cron expression: expected second, minute, hour, day, month and weekday, as \"0 0 22 * * *\"")
+        })
     }
 }
 

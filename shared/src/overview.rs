@@ -224,7 +224,7 @@ impl Problem {
             id: failure.id,
             title: entry.title.clone(),
             why: failure.explanation(),
-            steps: entry.steps.clone(),
+            steps: entry.steps.iter().map(|step| failure.evidence.in_step(step)).collect(),
             actions: entry.actions.clone(),
             severity: entry.severity,
             since,

@@ -2,7 +2,7 @@
 
 use backstay_shared::health::{Failure, FailureId};
 
-use super::{CliError, Context, output, phones};
+use super::{CliError, Context, attention, output, phones};
 use crate::{ipc::names, phone::pairing};
 
 /// Arguments of `backstay pair`.
@@ -36,5 +36,6 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
         drop(output::line(&format!("{}: {}", entry.title, entry.steps.join(" "))));
     };
     pairing::pair(&muxer, &phone.attached, pending).await?;
+    attention::look_again(context, phone.attached.udid.as_str()).await;
     output::line(&format!("{} trusts this computer now.", phone.name))
 }

@@ -69,6 +69,9 @@ impl Board {
 
     /// Something is wrong with the computer rather than with one phone.
     pub fn raise(&self, failure: &Failure) {
+        if !self.has(failure.id) {
+            tracing::warn!(%failure, "noticed");
+        }
         self.track(|tracker, now| tracker.raise(failure, now));
     }
 

@@ -119,6 +119,8 @@ impl Asked {
                 };
                 vitals.bytes_free >= Some(least)
             }
+            // It has just answered a computer that it trusts.
+            Condition::PairingAccepted => true,
             // The phone wants a password set; one that is wrong is mended here, and told by whoever mends it.
             Condition::PasswordEntered => {
                 matches!(watched.failure, FailureId::EncryptionRequired | FailureId::BackupNotEncrypted)

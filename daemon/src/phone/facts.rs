@@ -74,9 +74,25 @@ pub struct Introduction {
     pub ios: Option<String>,
 }
 
+impl Introduction {
+    /// Takes what is newly told; what a phone does not tell stays as it was.
+    pub fn learn(&mut self, newer: Self) {
+        let told = |newer: Option<String>, known: &mut Option<String>| {
+            if let Some(newer) = newer.filter(|newer| !newer.is_empty()) {
+                *known = Some(newer);
+            }
+        };
+        told(newer.name, &mut self.name);
+        told(newer.model, &mut self.model);
+        told(newer.ios, &mut self.ios);
+    }
+}
+
 impl From<&Facts> for Introduction {
     fn from(facts: &Facts) -> Self {
-        Self { name: Some(facts.name.clone()), model: Some(facts.model.clone()), ios: Some(facts.ios.clone()) }
+        // The UDID stands for a name that was not told.
+        let name = Some(facts.name.clone()).filter(|name| name != facts.udid.as_str());
+        Self { name, model: Some(facts.model.clone()), ios: Some(facts.ios.clone()) }
     }
 }
 

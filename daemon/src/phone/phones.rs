@@ -113,6 +113,8 @@ impl Phones {
         let start = || {
             let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
             let actor = Actor::new(udid.clone(), self.surroundings.clone(), sender.clone());
+            // Whoever asks from now on hears of it.
+            actor.publish();
             self.surroundings.tasks.spawn(actor.run(receiver));
             sender
         };

@@ -97,8 +97,8 @@ fn by_rule(failure: FailureId, seen: &Circumstances) -> Next {
 /// True for what is looked at again and again; the rest are events.
 pub const fn is_watched(condition: Condition) -> bool {
     use Condition::{
-        BackupDrivePresent, Charging, DeviceSpaceAvailable, DeviceUnlocked, PasswordEntered, SpaceAvailable,
-        UserPresent,
+        BackupDrivePresent, Charging, DeviceSpaceAvailable, DeviceUnlocked, PairingAccepted, PasswordEntered,
+        SpaceAvailable, UserPresent,
     };
     matches!(
         condition,
@@ -108,6 +108,7 @@ pub const fn is_watched(condition: Condition) -> bool {
             | DeviceSpaceAvailable
             | DeviceUnlocked
             | PasswordEntered
+            | PairingAccepted
             | UserPresent
     )
 }

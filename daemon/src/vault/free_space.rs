@@ -68,6 +68,11 @@ pub fn free(layout: &Layout, bytes_wanted: u64) -> Result<Freed, VaultError> {
 pub fn free_locked(layout: &Layout, ledger: &mut Ledger, bytes_wanted: u64) -> Result<Freed, VaultError> {
     // What an earlier run could not delete is room, too.
     history::clear_removed(layout);
+    // Snapshots that are gone without making enough room were given away for nothing.
+    let planned = plan(layout, ledger, bytes_wanted)?;
+    if planned.bytes_free < bytes_wanted {
+        return Ok(Freed { removed: Vec::new(), bytes_free: planned.bytes_free_before, ..planned });
+    }
     let entries = ledger.snapshots()?;
     let bytes_free_before = bytes_free(layout)?;
     let (mut removed, mut bytes_free_now) = (Vec::new(), bytes_free_before);

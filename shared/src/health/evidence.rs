@@ -90,6 +90,14 @@ impl Evidence {
         }
     }
 
+    /// A step with the number in it that it is about, so that it can be typed as it stands.
+    pub fn in_step(&self, step: &str) -> String {
+        match self.bytes_needed {
+            Some(needed) => step.replace("--free SIZE", &format!("--free {}MB", needed.div_ceil(1_000_000))),
+            None => step.to_owned(),
+        }
+    }
+
     /// What would have to be freed.
     pub fn bytes_missing(&self) -> Option<u64> {
         self.bytes_needed?.checked_sub(self.bytes_free?).filter(|missing| *missing > 0)

@@ -45,6 +45,9 @@ pub fn look(root: &Path, known_roots: &KnownRoots) -> Vec<Finding> {
             let failure = diagnose::disk(&error);
             let finding = Finding::of_failure(Check::BackupFolder, State::Lack, &failure, None);
             match failure.id {
+                FailureId::HostWriteDenied if root.is_file() => {
+                    finding.mend(format!("'{shown}' is a file: name a folder as root in the settings"))
+                }
                 FailureId::HostWriteDenied => finding.mend(format!("sudo chown -R \"$USER\" '{shown}'")),
                 _ => finding,
             }

@@ -25,7 +25,7 @@ impl Actor {
         let now = Utc::now();
         self.active = None;
         if let Some(facts) = &ended.checked.facts {
-            self.introduction = Introduction::from(facts);
+            self.introduction.learn(Introduction::from(facts));
         }
         if let Some(vitals) = ended.checked.vitals.take() {
             self.learn(vitals);

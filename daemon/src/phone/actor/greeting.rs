@@ -16,7 +16,9 @@ impl Actor {
     /// Greets it beside everything else; a phone that goes ends its greeting.
     pub(super) fn greet(&mut self, attached: Attached) {
         let cancel = self.around.shutdown.child_token();
-        self.trust = Some(cancel.clone());
+        if let Some(earlier) = self.trust.replace(cancel.clone()) {
+            earlier.cancel();
+        }
         let greeting = greet(self.around.muxer.clone(), attached, self.own.clone());
         self.around.tasks.spawn(async move { cancel.run_until_cancelled(greeting).await });
     }

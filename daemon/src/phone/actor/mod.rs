@@ -181,12 +181,26 @@ impl Actor {
                 let _gone = reply.send(());
             }
             Message::LookAgain => {
+                // Trust may have come by another way, too.
+                let attached = self.attached.borrow().clone();
+                if let Some(attached) = attached {
+                    self.greet(attached);
+                }
                 if let Doing::WaitFor(condition) = self.state.doing {
                     self.act(Input::Cured(condition));
                 }
             }
-            Message::Introduced(introduction) => self.introduction = introduction,
-            Message::Vitals(vitals) => self.learn(vitals),
+            Message::Introduced(introduction) => self.introduction.learn(introduction),
+            Message::Vitals(vitals) => {
+                self.learn(vitals);
+                // A phone that tells this trusts this computer, whatever was said of it before.
+                if [FailureId::TrustDenied, FailureId::PairingLost, FailureId::PairingExpired]
+                    .into_iter()
+                    .any(|id| self.problems.has(id))
+                {
+                    self.take(Message::Trust(Ok(())));
+                }
+            }
             Message::Cured(condition) => {
                 tracing::info!(udid = %self.udid, ?condition, "what a backup waited for is so");
                 self.problems.retain(|id| id.entry().retry != Retry::AutomaticWhen(condition));

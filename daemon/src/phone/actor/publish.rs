@@ -10,7 +10,7 @@ use super::Actor;
 use crate::{phone::state::Doing, schedule::retry::ATTEMPTS_MAX, vault::receipt::Receipt};
 
 impl Actor {
-    pub(super) fn publish(&self) {
+    pub(in crate::phone) fn publish(&self) {
         let activity = self.activity();
         let now = Utc::now();
         let mut problems = self.problems.told(now);
@@ -19,6 +19,8 @@ impl Actor {
         {
             let failure = Failure::from(FailureId::PasscodeNeeded);
             let since = DateTime::from_timestamp_millis(run.0.cast_signed()).unwrap_or_default();
+            // What the last run ran into is history while this one asks for the passcode.
+            problems.retain(|problem| Some(problem.id) != self.raised_by_run);
             problems.push(Problem::new(&failure, since));
         }
         let introduction = &self.introduction;
