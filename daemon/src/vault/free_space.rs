@@ -50,8 +50,8 @@ pub fn plan(layout: &Layout, ledger: &Ledger, bytes_wanted: u64) -> Result<Freed
     Ok(Freed { removed, bytes_free_before, bytes_free })
 }
 
-/// Takes the phone's lock, then removes snapshots one by one until so many bytes are free on the disk or there is none
-/// left that may go; which of the two it was, `bytes_free` says.
+/// Takes the phone's lock, then removes snapshots one by one until so many bytes are free on the disk. When all that may
+/// go would not be enough, nothing is removed; which of the two it was, `bytes_free` says.
 ///
 /// # Errors
 /// When another Backstay is at work on this phone, or the ledger or the disk can't be read.
