@@ -48,8 +48,9 @@ fn pixel(kind: IconKind, at: Point) -> [u8; 4] {
 /// Dark enough for a white sign, light enough for a black panel.
 fn colour(kind: IconKind) -> Rgb {
     match kind {
+        IconKind::Paused => [110, 110, 115],
         IconKind::Fine => [36, 138, 61],
-        IconKind::Working => [0, 110, 230],
+        IconKind::Working { .. } => [0, 110, 230],
         IconKind::NeedsYou => [201, 105, 0],
         IconKind::Failed => [208, 32, 44],
         IconKind::Offline => [140, 140, 145],
@@ -62,7 +63,7 @@ fn glyph(kind: IconKind, at: Point) -> f32 {
     let line = |from, to| segment(at, from, to) - STROKE;
     match kind {
         IconKind::Fine => line((21.0, 33.0), (29.0, 42.0)).min(line((29.0, 42.0), (43.0, 22.0))),
-        IconKind::Working => {
+        IconKind::Working { .. } => {
             let arrow = |x: f32, tail: f32, tip: f32| {
                 let wing = tip + if tip < tail { 9.0 } else { -9.0 };
                 let head = line((x, tip), (x - 6.5, wing)).min(line((x, tip), (x + 6.5, wing)));
@@ -71,6 +72,7 @@ fn glyph(kind: IconKind, at: Point) -> f32 {
             let (up, down) = (arrow(21.5, 40.0, 17.0), arrow(42.5, 24.0, 47.0));
             up.min(down)
         }
+        IconKind::Paused => line((26.0, 22.0), (26.0, 42.0)).min(line((38.0, 22.0), (38.0, 42.0))),
         IconKind::NeedsYou => circle(at, MIDDLE, 11.0),
         IconKind::Failed => (segment(at, (32.0, 16.0), (32.0, 34.0)) - 4.6).min(circle(at, (32.0, 47.0), 5.2)),
         IconKind::Offline => f32::INFINITY,
@@ -110,8 +112,14 @@ fn blend(ground: Rgb, sign: Rgb, share: f32, alpha: f32) -> [u8; 4] {
 mod tests {
     use super::*;
 
-    const ALL: [IconKind; 5] =
-        [IconKind::Fine, IconKind::Working, IconKind::NeedsYou, IconKind::Failed, IconKind::Offline];
+    const ALL: [IconKind; 6] = [
+        IconKind::Fine,
+        IconKind::Paused,
+        IconKind::Working { twelfths: None },
+        IconKind::NeedsYou,
+        IconKind::Failed,
+        IconKind::Offline,
+    ];
 
     /// Black and white as a colour-blind eye or a monochrome panel has it: ground or sign.
     fn shape(kind: IconKind) -> Vec<u8> {
