@@ -10,7 +10,12 @@ use std::{
 
 use backstay_shared::{
     config::Config,
-    desktop::{command::Command, notifications::News, page::Page, view::View},
+    desktop::{
+        command::Command,
+        notifications::News,
+        page::{self, Page},
+        view::View,
+    },
     overview::Overview,
 };
 use chrono::Local;
@@ -162,7 +167,7 @@ fn told(output: &Output) -> String {
 }
 
 async fn open(what: PathBuf) -> io::Result<()> {
-    blocking(move || open::that_detached(&what)).await
+    blocking(move || page::open(what.as_ref())).await
 }
 
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {

@@ -43,7 +43,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("BACKSTAY_LOG").unwrap_or_else(|_| EnvFilter::new("warn,backstay_tray=info"));
+    let filter = EnvFilter::try_from_env("BACKSTAY_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,backstay_tray=info,backstay_shared=info"));
     let terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     match start(arguments) {

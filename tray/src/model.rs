@@ -163,17 +163,14 @@ fn problem_menu(subject: &Subject, problem: &Problem, phone: Option<&PhoneOvervi
         }
     }
     lines.push(Line::Separator);
-    // Another try is in the menu above.
-    let others = problem.actions.iter().filter(|action| **action != Action::Retry);
-    let clicks = others.filter_map(|action| {
-        let label = if *action == Action::Snooze { "Not today".to_owned() } else { action.label() };
-        Some(Line::Entry(label, Command::of_action(action, subject, problem, phone)?))
-    });
-    lines.extend(clicks);
-    let is_snoozable = !problem.actions.contains(&Action::Snooze)
-        && problem.snoozed_until.is_none()
-        && !view::calls_to_the_phone(problem);
-    if is_snoozable {
+    // Another try is in the menu above, and any problem can be put off.
+    let others = problem.actions.iter().filter(|action| !matches!(action, Action::Retry | Action::Snooze));
+    lines.extend(
+        others.filter_map(|action| {
+            Some(Line::Entry(action.label(), Command::of_action(action, subject, problem, phone)?))
+        }),
+    );
+    if view::can_be_put_off(problem) {
         lines.push(Line::Entry("Not today".to_owned(), Command::Snooze(subject.clone(), problem.id)));
     }
     lines.push(Line::Entry("Show all of this in the browser".to_owned(), story.clone()));

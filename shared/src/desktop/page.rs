@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::notifications::escape;
@@ -13,6 +14,9 @@ use crate::{
     health::Action,
     overview::{PhoneOverview, Problem},
 };
+
+/// A program that was asked to show something and has not failed by then has taken it.
+const HANDED_OVER_AFTER: Duration = Duration::from_secs(2);
 
 /// A longer text for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +69,7 @@ impl Page {
     /// When the file can't be written, or nothing on this computer shows pages.
     pub fn show(&self, private_folder: &Path) -> io::Result<()> {
         let file = self.write(&readable_folder(private_folder))?;
-        open::that_detached(&file)
+        open(file.as_ref())
     }
 
     fn write(&self, folder: &Path) -> io::Result<PathBuf> {
@@ -83,6 +87,15 @@ impl Page {
         io::Write::write_all(&mut options.open(&file)?, self.html.as_bytes())?;
         Ok(file)
     }
+}
+
+/// Has the desktop show a file, a folder or a page of the web. Blocks for a moment: whatever shows things here may have
+/// nothing to show them with.
+///
+/// # Errors
+/// When nothing on this computer shows it.
+pub fn open(what: &std::ffi::OsStr) -> io::Result<()> {
+    open::that_detached_with_timeout(what, HANDED_OVER_AFTER)
 }
 
 /// What a command or a page can do about it. Clicks are in the menu; a page that could do more would be a door.

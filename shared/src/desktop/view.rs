@@ -31,6 +31,11 @@ pub fn worth_telling(problem: &Problem) -> bool {
     (problem.severity > Severity::Info || calls_to_the_phone(problem)) && problem.snoozed_until.is_none()
 }
 
+/// Whether a person may put it off until tomorrow. Nobody does that with a sheet that waits on the phone.
+pub fn can_be_put_off(problem: &Problem) -> bool {
+    !calls_to_the_phone(problem) && problem.snoozed_until.is_none()
+}
+
 /// Whether a backup of this phone is under way or queued.
 pub fn is_busy(phone: &PhoneOverview) -> bool {
     matches!(phone.activity, Activity::Running { .. } | Activity::Queued { .. })

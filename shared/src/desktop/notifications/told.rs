@@ -246,9 +246,7 @@ impl Found<'_> {
         let retry = self.meant.filter(|_| self.problem.actions.contains(&Action::Retry));
         let retry = retry.map(|phone| (Button::Retry, Command::BackUp(phone.udid.clone())));
         let what_to_do = (Button::WhatToDo, Command::WhatToDo(subject.clone(), id));
-        // Nobody puts a sheet that waits on the phone off until tomorrow.
-        let snooze =
-            (!view::calls_to_the_phone(self.problem)).then(|| (Button::Snooze, Command::Snooze(subject.clone(), id)));
+        let snooze = view::can_be_put_off(self.problem).then(|| (Button::Snooze, Command::Snooze(subject.clone(), id)));
         let said = text(self.problem);
         Notice {
             key: self.key(),
