@@ -28,6 +28,7 @@ pub fn ends() {
     tell(&[Said::Stopping]);
 }
 
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only systemd listens"))]
 enum Said<'a> {
     Ready,
     Status(&'a str),

@@ -96,7 +96,7 @@ async fn systemd_starts_it_watches_over_it_and_forgets_it() {
 
     // A person's own words for the same service, short enough for a test.
     let own = session.home().join(".config/systemd/user/backstay.service.d/own.conf");
-    session.write(&own, "[Service]\nRestartSec=100ms\nWatchdogSec=1s\n");
+    session.write(&own, "[Service]\nRestartSec=100ms\nWatchdogSec=4s\n");
     session.must(&["systemctl", "--user", "daemon-reload"]).await;
     must(&session, "restart").await;
     session.must(&["systemctl", "--user", "kill", "--kill-whom=main", "--signal=KILL", UNIT]).await;
