@@ -32,8 +32,7 @@ pub fn variables_off(argument: &str) -> String {
 fn quoted(word: &str) -> String {
     let word = word.replace('%', "%%");
     let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+=:,@%$".contains(character);
-    // A first character of these would say how to start it.
-    if !word.is_empty() && word.chars().all(plain) && !word.starts_with(['-', '@', ':', '+']) {
+    if !word.is_empty() && word.chars().all(plain) {
         return word;
     }
     format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\""))
@@ -81,7 +80,7 @@ mod tests {
             ("/x y/backstay", "/a 100%", r#""/x y/backstay" --root "/a 100%%" daemon"#),
             ("/$HOME/backstay", "/${HOME}", r#"/$HOME/backstay --root "/$${HOME}" daemon"#),
             (r#"/a"b\c/backstay"#, "/it's;x", r#""/a\"b\\c/backstay" --root "/it's;x" daemon"#),
-            ("/ü/backstay", "-x", r#""/ü/backstay" --root "-x" daemon"#),
+            ("/ü/backstay", "-x", r#""/ü/backstay" --root -x daemon"#),
         ] {
             let program = program(executable, &["--root", argument, "daemon"]);
             assert_eq!(command_line(&program), line);
