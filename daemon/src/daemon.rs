@@ -2,7 +2,8 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use backstay_shared::overview::{Overview, Pause};
+use backstay_shared::overview::{NotificationWishes, Overview, Pause};
+use chrono::{Local, Utc};
 use interprocess::local_socket::tokio::Listener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -18,8 +19,10 @@ use crate::{
     ipc::{
         board::Board,
         server::{self, Server},
+        takers::Takers,
     },
     metrics,
+    notifier::Notifier,
     phone::{
         link::Muxer,
         phones::{Phones, Surroundings},
@@ -78,26 +81,28 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     let the_end = wait_for_the_end();
     tokio::pin!(the_end);
     let paused = tokio::sync::watch::Sender::new(None);
+    let notifier = Notifier::start(paths.runtime_dir.clone());
     let mut settings = source.read();
     // Who has just logged in is near, too. Later a list of phones that are here says nothing of anybody's presence.
     let mut just_started = true;
     loop {
         let listener = server::bind(&paths.socket()).map_err(failed(&paths.socket()))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
-        world.serve(listener);
+        notifier.follow(world.serve(listener, notifier.takers()));
         let changed = tokio::select! {
             () = &mut the_end => None,
             () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), just_started) => None,
             changed = source.changed(&settings, &world.board) => Some(changed),
         };
-        world.end().await;
         just_started = false;
         match changed {
             Some(changed) => {
+                world.end().await;
                 tracing::info!("the settings have changed");
                 settings = changed;
             }
             None => {
+                tokio::join!(world.end(), notifier.end());
                 tracing::info!("the daemon ends");
                 return Ok(());
             }
@@ -129,6 +134,11 @@ impl World {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             root: root.display().to_string(),
+            config_file: source.paths.config_file.display().to_string(),
+            notifications: NotificationWishes {
+                quiet: config.notify.is_quiet(Utc::now(), &Local),
+                success: config.notify.success,
+            },
             paused: *paused.borrow(),
             ..Overview::default()
         });
@@ -163,6 +173,7 @@ impl World {
             root: root.clone(),
             known_roots: known_roots.clone(),
             clock,
+            notify: config.notify.clone(),
         };
         let beside = {
             let (board, shutdown, phones) = (board.clone(), shutdown.clone(), phones.clone());
@@ -176,9 +187,11 @@ impl World {
         Self { board, phones, shutdown, tasks }
     }
 
-    fn serve(&self, listener: Listener) {
+    fn serve(&self, listener: Listener, takers: Takers) -> Server {
         let (board, phones, shutdown) = (self.board.clone(), self.phones.clone(), self.shutdown.clone());
-        self.tasks.spawn(Server { board, phones, shutdown }.serve(listener));
+        let server = Server { board, phones, takers, shutdown };
+        self.tasks.spawn(server.clone().serve(listener));
+        server
     }
 
     async fn end(self) {
