@@ -24,11 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ipc::{server::Server, takers::Takers};
 
-/// At login the tray comes some seconds after the daemon.
-const GRACE_AT_START: Duration = Duration::from_secs(10);
-
-/// A tray that restarts is back within this.
-const GRACE: Duration = Duration::from_secs(5);
+/// At login the tray comes some seconds after the daemon, and one that restarts is back sooner.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// Begun anew, the daemon knows within this what is still wrong.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
@@ -85,12 +82,10 @@ struct Desk {
 
 impl Desk {
     async fn run(mut self) {
-        let mut grace = GRACE_AT_START;
         let end = self.end.clone();
-        while end.run_until_cancelled(nobody_for(grace, &mut self.takers)).await.is_some() {
+        while end.run_until_cancelled(nobody_for(GRACE, &mut self.takers)).await.is_some() {
             tracing::debug!("no front end shows notifications: the daemon does");
             self.show().await;
-            grace = GRACE;
         }
     }
 

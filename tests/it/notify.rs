@@ -169,7 +169,7 @@ async fn a_front_end_takes_notifications_over_and_gives_them_back() {
     // Others that come and go change nothing: a status query, a second tray.
     drop(front_end(&scene.world).await);
     // Longer than a front end is waited for.
-    scene.silent_for(12 * SECOND).await;
+    scene.silent_for(10 * SECOND).await;
 
     let gone = Instant::now();
     drop(front);
@@ -205,7 +205,7 @@ async fn quiet_hours_hold_back_and_changed_settings_leave_what_is_shown() {
     assert_eq!(Path::new(&overview.config_file), scene.world.folder.path().join("home/.config/backstay/config.toml"));
     scene.breaks();
     fails(&scene.world, &daemon).await;
-    scene.silent_for(12 * SECOND).await;
+    scene.silent_for(10 * SECOND).await;
 
     scene.world.configure("[notify]\n");
     let told = scene.told().await;
@@ -218,7 +218,7 @@ async fn quiet_hours_hold_back_and_changed_settings_leave_what_is_shown() {
     };
     eventually("the settings are in force", began_anew).await;
     // Longer than the daemon takes to know again what is wrong.
-    tokio::time::sleep(12 * SECOND).await;
+    tokio::time::sleep(11 * SECOND).await;
     assert_eq!(scene.notifications.more(), [], "it stays, untouched");
     assert_eq!(scene.notifications.open(), [told.id]);
 
