@@ -2,7 +2,8 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use backstay_shared::overview::{Overview, Pause};
+use backstay_shared::overview::{NotificationWishes, Overview, Pause};
+use chrono::{Local, Utc};
 use interprocess::local_socket::tokio::Listener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -18,8 +19,11 @@ use crate::{
     ipc::{
         board::Board,
         server::{self, Server},
+        takers::Takers,
     },
-    metrics, pause,
+    metrics,
+    notifier::Notifier,
+    pause,
     phone::{
         link::Muxer,
         phones::{Phones, Surroundings},
@@ -82,13 +86,14 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     let keeping = pause::keep(&paths.log_dir, paused.subscribe());
     tokio::pin!(keeping);
     let socket = paths.socket();
+    let notifier = Notifier::start(paths.runtime_dir.clone());
     let mut settings = source.read();
     // Who has just logged in is near, too. Later a list of phones that are here says nothing of anybody's presence.
     let mut just_started = true;
     loop {
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
-        world.serve(listener);
+        notifier.follow(world.serve(listener, notifier.takers()));
         let changed = tokio::select! {
             () = &mut the_end => None,
             // Ends with the last who could pause.
@@ -97,17 +102,16 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
             changed = source.changed(&settings, &world.board) => Some(changed),
             never = service::follow(&world.board, &socket) => match never {},
         };
-        if changed.is_none() {
-            service::ends();
-        }
-        world.end().await;
         just_started = false;
         match changed {
             Some(changed) => {
+                world.end().await;
                 tracing::info!("the settings have changed");
                 settings = changed;
             }
             None => {
+                service::ends();
+                tokio::join!(world.end(), notifier.end());
                 tracing::info!("the daemon ends");
                 return Ok(());
             }
@@ -139,6 +143,11 @@ impl World {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             root: root.display().to_string(),
+            config_file: source.paths.config_file.display().to_string(),
+            notifications: NotificationWishes {
+                quiet: config.notify.is_quiet(Utc::now(), &Local),
+                success: config.notify.success,
+            },
             paused: *paused.borrow(),
             ..Overview::default()
         });
@@ -173,6 +182,7 @@ impl World {
             root: root.clone(),
             known_roots: known_roots.clone(),
             clock,
+            notify: config.notify.clone(),
         };
         let beside = {
             let (board, shutdown, phones) = (board.clone(), shutdown.clone(), phones.clone());
@@ -186,9 +196,11 @@ impl World {
         Self { board, phones, shutdown, tasks }
     }
 
-    fn serve(&self, listener: Listener) {
+    fn serve(&self, listener: Listener, takers: Takers) -> Server {
         let (board, phones, shutdown) = (self.board.clone(), self.phones.clone(), self.shutdown.clone());
-        self.tasks.spawn(Server { board, phones, shutdown }.serve(listener));
+        let server = Server { board, phones, takers, shutdown };
+        self.tasks.spawn(server.clone().serve(listener));
+        server
     }
 
     async fn end(self) {

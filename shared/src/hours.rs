@@ -1,4 +1,4 @@
-//! The hours of the day in which backups may start by themselves.
+//! Hours of the day: those in which backups may start by themselves, and those in which nothing pops up.
 
 use std::time::Duration;
 
@@ -29,6 +29,11 @@ impl TryFrom<String> for Hours {
 impl Hours {
     fn contain(&self, time: NaiveTime) -> bool {
         if self.from < self.to { self.from <= time && time < self.to } else { self.from <= time || time < self.to }
+    }
+
+    /// Whether `now` lies in them.
+    pub fn include<Zone: TimeZone>(&self, now: DateTime<Utc>, zone: &Zone) -> bool {
+        self.contain(now.with_timezone(zone).naive_local().time())
     }
 
     /// The first moment from `now` on that lies in them.
@@ -75,6 +80,7 @@ mod tests {
             let parsed = Hours::try_from(hours.to_owned()).unwrap();
             let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
             assert_eq!(parsed.next(at(now), &zone), at(next), "{hours} at {now}");
+            assert_eq!(parsed.include(at(now), &zone), now == next, "{hours} at {now}");
         }
     }
 

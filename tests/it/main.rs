@@ -31,6 +31,8 @@ mod judged_encryption;
 mod login;
 #[cfg(unix)]
 mod metrics;
+#[cfg(target_os = "linux")]
+mod notify;
 mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]

@@ -1,12 +1,14 @@
 //! What is wrong with this computer, looked for now and then: a drive that is away while nothing runs, a phone in recovery
-//! mode on the bus, a clock that was set.
+//! mode on the bus, a clock that was set. Quiet hours begin and end here too.
 
 use std::{path::PathBuf, time::Duration};
 
 use backstay_shared::{
+    config::Notify,
     health::{Failure, FailureId},
     overview::Problem,
 };
+use chrono::{DateTime, Local, Utc};
 
 use crate::{
     host::{
@@ -18,8 +20,8 @@ use crate::{
     vault::roots::KnownRoots,
 };
 
-/// Nobody waits for the news of a drive that nobody uses.
-const EVERY: Duration = Duration::from_secs(60);
+/// Nobody waits for the news of a drive that nobody uses. Looked at as a minute begins, since quiet hours end then.
+const EVERY_MILLISECONDS: i64 = 60_000;
 
 /// Whoever mends it wants to see that it is mended.
 const EVERY_WHILE_TOLD: Duration = Duration::from_secs(3);
@@ -37,6 +39,8 @@ pub struct Computer {
     pub known_roots: KnownRoots,
     /// The clock.
     pub clock: ClockWatch,
+    /// When nothing is to pop up.
+    pub notify: Notify,
 }
 
 impl Computer {
@@ -44,6 +48,7 @@ impl Computer {
     pub async fn watch(self) {
         loop {
             self.clock.look();
+            self.board.put_quiet(self.notify.is_quiet(Utc::now(), &Local));
             let this = self.clone();
             // A disk that sleeps takes seconds to answer.
             let looked = tokio::task::spawn_blocking(move || [this.drive(), this.recovery()]).await;
@@ -72,7 +77,7 @@ impl Computer {
                 };
                 tokio::select! {
                     () = missed => {}
-                    () = tokio::time::sleep(EVERY) => {}
+                    () = tokio::time::sleep(until_next_look(Utc::now())) => {}
                 }
             }
         }
@@ -92,5 +97,27 @@ impl Computer {
             Mode::Dfu => Some("DFU mode"),
         });
         mode.map(|mode| Failure::from(FailureId::DeviceRecoveryMode).text(mode))
+    }
+}
+
+fn until_next_look(now: DateTime<Utc>) -> Duration {
+    let into_this_minute = now.timestamp_millis().rem_euclid(EVERY_MILLISECONDS);
+    Duration::from_millis((EVERY_MILLISECONDS - into_this_minute).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_as_a_minute_begins() {
+        for (now, milliseconds) in [
+            ("2026-11-25T21:59:00Z", 60_000),
+            ("2026-11-25T21:59:00.001Z", 59_999),
+            ("2026-11-25T21:59:59.999Z", 1),
+            ("1969-12-31T23:59:59Z", 1000),
+        ] {
+            assert_eq!(until_next_look(now.parse().unwrap()), Duration::from_millis(milliseconds), "{now}");
+        }
     }
 }

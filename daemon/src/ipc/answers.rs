@@ -14,10 +14,14 @@ use super::{
 use crate::preflight::ROOM_COMFORT_BYTES;
 
 impl Server {
-    pub(super) async fn answer(&self, request: Request) -> Result<Reply, Refusal> {
+    /// Carries a request out, whoever has it: a front end, or a notification of the daemon's own.
+    ///
+    /// # Errors
+    /// With the reason why not.
+    pub async fn answer(&self, request: Request) -> Result<Reply, Refusal> {
         match request {
             Request::Overview | Request::Subscribe => return Ok(overview_reply(&self.board.shown())),
-            // The server keeps count of these connections.
+            // The connection is counted by the server, which knows when it ends.
             Request::TakeNotifications => {}
             Request::BackUp { phone, full } => {
                 let udid = self.choose(phone.as_deref()).map_err(|refusal| self.with_cause(refusal))?;

@@ -67,6 +67,11 @@ impl Board {
         self.change(|overview| overview.paused = paused);
     }
 
+    /// Quiet hours begin or end.
+    pub fn put_quiet(&self, quiet: bool) {
+        self.change(|overview| overview.notifications.quiet = quiet);
+    }
+
     /// Something is wrong with the computer rather than with one phone.
     pub fn raise(&self, failure: &Failure) {
         if !self.has(failure.id) {

@@ -4,3 +4,4 @@ mod answers;
 pub mod board;
 pub mod names;
 pub mod server;
+pub mod takers;

@@ -18,7 +18,10 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::board::{Board, Shown};
+use super::{
+    board::{Board, Shown},
+    takers::{Taker, Takers},
+};
 use crate::phone::phones::Phones;
 
 /// Longer requests are none.
@@ -34,6 +37,8 @@ pub struct Server {
     pub board: Board,
     /// Where requests go.
     pub phones: Phones,
+    /// The connections that show notifications.
+    pub takers: Takers,
     /// Ends it.
     pub shutdown: CancellationToken,
 }
@@ -89,6 +94,7 @@ impl Server {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         send(&mut lines, &ServerMessage::Hello { protocol: PROTOCOL, version, pid: std::process::id() }).await?;
         let mut subscription: Option<watch::Receiver<Shown>> = None;
+        let mut taker: Option<Taker> = None;
         loop {
             let changed = async {
                 match &mut subscription {
@@ -109,6 +115,9 @@ impl Server {
                         subscription = Some(shown);
                         send(&mut lines, &ServerMessage::Reply { id, reply }).await?;
                     } else {
+                        if request == Request::TakeNotifications && taker.is_none() {
+                            taker = Some(self.takers.one_more());
+                        }
                         let reply = self.answer(request).await.unwrap_or_else(Reply::Refused);
                         send(&mut lines, &ServerMessage::Reply { id, reply }).await?;
                     }

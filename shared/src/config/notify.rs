@@ -1,5 +1,6 @@
 //! `[notify]`: what may pop up on the screen.
 
+use chrono::{DateTime, TimeZone, Utc};
 use serde::Deserialize;
 
 use crate::hours::Hours;
@@ -12,4 +13,11 @@ pub struct Notify {
     pub quiet_hours: Option<Hours>,
     /// A backup that went well is told, too.
     pub success: bool,
+}
+
+impl Notify {
+    /// Whether `now` lies in the quiet hours.
+    pub fn is_quiet<Zone: TimeZone>(&self, now: DateTime<Utc>, zone: &Zone) -> bool {
+        self.quiet_hours.is_some_and(|hours| hours.include(now, zone))
+    }
 }

@@ -15,8 +15,8 @@ use crate::{
     overview::{PhoneOverview, Problem},
 };
 
-/// A program that was asked to show something and has not failed by then has taken it.
-const HANDED_OVER_AFTER: Duration = Duration::from_secs(2);
+/// A program that fails to show a page says so within this; one that shows it may go on for hours.
+const FAILS_WITHIN: Duration = Duration::from_secs(3);
 
 /// A longer text for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Page {
         Self { name, html }
     }
 
-    /// Writes it where the browser can read it and has the desktop show it. Blocks while a program is started.
+    /// Writes it where the browser can read it and has the desktop show it. Blocks until a program has been seen to work.
     ///
     /// # Errors
     /// When the file can't be written, or nothing on this computer shows pages.
@@ -95,7 +95,30 @@ impl Page {
 /// # Errors
 /// When nothing on this computer shows it.
 pub fn open(what: &std::ffi::OsStr) -> io::Result<()> {
-    open::that_detached_with_timeout(what, HANDED_OVER_AFTER)
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("INVOCATION_ID").is_some() && open_outside(what) {
+        return Ok(());
+    }
+    open::that_detached_with_timeout(what, FAILS_WITHIN)
+}
+
+/// A browser started by a service of systemd would be held by what that denies itself, and end with it. So systemd
+/// starts it beside. False when that did not work.
+#[cfg(target_os = "linux")]
+fn open_outside(what: &std::ffi::OsStr) -> bool {
+    use std::process::{Command, Stdio};
+    open::commands(what).into_iter().any(|opener| {
+        let mut command = Command::new("systemd-run");
+        // A browser goes on when the program that found it has ended.
+        command.args(["--user", "--quiet", "--collect", "--wait", "--property=KillMode=process", "--"]);
+        command.arg(opener.get_program()).args(opener.get_args());
+        let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let Ok(mut opener) = started else { return false };
+        let (sender, ended) = std::sync::mpsc::channel();
+        // Also for when nobody listens any more: what ends is waited for.
+        std::thread::spawn(move || sender.send(opener.wait().is_ok_and(|status| status.success())));
+        ended.recv_timeout(FAILS_WITHIN).unwrap_or(true)
+    })
 }
 
 /// What a command or a page can do about it. Clicks are in the menu; a page that could do more would be a door.
