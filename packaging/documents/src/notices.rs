@@ -50,9 +50,12 @@ fn linked() -> Result<Vec<Linked>, Box<dyn Error>> {
         }
         Ok(String::from_utf8(output.stdout)?)
     };
-    let tree = ["tree", "--locked", "--offline", "--edges=normal", "--prefix=none", "--format={p}"];
+    let tree = ["tree", "--locked", "--edges=normal", "--prefix=none", "--format={p}"];
     let tree = run(&[tree.as_slice(), &["--package=backstay", "--package=backstay-tray"]].concat())?;
-    let metadata: Value = serde_json::from_str(&run(&["metadata", "--locked", "--offline", "--format-version=1"])?)?;
+    // Of this platform alone: the others' crates need not be on this computer.
+    let host = Command::new("rustc").args(["--print", "host-tuple"]).output()?;
+    let host = format!("--filter-platform={}", String::from_utf8(host.stdout)?.trim());
+    let metadata: Value = serde_json::from_str(&run(&["metadata", "--locked", "--format-version=1", &host])?)?;
     let mut linked = Vec::new();
     for package in metadata["packages"].as_array().ok_or("cargo metadata lists no packages")? {
         let text = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
