@@ -29,6 +29,7 @@ use crate::{
         roster::Roster,
         usbmuxd::{self, Sighting},
     },
+    service,
     settings::{Settings, Source},
     vault::roots::KnownRoots,
     watch,
@@ -78,18 +79,23 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     let the_end = wait_for_the_end();
     tokio::pin!(the_end);
     let paused = tokio::sync::watch::Sender::new(None);
+    let socket = paths.socket();
     let mut settings = source.read();
     // Who has just logged in is near, too. Later a list of phones that are here says nothing of anybody's presence.
     let mut just_started = true;
     loop {
-        let listener = server::bind(&paths.socket()).map_err(failed(&paths.socket()))?;
+        let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
         world.serve(listener);
         let changed = tokio::select! {
             () = &mut the_end => None,
             () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), just_started) => None,
             changed = source.changed(&settings, &world.board) => Some(changed),
+            never = service::follow(&world.board, &socket) => match never {},
         };
+        if changed.is_none() {
+            service::ends();
+        }
         world.end().await;
         just_started = false;
         match changed {

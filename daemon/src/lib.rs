@@ -15,6 +15,7 @@ pub mod phone;
 pub mod preflight;
 pub mod presence;
 pub mod schedule;
+pub mod service;
 pub mod settings;
 pub mod transfer;
 pub mod vault;

@@ -48,22 +48,35 @@ impl From<LinesCodecError> for ClientError {
     }
 }
 
+/// The process id of the daemon, also of one of another version; none when none answers.
+pub async fn process_of_the_daemon(socket: &Path) -> Option<u32> {
+    match Client::greeted(socket).await {
+        Ok((_, ServerMessage::Hello { pid, .. })) => Some(pid),
+        _ => None,
+    }
+}
+
 impl Client {
     /// Connects and reads the hello.
     ///
     /// # Errors
     /// When nobody listens or somebody else answers.
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
+        match Self::greeted(socket).await? {
+            (client, ServerMessage::Hello { protocol: PROTOCOL, .. }) => Ok(client),
+            (_, ServerMessage::Hello { version, .. }) => Err(ClientError::OtherProtocol { version }),
+            _ => Err(ClientError::Lost(None)),
+        }
+    }
+
+    /// Connects and reads the first message, whatever it says.
+    async fn greeted(socket: &Path) -> Result<(Self, ServerMessage), ClientError> {
         let name = socket.to_fs_name::<GenericFilePath>().map_err(ClientError::NotRunning)?;
         let stream = Stream::connect(name).await.map_err(ClientError::NotRunning)?;
         let lines = Framed::new(stream, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
         let mut client = Self { lines, next_id: 1 };
         let hello = timeout(ANSWER_SECONDS_MAX, client.message()).await.map_err(|_| ClientError::Lost(None))?;
-        match hello? {
-            ServerMessage::Hello { protocol: PROTOCOL, .. } => Ok(client),
-            ServerMessage::Hello { version, .. } => Err(ClientError::OtherProtocol { version }),
-            _ => Err(ClientError::Lost(None)),
-        }
+        Ok((client, hello?))
     }
 
     /// Asks and waits for the answer; overviews that arrive in between are dropped, a newer one follows.

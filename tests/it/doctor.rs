@@ -68,12 +68,13 @@ async fn a_bare_computer_lacks_everything_and_is_told_what_mends_it() {
     }
     let mend = |check| found.iter().find(|finding| finding["check"] == check).unwrap()["mend"].to_string();
     assert!(mend("usbmuxd").contains("usbmuxd"), "{}", mend("usbmuxd"));
-    assert_eq!(mend("daemon"), "\"backstay daemon\"");
+    assert_eq!(mend("daemon"), "\"backstay login start\"");
+    assert_eq!(mend("login"), "\"backstay login enable\"");
     assert!(mend("password-store").contains("gnome-keyring"), "{}", mend("password-store"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "looking leaves nothing behind");
 
     let told = text(&run(bare(&["doctor"])).await);
-    assert!(told.contains("LACK  usbmuxd") && told.contains("-> backstay daemon"), "{told}");
+    assert!(told.contains("LACK  usbmuxd") && told.contains("-> backstay login start"), "{told}");
     assert!(told.trim_end().ends_with("2 things stop backups."), "{told}");
 }
 

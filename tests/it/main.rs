@@ -27,6 +27,8 @@ mod history;
 mod hooks;
 mod judged;
 mod judged_encryption;
+#[cfg(target_os = "linux")]
+mod login;
 #[cfg(unix)]
 mod metrics;
 mod refusals;

@@ -6,9 +6,11 @@ mod desk;
 mod notification_host;
 mod secret_service;
 mod tray_host;
+mod user_manager;
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -20,6 +22,7 @@ pub use desk::Desk;
 pub use notification_host::{Noted, Notification, NotificationHost};
 pub use secret_service::SecretService;
 pub use tray_host::{MenuLine, Pixmap, TrayHost};
+pub use user_manager::UserManager;
 
 /// How long anything is waited for.
 const WAIT: Duration = Duration::from_secs(10);
@@ -32,6 +35,7 @@ const BUS_CONFIG: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bu
   <listen>unix:path=FOLDER/bus</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
+    <allow user="*"/>
     <allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>
   </policy>
 </busconfig>
@@ -52,6 +56,8 @@ impl PrivateBus {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
+        // Also for programs that a test runs as another user.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::write(folder.path().join("bus.conf"), BUS_CONFIG.replace("FOLDER", path)).unwrap();
         Self { address: format!("unix:path={path}/bus"), daemon: dbus_daemon(&folder), folder }
     }

@@ -9,7 +9,11 @@ use crate::{
 
 impl From<DaemonError> for CliError {
     fn from(error: DaemonError) -> Self {
-        Self::Usage(error.to_string())
+        match error {
+            // Not worth another try, which the exit code tells the service manager.
+            DaemonError::AlreadyRunning { .. } => Self::Usage(error.to_string()),
+            DaemonError::Socket { .. } => Self::Failed(error.to_string()),
+        }
     }
 }
 

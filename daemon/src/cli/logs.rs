@@ -32,7 +32,7 @@ pub fn to_stderr() {
 /// # Errors
 /// When the folder can't be made.
 pub fn to_file_and_stderr(folder: &Path) -> Result<WorkerGuard, CliError> {
-    let unusable = |error: String| CliError::Usage(format!("the log folder {}: {error}", folder.display()));
+    let unusable = |error: String| CliError::Failed(format!("the log folder {}: {error}", folder.display()));
     std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
     let files = Builder::new()
         .rotation(Rotation::DAILY)

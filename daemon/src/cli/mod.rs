@@ -9,6 +9,7 @@ pub mod encryption;
 pub mod explain;
 pub mod extract;
 pub mod history;
+pub mod login;
 pub mod logs;
 pub mod output;
 pub mod pair;
@@ -55,6 +56,8 @@ struct Arguments {
 enum Command {
     /// Run in the foreground
     Daemon,
+    /// Start at login: the daemon and the icon in the status bar
+    Login(login::Arguments),
     /// Show phones, last good backups, what runs and what is wrong
     Status(status::Arguments),
     /// Back up now
@@ -115,12 +118,14 @@ pub struct Given {
     pub root: PathBuf,
     /// The one that the command line named, if it did.
     pub root_named: Option<PathBuf>,
+    /// The settings file that the command line named, if it did.
+    pub config_named: Option<PathBuf>,
 }
 
 impl Given {
     fn new(root: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, CliError> {
         let mut paths = Paths::of_this_user()?;
-        let named = config.is_some();
+        let (named, config_named) = (config.is_some(), config.clone());
         if let Some(file) = config {
             paths.config_file = file;
         }
@@ -130,7 +135,7 @@ impl Given {
             Err(_) => root.clone().unwrap_or_else(|| paths.default_root.clone()),
         };
         let root_named = root;
-        Ok(Self { root: chosen, root_named, config: config.map(|(config, _)| config), paths })
+        Ok(Self { root: chosen, root_named, config_named, config: config.map(|(config, _)| config), paths })
     }
 
     /// Folders that held backups before.
@@ -181,6 +186,9 @@ pub enum CliError {
     /// Nobody answers on the daemon's socket.
     #[error(transparent)]
     Daemon(#[from] ClientError),
+    /// The system refused.
+    #[error("{0}")]
+    Failed(String),
     /// A person stopped waiting.
     #[error("{0}")]
     Interrupted(&'static str),
@@ -229,6 +237,7 @@ pub fn main() -> ExitCode {
         Command::CopyPhotos(arguments) => arguments.json,
         Command::Explain(arguments) => arguments.json,
         Command::Doctor(arguments) => arguments.json,
+        Command::Login(arguments) => arguments.json(),
         Command::Report(_)
         | Command::Daemon
         | Command::Pair(_)
@@ -268,6 +277,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     match &arguments.command {
         Command::Doctor(arguments) => return threads()?.block_on(doctor::run(&given, arguments)),
         Command::Report(arguments) => return threads()?.block_on(report::run(&given, arguments)),
+        Command::Login(arguments) => return threads()?.block_on(login::run(&given, arguments)),
         Command::Daemon => {
             // Kept to the end: dropping it flushes the log file.
             let _log = logs::to_file_and_stderr(&given.paths.log_dir)?;
@@ -299,7 +309,9 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Restore(arguments) => restore::run(&context, &arguments).await,
             Command::CopyPhotos(arguments) => copy_photos::run(&context, &arguments).await,
             // Carried out above, where the settings may be broken.
-            Command::Daemon | Command::Explain(_) | Command::Doctor(_) | Command::Report(_) => Ok(()),
+            Command::Daemon | Command::Explain(_) | Command::Doctor(_) | Command::Report(_) | Command::Login(_) => {
+                Ok(())
+            }
         }
     })
 }

@@ -71,8 +71,9 @@ pub fn report(error: &CliError, as_json: bool) -> ExitCode {
             ExitCode::from(1)
         }
         CliError::Usage(text) => refused(text, 2, as_json),
+        CliError::Failed(text) => refused(text, 1, as_json),
         CliError::Daemon(error @ (ClientError::NotRunning(_) | ClientError::Lost(_))) => {
-            refused(&format!("{error}. Start it with: backstay daemon"), 3, as_json)
+            refused(&format!("{error}. Start it with: backstay login start"), 3, as_json)
         }
         CliError::Daemon(error) => refused(&error.to_string(), 3, as_json),
         CliError::Interrupted(text) => refused(text, 130, as_json),

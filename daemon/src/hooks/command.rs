@@ -9,7 +9,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::events::{Event, What};
+use super::{
+    events::{Event, What},
+    outside::Outside,
+};
 
 /// Output that is kept for the log; the rest is read and dropped, so that the program does not wait for a reader.
 const OUTPUT_BYTES_MAX: usize = 8 * 1024;
@@ -63,14 +66,16 @@ pub(super) fn environment(event: &Event) -> Vec<(&'static str, String)> {
 
 /// Runs a program to its end, or kills it, and all that it started, after `longest`.
 pub(super) async fn run(command: &HookCommand, environment: Vec<(&'static str, String)>, longest: Duration) -> Outcome {
-    let mut process = Command::new(&command.program);
-    process
-        .args(&command.arguments)
-        .envs(environment)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    let outside = Outside::where_needed();
+    let mut process = match &outside {
+        Some(outside) => outside.command(command, &environment, longest),
+        None => {
+            let mut process = Command::new(&command.program);
+            process.args(&command.arguments);
+            process
+        }
+    };
+    process.envs(environment).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // A group of its own, so that a script's children end with it.
     #[cfg(unix)]
     process.process_group(0);
@@ -101,6 +106,9 @@ pub(super) async fn run(command: &HookCommand, environment: Vec<(&'static str, S
         Ok(Ok(status)) => (status.success(), status.to_string()),
         Ok(Err(error)) => (false, error.to_string()),
         Err(_) => {
+            if let Some(outside) = &outside {
+                outside.kill().await;
+            }
             kill(&mut child).await;
             (false, format!("killed after {} seconds", longest.as_secs()))
         }

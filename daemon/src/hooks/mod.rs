@@ -6,6 +6,7 @@
 mod command;
 pub mod events;
 mod messages;
+mod outside;
 mod told;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -1,16 +1,17 @@
 //! Settings, clock, log folder and start at login.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use backstay_shared::paths::Paths;
 use chrono::{DateTime, Utc};
 
 use super::finding::{Check, Finding};
 use crate::{
-    cli::{Given, output},
+    cli::{
+        Given,
+        login::{self, state::Part},
+        output,
+    },
     host::disk,
     vault::{phones, receipt},
 };
@@ -64,18 +65,10 @@ pub fn log_folder(paths: &Paths) -> Vec<Finding> {
 }
 
 /// Does a login start the daemon?
-pub fn login(paths: &Paths) -> Vec<Finding> {
-    let config = paths.config_file.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-    let places: [PathBuf; 4] = [
-        config.join("systemd/user/default.target.wants/backstay.service"),
-        config.join("systemd/user/graphical-session.target.wants/backstay.service"),
-        config.join("autostart/backstay.desktop"),
-        "/etc/xdg/autostart/backstay.desktop".into(),
-    ];
-    let found = places.iter().find(|place| fs::symlink_metadata(place).is_ok());
-    vec![match found {
-        Some(place) => Finding::ok(Check::Login, format!("{}", place.display())),
-        None => Finding::note(Check::Login, "nothing starts the daemon when you log in")
-            .mend("add the command backstay daemon to the programs that your desktop starts"),
+pub fn login(_paths: &Paths) -> Vec<Finding> {
+    let daemon = login::state().daemon;
+    vec![match &daemon {
+        Part::On { .. } => Finding::ok(Check::Login, format!("the daemon {}", daemon.text())),
+        _ => Finding::note(Check::Login, format!("the daemon {}", daemon.text())).mend("backstay login enable"),
     }]
 }

@@ -17,13 +17,13 @@ pub async fn look(paths: &Paths) -> Vec<Finding> {
         Err(error @ ClientError::OtherProtocol { .. }) => {
             return vec![
                 Finding::lack(Check::Daemon, error.to_string())
-                    .mend("end it, and start it anew: backstay daemon")
+                    .mend("backstay login restart")
                     .failure(FailureId::HostSoftwareOutdated),
             ];
         }
         Err(error) => {
             let says = format!("{error}, so that no backup starts by itself");
-            return vec![Finding::lack(Check::Daemon, says).mend("backstay daemon")];
+            return vec![Finding::lack(Check::Daemon, says).mend("backstay login start")];
         }
     };
     let (own, its) = (env!("CARGO_PKG_VERSION"), &overview.version);
@@ -31,7 +31,7 @@ pub async fn look(paths: &Paths) -> Vec<Finding> {
         Finding::ok(Check::Daemon, format!("runs, version {its}, process {}", overview.pid))
     } else {
         Finding::note(Check::Daemon, format!("runs in version {its}, and this is version {own}"))
-            .mend("end it, and start it anew: backstay daemon")
+            .mend("backstay login restart")
     }];
     if overview.paused.is_some() {
         findings.push(
