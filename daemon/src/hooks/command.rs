@@ -66,7 +66,7 @@ pub(super) fn environment(event: &Event) -> Vec<(&'static str, String)> {
 
 /// Runs a program to its end, or kills it, and all that it started, after `longest`.
 pub(super) async fn run(command: &HookCommand, environment: Vec<(&'static str, String)>, longest: Duration) -> Outcome {
-    let outside = Outside::where_needed();
+    let outside = Outside::where_needed().await;
     let mut process = match &outside {
         Some(outside) => outside.command(command, &environment, longest),
         None => {

@@ -1,11 +1,15 @@
 //! The daemon's service denies itself what a person's programs may need: `mount` and `sudo` take privileges, and a file
 //! system that one of them mounts must outlive the daemon. So systemd runs them beside the service, as units of their own.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use backstay_shared::config::HookCommand;
 use tokio::process::Command;
 use uuid::Uuid;
+
+/// A bus answers in milliseconds.
+#[cfg(target_os = "linux")]
+const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(5);
 
 /// A unit for one run of a program.
 pub(super) struct Outside {
@@ -14,8 +18,9 @@ pub(super) struct Outside {
 
 impl Outside {
     /// None where the program may run as a child: not in a service, or in one without restrictions.
-    pub(super) fn where_needed() -> Option<Self> {
-        (is_restricted() && in_a_service()).then(|| Self { unit: format!("backstay-hook-{}.service", Uuid::new_v4()) })
+    pub(super) async fn where_needed() -> Option<Self> {
+        let needed = is_restricted() && std::env::var_os("INVOCATION_ID").is_some() && systemd_can_be_asked().await;
+        needed.then(|| Self { unit: format!("backstay-hook-{}.service", Uuid::new_v4()) })
     }
 
     /// Runs the program with these variables of this command's environment, and ends as it does.
@@ -52,11 +57,18 @@ fn is_restricted() -> bool {
     false
 }
 
-/// systemd says so to its services, and can be asked only over the session's bus.
-fn in_a_service() -> bool {
-    let has_bus = || {
-        std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
-            || std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists())
+/// systemd-run waits for a program over the session's bus, which not every systemd is on.
+#[cfg(target_os = "linux")]
+async fn systemd_can_be_asked() -> bool {
+    let ask = async {
+        let bus = zbus::fdo::DBusProxy::new(&zbus::Connection::session().await?).await?;
+        let name = zbus::names::BusName::from_static_str("org.freedesktop.systemd1")?;
+        Ok::<bool, zbus::Error>(bus.name_has_owner(name).await?)
     };
-    std::env::var_os("INVOCATION_ID").is_some() && has_bus()
+    tokio::time::timeout(ANSWER_SECONDS_MAX, ask).await.is_ok_and(|answer| answer.unwrap_or(false))
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn systemd_can_be_asked() -> bool {
+    false
 }

@@ -30,16 +30,21 @@ const USER: u32 = 65534;
 
 const SYSTEMD: [&str; 2] = ["/lib/systemd/systemd", "/usr/lib/systemd/systemd"];
 
-/// What the session sees in place of the machine's own: systemd in charge, and no units but systemd's own.
-/// The bus is the test's.
+/// What the session sees in place of the machine's own: systemd in charge, and the test's bus. systemd goes onto a bus
+/// when units of these names run.
 const SPACE: &str = r#"
 mount -t tmpfs tmpfs /run/systemd
 mkdir /run/systemd/system
 mount -t tmpfs tmpfs /etc/systemd/user
-ln -s /dev/null /etc/systemd/user/dbus.socket
-ln -s /dev/null /etc/systemd/user/dbus.service
+cd /etc/systemd/user
+printf '[Socket]\nListenStream=%%t/stands-for-the-bus\n' > dbus.socket
+printf '[Unit]\nRequires=dbus.socket\nAfter=dbus.socket\n[Service]\nExecStart=sleep infinity\n' > dbus.service
+mkdir default.target.wants
+ln -s ../dbus.service default.target.wants
 echo ready
-exec cat
+# As the first process the shell also buries the orphans.
+cat
+exit
 "#;
 
 /// A desktop as session units describe one: what starts it starts the autostart entries.
@@ -229,9 +234,12 @@ impl UserManager {
 impl Drop for UserManager {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("systemd.log")).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            eprintln!("systemd's log:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+            let of_daemon = fs::read_dir(self.home().join(".local/state/backstay")).into_iter().flatten().flatten();
+            for log in of_daemon.map(|entry| entry.path()).chain([self.folder.path().join("systemd.log")]) {
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                eprintln!("{}:\n{}", log.display(), lines[lines.len().saturating_sub(60)..].join("\n"));
+            }
         }
         // Its end of the pipe closes: the first process of the space ends, and takes all others with it.
         drop(self.space.stdin.take());
