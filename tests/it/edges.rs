@@ -18,6 +18,8 @@ fn packages_depend_only_where_they_may() {
         ("backstay-tray", "backstay", "the tray knows the daemon by its socket alone"),
         ("backstay-tray", "idevice", "the tray never talks to a phone"),
         ("backstay", "tray-icon", "the daemon runs without a desktop"),
+        ("backstay", "clap_mangen", "what people install carries no generators"),
+        ("backstay-tray", "clap_mangen", "what people install carries no generators"),
         ("backstay", "backstay-tests", "nothing that is shipped needs the tests"),
         ("backstay-tray", "backstay-tests", "nothing that is shipped needs the tests"),
     ] {

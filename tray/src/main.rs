@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on says so and ends"))]
 
 mod app;
+mod arguments;
 mod background;
 #[cfg(target_os = "linux")]
 mod bus;
@@ -30,16 +31,8 @@ use tracing_subscriber::EnvFilter;
 use app::App;
 #[cfg(target_os = "linux")]
 use app::Next;
+use arguments::Arguments;
 use background::Event;
-
-/// The status-bar companion of Backstay.
-#[derive(Debug, Parser)]
-#[command(name = "backstay-tray", version)]
-struct Arguments {
-    /// The socket of the daemon, if it is not this user's own.
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

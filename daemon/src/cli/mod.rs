@@ -34,7 +34,7 @@ use backstay_shared::{
     paths::{NoHome, Paths},
     protocol::Refusal,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{phone::link::Muxer, settings, vault::roots::KnownRoots};
 
@@ -252,6 +252,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// All commands with their options: from here come the manual and the completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 fn asks_the_daemon(command: &Command) -> bool {
     match command {
         Command::Status(_) | Command::Pause(_) | Command::Resume | Command::Snooze(_) | Command::Restart(_) => true,
@@ -322,7 +327,6 @@ fn threads() -> Result<tokio::runtime::Runtime, CliError> {
 #[cfg(test)]
 mod tests {
     use backstay_shared::health::FailureId;
-    use clap::CommandFactory;
 
     use super::*;
 
@@ -341,7 +345,7 @@ mod tests {
                 let mut words = rest.split(|character: char| !(character.is_ascii_lowercase() || character == '-'));
                 let Some(name) = words.next().filter(|name| !name.is_empty()) else { continue };
                 named += 1;
-                let all = Arguments::command();
+                let all = command();
                 let command = all.find_subcommand(name).unwrap_or_else(|| panic!("{id}: no backstay {name}: {text}"));
                 if command.has_subcommands() {
                     let below = words.next().unwrap_or_default();
