@@ -32,5 +32,7 @@ mod metrics;
 mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]
+mod screens;
+#[cfg(target_os = "linux")]
 mod tray;
 mod watch;

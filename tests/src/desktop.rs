@@ -1,9 +1,12 @@
 //! A desktop for tests: a private bus, the status bar and the notification service on it.
 //!
-//! Needs `dbus-daemon` (Debian package of that name), no screen. Every test has a bus of its own.
+//! Needs `dbus-daemon` (Debian package of that name), no screen; [`Screen`] makes one. Every test has a bus of its own.
 
 mod desk;
 mod notification_host;
+mod panel_menu;
+mod picture;
+mod screen;
 mod secret_service;
 mod tray_host;
 
@@ -18,6 +21,9 @@ use zbus::connection;
 
 pub use desk::Desk;
 pub use notification_host::{Noted, Notification, NotificationHost};
+pub use panel_menu::PanelMenu;
+pub use picture::{Area, Picture};
+pub use screen::{Look, Screen};
 pub use secret_service::SecretService;
 pub use tray_host::{MenuLine, Pixmap, TrayHost};
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use backstay_shared::{
     health::Severity,
-    overview::{Activity, Overview, PhoneOverview, Problem},
+    overview::{Activity, Overview, Phase, PhoneOverview, Problem},
 };
 use chrono::{DateTime, TimeZone};
 
@@ -41,8 +41,13 @@ pub(crate) enum Line {
 pub(crate) enum IconKind {
     /// All is well.
     Fine,
+    /// No backup starts by itself, because a person said so.
+    Paused,
     /// A backup is under way.
-    Working,
+    Working {
+        /// How much of it is done, if that is known: 0 to 11, so that the icon seldom changes.
+        twelfths: Option<u8>,
+    },
     /// A person is wanted, nothing is broken yet.
     NeedsYou,
     /// No backup until somebody acts.
@@ -84,6 +89,7 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
         let until = pause.until.map_or_else(|| "you resume it".to_owned(), |at| wording::moment(at, now));
         lines.push(Line::Text(format!("Paused until {until}")));
         tooltip.push("Backstay is paused".to_owned());
+        icon = IconKind::Paused;
     }
     if overview.phones.is_empty() {
         lines.push(Line::Text("No iPhone yet. Connect one by cable.".to_owned()));
@@ -140,7 +146,7 @@ fn phone_icon(phone: &PhoneOverview) -> IconKind {
     let waits = view::waits_for_passcode(phone) || phone.problems.iter().any(view::calls_to_the_phone);
     // While a new try runs, what the last one ran into is history.
     if view::is_busy(phone) {
-        return if waits { IconKind::NeedsYou } else { IconKind::Working };
+        return if waits { IconKind::NeedsYou } else { IconKind::Working { twelfths: twelfths(&phone.activity) } };
     }
     let worst = view::problems(phone).into_iter().map(problem_icon).max().unwrap_or(IconKind::Fine);
     worst.max(if phone.activity == Activity::Blocked && view::is_stuck(phone) {
@@ -148,6 +154,16 @@ fn phone_icon(phone: &PhoneOverview) -> IconKind {
     } else {
         IconKind::Fine
     })
+}
+
+/// How far a running backup is, as the icon shows it.
+fn twelfths(activity: &Activity) -> Option<u8> {
+    let Activity::Running { progress, .. } = activity else { return None };
+    match progress.phase {
+        Phase::Preparing | Phase::WaitingForPasscode | Phase::Scanning => None,
+        Phase::Transferring => progress.fraction.map(|fraction| (fraction * 12.0).clamp(0.0, 11.0) as u8),
+        Phase::Verifying | Phase::Committing => Some(11),
+    }
 }
 
 fn problem_icon(problem: &Problem) -> IconKind {

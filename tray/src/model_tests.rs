@@ -3,7 +3,7 @@
 use backstay_shared::{
     health::FailureId,
     ids::RunId,
-    overview::{Activity, Overview, Phase, PhoneOverview, Progress},
+    overview::{Activity, Overview, Pause, Phase, PhoneOverview, Progress},
 };
 
 use super::*;
@@ -57,27 +57,45 @@ fn one_phone_and_what_it_does() {
         last_run: Some(ended(2, Some(FailureId::CancelledByUser))),
         ..phone("Anna")
     };
-    use IconKind::{Fine, NeedsYou, Working};
+    use IconKind::{Fine, NeedsYou};
+    let working = |twelfths| IconKind::Working { twelfths };
     for (phone, icon, status, command) in [
         (with(Activity::Idle), Fine, "last backup today 02:14, verified", "[Back up now]"),
         (with(Activity::Away), Fine, "last backup today 02:14, verified", "[Back up now]"),
         (never(Activity::Idle), Fine, "no backup yet", "[Back up now]"),
-        (with(Activity::Queued { run: RunId(2) }), Working, "waiting for its turn", "[Cancel backup]"),
-        (with(running(Phase::Preparing)), Working, "preparing its backup", "[Cancel backup]"),
+        (with(Activity::Queued { run: RunId(2) }), working(None), "waiting for its turn", "[Cancel backup]"),
+        (with(running(Phase::Preparing)), working(None), "preparing its backup", "[Cancel backup]"),
         (with(running(Phase::WaitingForPasscode)), NeedsYou, "waiting for its passcode", "[Cancel backup]"),
-        (with(running(Phase::Scanning)), Working, "looking for changes", "[Cancel backup]"),
-        (with(transferring(Some(0.429), Some(170))), Working, "backing up 42 %, 3 min left", "[Cancel backup]"),
-        (with(transferring(Some(1.0), None)), Working, "backing up 99 %", "[Cancel backup]"),
-        (with(transferring(Some(f64::NAN), None)), Working, "backing up 0 %", "[Cancel backup]"),
-        (with(transferring(None, None)), Working, "backing up, 1.2 GB so far", "[Cancel backup]"),
-        (with(running(Phase::Verifying)), Working, "verifying its backup", "[Cancel backup]"),
-        (with(running(Phase::Committing)), Working, "finishing its backup", "[Cancel backup]"),
+        (with(running(Phase::Scanning)), working(None), "looking for changes", "[Cancel backup]"),
+        (
+            with(transferring(Some(0.429), Some(170))),
+            working(Some(5)),
+            "backing up 42 %, 3 min left",
+            "[Cancel backup]",
+        ),
+        (with(transferring(Some(1.0), None)), working(Some(11)), "backing up 99 %", "[Cancel backup]"),
+        (with(transferring(Some(f64::NAN), None)), working(Some(0)), "backing up 0 %", "[Cancel backup]"),
+        (with(transferring(None, None)), working(None), "backing up, 1.2 GB so far", "[Cancel backup]"),
+        (with(running(Phase::Verifying)), working(Some(11)), "verifying its backup", "[Cancel backup]"),
+        (with(running(Phase::Committing)), working(Some(11)), "finishing its backup", "[Cancel backup]"),
         (cancelled(Activity::Idle), Fine, "last backup today 02:14, verified", "[Back up now]"),
         (cancelled(Activity::Blocked), Fine, "last backup today 02:14, verified", "[Back up now]"),
         (old, Fine, "backup failed today 08:30 (last backup today 02:14)", "[Try again]"),
     ] {
         check(&connected(vec![phone]), icon, &[&format!("Anna: {status}"), command]);
     }
+}
+
+#[test]
+fn a_pause_is_seen_unless_something_is_more_urgent() {
+    let paused = |phones| {
+        let paused = Some(Pause { until: None });
+        drawn(&View::Connected(Overview { phones, paused, ..Overview::default() })).1
+    };
+    assert_eq!(paused(vec![phone("Anna")]), IconKind::Paused);
+    let running = PhoneOverview { activity: transferring(Some(0.5), None), ..phone("Anna") };
+    assert_eq!(paused(vec![running]), IconKind::Working { twelfths: Some(6) });
+    assert_eq!(paused(vec![failed("Anna", 2, FailureId::HostDiskFull, Activity::Blocked)]), IconKind::Failed);
 }
 
 #[test]
@@ -91,7 +109,12 @@ fn failures_name_their_first_step() {
         (full(Activity::Blocked), IconKind::Failed, "needs your help (last backup today 02:14)", "[Try again]"),
         (full(later), IconKind::Failed, "next try today 09:30 (last backup today 02:14)", "[Try again]"),
         (full(overdue), IconKind::Failed, "next try soon (last backup today 02:14)", "[Try again]"),
-        (full(running(Phase::Scanning)), IconKind::Working, "looking for changes", "[Cancel backup]"),
+        (
+            full(running(Phase::Scanning)),
+            IconKind::Working { twelfths: None },
+            "looking for changes",
+            "[Cancel backup]",
+        ),
     ] {
         check(&connected(vec![phone]), icon, &[&format!("Anna: {status}"), title, step, command]);
     }
