@@ -10,16 +10,19 @@ use backstay_shared::{
     overview::{Activity, EndedRun, LastGood, Overview, Pause, Phase, PhoneOverview, Problem, Progress},
     protocol::Request,
 };
-use backstay_tests::{
-    desktop::{Area, Desk, Look, PanelMenu, Picture, Screen},
-    fake_daemon::FakeDaemon,
-};
+use backstay_tests::desktop::{Area, Desk, Look, PanelMenu, Picture, Screen};
 use chrono::{TimeDelta, Utc};
 
 const FULL: FailureId = FailureId::HostDiskFull;
-const PANEL: Area = Area { left: 0, top: 0, width: 900, height: 30 };
 
-/// The bodies of the phones in `tray/icons`.
+/// Of the screen: the panel, what is below it, and where the pointer is out of the way.
+const PANEL: Area = Area { left: 0, top: 0, width: 900, height: 30 };
+const DESKTOP: Area = Area { left: 0, top: 31, width: 900, height: 430 };
+const REST: (usize, usize) = (4, 480);
+
+/// The colours of the phones in `tray/icons`.
+const OFFLINE: [u8; 3] = [0x74, 0x74, 0x79];
+const NEEDS_YOU: [u8; 3] = [0xb4, 0x5f, 0x00];
 const FINE: [u8; 3] = [0x1b, 0x80, 0x40];
 const PAUSED: [u8; 3] = [0x6f, 0x70, 0x82];
 const WORKING: [u8; 3] = [0x1a, 0x6f, 0xdc];
@@ -45,6 +48,11 @@ fn phone() -> PhoneOverview {
 
 fn of(phone: PhoneOverview) -> Overview {
     Overview { phones: vec![phone], ..Overview::default() }
+}
+
+fn waiting() -> Overview {
+    let progress = Progress { phase: Phase::WaitingForPasscode, ..Progress::start() };
+    of(PhoneOverview { activity: Activity::Running { run: RunId(3), progress }, ..phone() })
 }
 
 fn running() -> Overview {
@@ -76,66 +84,98 @@ fn back_up() -> Request {
 
 /// A desktop session as a person has it, and a daemon that says what the test wants.
 struct Session {
-    // In this order they end: the companion, then the screen.
     desk: Desk,
     screen: Screen,
-    daemon: FakeDaemon,
-    pictures: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+    icons: Vec<Picture>,
 }
 
 impl Session {
     async fn start(look: Look) -> Self {
         let mut desk = Desk::new();
         let screen = Screen::start(&desk.bus, look).await;
-        let daemon = desk.daemon(of(phone()));
+        screen.point(REST);
         desk.start();
-        let mut pictures = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screens")];
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screens")];
         if std::env::var_os("BACKSTAY_KEEP_SCREENS").is_some() {
-            pictures.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/screens"));
+            folders.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/screens"));
         }
-        Self { desk, screen, daemon, pictures }
+        Self { desk, screen, folders, icons: Vec::new() }
     }
 
     fn save(&self, name: &str, picture: &Picture) {
-        for folder in &self.pictures {
+        for folder in &self.folders {
             std::fs::create_dir_all(folder).unwrap();
             picture.save(&folder.join(name));
         }
     }
 
     /// Waits until the icon has this colour and the screen is still; what it looks like then, and where the icon is.
-    async fn icon(&self, colour: [u8; 3]) -> (Picture, Area) {
+    async fn icon(&mut self, colour: [u8; 3]) -> (Picture, Area) {
         let of_this_colour = |picture: &Picture| {
-            // Fewer pixels are a coincidence, wider ones are something else.
-            picture
-                .cut(&PANEL)
-                .find(colour)
-                .filter(|(area, count)| *count > 60 && area.width < 30)
-                .map(|(area, _)| area)
+            // Fewer pixels are a coincidence, a wider area is something else.
+            let found = picture.cut(&PANEL).find(colour);
+            found.filter(|(area, count)| *count > 40 && area.width < 24 && area.height < 24).map(|(area, _)| area)
         };
-        self.screen.settles(&format!("the icon of {colour:x?}"), of_this_colour).await
+        let found = self.screen.settles(&format!("an icon of {colour:x?}"), of_this_colour).await;
+        let (column, _) = found.1.middle();
+        self.icons.push(found.0.cut(&Area { left: column - 18, width: 36, ..PANEL }));
+        found
     }
 
-    /// Opens the menu; what the screen looks like then, and where the menu is.
+    /// Opens the menu by a click on the icon; what the screen looks like then, and where the menu is.
     async fn open_menu(&self, before: &Picture, icon: Area) -> (Picture, Area) {
         self.screen.click(icon.middle(), 3);
-        let below_panel =
-            |picture: &Picture| before.changes(picture).filter(|area| area.width > 100 && area.height > 60);
-        self.screen.settles("the menu", below_panel).await
+        self.menu(before).await;
+        // Out of the picture.
+        self.screen.point(REST);
+        self.menu(before).await
+    }
+
+    async fn menu(&self, before: &Picture) -> (Picture, Area) {
+        let opened = |picture: &Picture| {
+            let area = before.cut(&DESKTOP).changes(&picture.cut(&DESKTOP))?;
+            let area = Area { top: area.top + DESKTOP.top, ..area };
+            (area.width > 100 && area.height > 60).then_some(area)
+        };
+        self.screen.settles("the menu", opened).await
     }
 
     async fn close_menu(&self, before: &Picture) {
-        self.screen.hand(&["key", "Escape"]);
-        self.screen.hand(&["key", "Escape"]);
-        self.screen.point((10, 400));
-        self.screen.shows("the menu is gone", |picture| before.changes(picture).is_none().then_some(())).await;
+        // A submenu first, if one is open.
+        self.screen.hand(&["key", "Escape", "Escape"]);
+        let gone = |picture: &Picture| before.cut(&DESKTOP).changes(&picture.cut(&DESKTOP)).is_none().then_some(());
+        self.screen.shows("no menu", gone).await;
     }
 
-    async fn picture_of_menu(&self, name: &str, colour: [u8; 3]) {
+    async fn picture_of_menu(&mut self, name: &str, colour: [u8; 3]) {
         let (before, icon) = self.icon(colour).await;
         let (picture, menu) = self.open_menu(&before, icon).await;
-        self.save(name, &picture.cut(&menu.with(&icon)));
+        self.save(name, &picture.cut(&menu.with(&icon.grown(4))));
         self.close_menu(&before).await;
+    }
+
+    /// Selects an entry of the open menu by the keyboard; where the row of the last key is.
+    async fn select(&self, label: &str) -> Area {
+        let keys = PanelMenu::read(&self.desk.bus).await.keys_to(label);
+        let (last, first) = keys.split_last().unwrap();
+        for key in first {
+            self.screen.hand(&["key", key]);
+        }
+        let (before, ()) = self.screen.settles("the keys are done", |_| Some(())).await;
+        self.screen.hand(&["key", last]);
+        self.screen.settles("a selection", |picture| before.changes(picture)).await.1
+    }
+
+    /// Waits until the notification is on the screen; what that looks like, and where it is.
+    async fn notification(&self) -> (Picture, Area) {
+        let window = |_: &Picture| {
+            let windows = self.screen.windows("xfce4-notifyd").into_iter();
+            windows.max_by_key(|area| area.width).filter(|area| area.width > 200 && area.height > 60)
+        };
+        let (picture, area) = self.screen.settles("the notification", window).await;
+        assert!(picture.cut(&area).colours() > 50, "the notification is drawn");
+        (picture, area)
     }
 }
 
@@ -153,20 +193,62 @@ async fn what_a_person_sees_and_clicks() {
         return;
     }
     let mut session = Session::start(Look::Light).await;
+    session.icon(OFFLINE).await;
+    let mut daemon = session.desk.daemon(of(phone()));
     session.picture_of_menu("idle.png", FINE).await;
-    session.daemon.push(running());
+    daemon.push(running());
     session.picture_of_menu("backing-up.png", WORKING).await;
+    daemon.push(waiting());
+    session.icon(NEEDS_YOU).await;
 
-    session.daemon.push(failed(1));
-    session.icon(FAILED).await;
-    let (picture, notification) = session
-        .screen
-        .settles("the notification", |_| {
-            session.screen.windows("xfce4-notifyd").into_iter().max_by_key(|area| area.width)
-        })
-        .await;
+    daemon.push(failed(1));
+    let (picture, notification) = session.notification().await;
     session.save("notification.png", &picture.cut(&notification));
-    println!("{notification:?}");
-    let _ = back_up();
-    let _ = PanelMenu::read(&session.desk.bus).await;
+    // The buttons are along its lower edge, with nothing to the left of the first one.
+    let row = notification.top + notification.height - 30;
+    let edge = picture.edge_after((notification.left + 6, row)).unwrap();
+    let button = (edge + 20, row);
+    session.screen.click(button, 1);
+    assert_eq!(daemon.request().await, back_up(), "the button of the notification");
+    session.screen.point(REST);
+    let gone = |_: &Picture| session.screen.windows("xfce4-notifyd").is_empty().then_some(());
+    session.screen.shows("the notification is gone", gone).await;
+
+    let (before, icon) = session.icon(FAILED).await;
+    session.open_menu(&before, icon).await;
+    session.select(&FULL.entry().title).await;
+    let (picture, menu) = session.menu(&before).await;
+    session.save("failed.png", &picture.cut(&menu.with(&icon.grown(4))));
+    session.close_menu(&before).await;
+    session.open_menu(&before, icon).await;
+    let row = session.select("Try again").await;
+    // Of two rows that changed the lower one is now selected.
+    session.screen.click((row.middle().0, row.top + row.height - 8), 1);
+    assert_eq!(daemon.request().await, back_up(), "the entry of the menu");
+    session.screen.point(REST);
+
+    daemon.push(paused());
+    session.picture_of_menu("paused.png", PAUSED).await;
+    assert_eq!(daemon.more_requests(), []);
+    session.save("icons-light.png", &Picture::beside(&session.icons));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_sees_on_a_dark_panel() {
+    if !can_run() {
+        return;
+    }
+    let mut session = Session::start(Look::Dark).await;
+    session.icon(OFFLINE).await;
+    let daemon = session.desk.daemon(of(phone()));
+    session.icon(FINE).await;
+    daemon.push(running());
+    session.picture_of_menu("backing-up-dark.png", WORKING).await;
+    daemon.push(waiting());
+    session.icon(NEEDS_YOU).await;
+    daemon.push(failed(1));
+    session.icon(FAILED).await;
+    daemon.push(paused());
+    session.icon(PAUSED).await;
+    session.save("icons-dark.png", &Picture::beside(&session.icons));
 }

@@ -103,6 +103,23 @@ impl Picture {
         Self { width: end - area.left, pixels }
     }
 
+    /// From this place to the right: the first column that looks different.
+    pub fn edge_after(&self, (column, row): (usize, usize)) -> Option<usize> {
+        let row = &self.pixels[row * self.width..][..self.width];
+        (column..self.width).find(|other| row[*other] != row[column])
+    }
+
+    /// Pictures of the same height in a row, with the first at the left.
+    ///
+    /// # Panics
+    /// When there are none, or they differ in height.
+    pub fn beside(pictures: &[Self]) -> Self {
+        let rows: Vec<Vec<_>> = pictures.iter().map(|one| one.pixels.chunks_exact(one.width).collect()).collect();
+        assert!(rows.iter().all(|one| one.len() == rows[0].len()), "pictures of one height");
+        let pixels = (0..rows[0].len()).flat_map(|row| rows.iter().flat_map(move |one| one[row])).copied().collect();
+        Self { width: pictures.iter().map(|one| one.width).sum(), pixels }
+    }
+
     /// How many colours there are: one only where nothing is drawn.
     pub fn colours(&self) -> usize {
         self.pixels.iter().collect::<std::collections::HashSet<_>>().len()

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(40);
 /// So many looks in a row at the same picture: nothing is being drawn any more.
 const LOOKS_ALIKE: u32 = 4;
 
-const SCREEN: &str = "900x420x24";
+const SCREEN: &str = "900x500x24";
 
 /// One panel at the top with nothing but the status bar at its right end.
 const PANEL: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -97,6 +97,8 @@ impl Screen {
 
         let mut server = Command::new("Xvfb");
         server.args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0", SCREEN]);
+        // The empty desktop: white or black.
+        server.arg(if look == Look::Dark { "-br" } else { "-wr" });
         server.arg("-fbdir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut server = server.spawn().unwrap();
         let mut number = String::new();
