@@ -10,7 +10,7 @@ use backstay_shared::{
     overview::{Activity, EndedRun, LastGood, Overview, Pause, Phase, PhoneOverview, Problem, Progress},
     protocol::Request,
 };
-use backstay_tests::desktop::{Area, Desk, Look, PanelMenu, Picture, Screen};
+use backstay_tests::desktop::{Area, Desk, Look, PanelMenu, Picture, Screen, TrayHost};
 use chrono::{TimeDelta, Utc};
 
 const FULL: FailureId = FailureId::HostDiskFull;
@@ -251,4 +251,22 @@ async fn what_a_person_sees_on_a_dark_panel() {
     daemon.push(paused());
     session.icon(PAUSED).await;
     session.save("icons-dark.png", &Picture::beside(&session.icons));
+}
+
+/// Seen on Xfce's panel: a rule that has the id of what was an entry is shown as `Label Empty`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_never_becomes_a_rule_under_its_id() {
+    let mut desk = Desk::new();
+    let host = TrayHost::start(&desk.bus).await;
+    let daemon = desk.daemon(failed(1));
+    desk.start();
+    host.wait_for_text("Try again").await;
+    let before = host.menu().await;
+    daemon.push(paused());
+    host.wait_for_text("Paused until").await;
+    for line in host.menu().await {
+        let old = before.iter().find(|old| old.id == line.id);
+        let is_rule = line.label.is_empty();
+        assert!(old.is_none_or(|old| old.label.is_empty() == is_rule), "{line:?} was {old:?}");
+    }
 }
