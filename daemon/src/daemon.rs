@@ -19,7 +19,7 @@ use crate::{
         board::Board,
         server::{self, Server},
     },
-    metrics,
+    metrics, pause,
     phone::{
         link::Muxer,
         phones::{Phones, Surroundings},
@@ -77,7 +77,9 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     };
     let the_end = wait_for_the_end();
     tokio::pin!(the_end);
-    let paused = tokio::sync::watch::Sender::new(None);
+    let paused = tokio::sync::watch::Sender::new(pause::kept(&paths.log_dir));
+    let keeping = pause::keep(&paths.log_dir, paused.subscribe());
+    tokio::pin!(keeping);
     let mut settings = source.read();
     // Who has just logged in is near, too. Later a list of phones that are here says nothing of anybody's presence.
     let mut just_started = true;
@@ -87,6 +89,8 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
         world.serve(listener);
         let changed = tokio::select! {
             () = &mut the_end => None,
+            // Ends with the last who could pause.
+            () = &mut keeping => None,
             () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), just_started) => None,
             changed = source.changed(&settings, &world.board) => Some(changed),
         };

@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod host;
 pub mod ipc;
 pub mod metrics;
+pub mod pause;
 pub mod phone;
 pub mod preflight;
 pub mod presence;

@@ -3,6 +3,7 @@
 mod address;
 mod hooks;
 mod metrics;
+mod notify;
 mod watch;
 
 use std::{
@@ -18,6 +19,7 @@ pub use self::{
     address::WebAddress,
     hooks::{HookCommand, Hooks},
     metrics::{Metrics, MetricsFile},
+    notify::Notify,
     watch::{Addresses, PrivateAddress, Watch},
 };
 use crate::hours::Hours as AllowedHours;
@@ -28,6 +30,8 @@ use crate::hours::Hours as AllowedHours;
 pub struct Config {
     /// `[backup]`
     pub backup: Backup,
+    /// `[notify]`
+    pub notify: Notify,
     /// `[watch]`
     pub watch: Watch,
     /// `[hooks]`
@@ -229,6 +233,9 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Every setting there is, with its default and what it means, all of it commented out.
+    pub const TEMPLATE: &str = include_str!("config/template.toml");
+
     /// Reads the file; a missing file is the defaults.
     ///
     /// # Errors
@@ -272,6 +279,7 @@ mod tests {
             ("[backup]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
             ("[backup]\noverdue_days = 0", "line 2", "expected 1 to 365"),
             ("[bakcup]", "line 1", "bakcup"),
+            ("[notify]\nquiet_hours = \"22-7\"", "line 2", "are no hours"),
             ("[watch]\napple_statsu = false", "line 2", "apple_statsu"),
             ("[watch.addresses]\nstatus = \"http://example.org/\"", "line 2", "expected https://... here"),
             ("[hooks]\non_start = \"program\"", "line 2", "sequence"),
@@ -287,6 +295,38 @@ mod tests {
             assert!(message.contains(place) && message.contains(word), "{text:?} gave {message}");
         }
     }
+
+    /// What a person finds when opening the settings for the first time.
+    #[test]
+    fn the_template_is_the_defaults_and_has_every_setting() {
+        assert_eq!(parse(Config::TEMPLATE), Ok(Config::default()));
+        let settings = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+        let uncommented: String = Config::TEMPLATE
+            .lines()
+            .map(|line| if settings(&line) { &line[1..] } else { line })
+            .collect::<Vec<_>>()
+            .join("\n");
+        let config = parse(&uncommented).unwrap();
+        let (set, usual) = (config.backup, Backup::default());
+        assert_eq!(
+            Backup { root: None, schedule: None, hours: None, ..set },
+            usual,
+            "what is shown is what holds without it"
+        );
+        assert_eq!(config.watch, Watch::default());
+        assert!(config.notify.quiet_hours.is_some() && config.metrics.file.is_some() && !config.hooks.are_none());
+        for section in ["backup", "notify", "watch", "hooks", "metrics"] {
+            // What is refused is refused with the names that are known.
+            let known = parse(&format!("[{section}]\nno-setting = 1")).unwrap_err();
+            let known = known.split_once("expected").unwrap().1.split('`').skip(1).step_by(2);
+            let here = Config::TEMPLATE.split_once(&format!("[{section}]")).unwrap().1;
+            let here = here.split("\n[").next().unwrap();
+            for key in known.filter(|key| *key != "addresses") {
+                assert!(here.contains(&format!("\n#{key} = ")), "{section}.{key} is missing");
+            }
+        }
+    }
+
     #[test]
     fn what_the_readme_shows_is_understood() {
         let config = parse(

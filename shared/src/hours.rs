@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Days, NaiveTime, TimeZone, Utc};
 use serde::Deserialize;
 
 /// From one time of the day to another, over midnight if the second is the earlier one: `18:00-08:00`.
@@ -47,6 +47,13 @@ impl Hours {
         let found = found.or_else(|| zone.from_local_datetime(&(begin + Duration::from_secs(3600))).earliest());
         found.map_or(now, |found| found.with_timezone(&Utc))
     }
+}
+
+/// The end of the day in which `now` lies.
+pub fn midnight<Zone: TimeZone>(now: DateTime<Zone>) -> DateTime<Utc> {
+    let tomorrow = now.date_naive().checked_add_days(Days::new(1)).unwrap_or(now.date_naive()).and_time(NaiveTime::MIN);
+    let found = now.timezone().from_local_datetime(&tomorrow).earliest();
+    found.map_or_else(|| now.with_timezone(&Utc) + Duration::from_secs(24 * 3600), |found| found.with_timezone(&Utc))
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub struct Overview {
     pub pid: u32,
     /// Where backups go.
     pub root: String,
+    /// The file with the settings.
+    pub config_file: String,
     /// Every phone that is here or has a backup here, by name.
     pub phones: Vec<PhoneOverview>,
     /// What is wrong with the computer rather than with one phone.
@@ -25,6 +27,25 @@ pub struct Overview {
     /// Nothing starts by itself meanwhile, because a person said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
+    /// What notifications a person wants.
+    #[serde(skip_serializing_if = "NotificationWishes::are_usual")]
+    pub notifications: NotificationWishes,
+}
+
+/// What notifications a person wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NotificationWishes {
+    /// It is a time of the day in which nothing is to pop up but what answers a click.
+    pub quiet: bool,
+    /// A backup that went well is told, too.
+    pub success: bool,
+}
+
+impl NotificationWishes {
+    fn are_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A person wants no backups to start by themselves.

@@ -70,6 +70,8 @@ pub enum Request {
     Overview,
     /// The overview now and at every change.
     Subscribe,
+    /// This connection shows notifications, for as long as it lasts: the daemon shows none meanwhile.
+    TakeNotifications,
     /// Back up now, whatever the schedule says.
     BackUp {
         /// A name, a UDID or a unique part of either; none for the only phone.

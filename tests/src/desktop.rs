@@ -19,13 +19,13 @@ use std::{
 use tempfile::TempDir;
 use zbus::connection;
 
-pub use desk::Desk;
+pub use desk::{Desk, Opened};
 pub use notification_host::{Noted, Notification, NotificationHost};
 pub use panel_menu::PanelMenu;
 pub use picture::{Area, Picture};
 pub use screen::{Look, Screen};
 pub use secret_service::SecretService;
-pub use tray_host::{MenuLine, Pixmap, TrayHost};
+pub use tray_host::{Changes, MenuLine, Pixmap, TrayHost};
 
 /// How long anything is waited for.
 const WAIT: Duration = Duration::from_secs(10);

@@ -132,12 +132,15 @@ fn reply(state: &State, request: Request) -> Reply {
         let (sequence, overview) = state.latest.lock().unwrap().clone();
         return Reply::Overview { sequence, overview: Box::new(overview) };
     }
+    if request == Request::TakeNotifications {
+        return Reply::Done;
+    }
     state.requests.send(request.clone()).ok();
     match (state.refusal.lock().unwrap().take(), request) {
         (Some(refusal), _) => Reply::Refused(refusal),
         (None, Request::BackUp { .. }) => Reply::Started { run: RunId(1) },
-        (None, Request::Cancel { .. }) => Reply::Done,
-        (None, _) => Reply::Refused(Refusal::UnknownRequest),
+        (None, Request::Unknown) => Reply::Refused(Refusal::UnknownRequest),
+        (None, _) => Reply::Done,
     }
 }
 

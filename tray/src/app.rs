@@ -1,17 +1,17 @@
 //! What the event loop of every platform does: keeps the tray icon as the model wants it and passes clicks on.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 
+use backstay_shared::desktop::{command::Command, notifications::escape};
 use chrono::{Local, TimeDelta};
 use tracing::{debug, info, warn};
 use tray_icon::{TrayIcon, TrayIconBuilder, menu::MenuEvent};
 
 use crate::{
+    Places,
     background::{Background, Event},
-    command::Command,
     icon, menu,
     model::{self, IconKind, MenuModel},
-    wording,
 };
 
 /// Between tries to make the tray icon.
@@ -41,10 +41,10 @@ impl App {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(crate) fn start(socket: PathBuf, emit: impl Fn(Event) + Clone + Send + Sync + 'static) -> io::Result<Self> {
+    pub(crate) fn start(places: Places, emit: impl Fn(Event) + Clone + Send + Sync + 'static) -> io::Result<Self> {
         let emit_click = emit.clone();
         MenuEvent::set_event_handler(Some(move |event: MenuEvent| emit_click(Event::Clicked(event.id.0))));
-        let background = Background::start(socket, emit)?;
+        let background = Background::start(places, emit)?;
         Ok(Self { background, tray: None, shown: None, complained: false })
     }
 
@@ -139,7 +139,7 @@ fn change(tray: &TrayIcon, shown: Option<&MenuModel>, model: &MenuModel) -> Resu
 
 /// Status bars on Linux take the text for markup: with a lone `&` in it some show an empty box.
 fn tooltip(model: &MenuModel) -> String {
-    if cfg!(target_os = "linux") { wording::escape(&model.tooltip) } else { model.tooltip.clone() }
+    if cfg!(target_os = "linux") { escape(&model.tooltip) } else { model.tooltip.clone() }
 }
 
 fn picture(kind: IconKind) -> Result<tray_icon::Icon, String> {

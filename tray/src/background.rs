@@ -1,7 +1,8 @@
 //! What runs beside the platform's event loop: the link to the daemon and the notifications, on a thread with tokio.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 
+use backstay_shared::desktop::{command::Command, notifications, view::View};
 use tokio::{
     runtime::Runtime,
     sync::{mpsc, oneshot, watch},
@@ -10,12 +11,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{
-    command::Command,
-    link::Link,
-    notifications::{self, News},
-    view::View,
-};
+use crate::{Places, errands::Errands, link::Link};
 
 /// More clicks than a person makes while the daemon is slow.
 const COMMANDS_MAX: usize = 32;
@@ -40,7 +36,6 @@ pub(crate) struct Background {
     runtime: Runtime,
     views: watch::Receiver<View>,
     commands: mpsc::Sender<Command>,
-    news: mpsc::Sender<News>,
     quit: oneshot::Sender<()>,
     notifications: JoinHandle<()>,
 }
@@ -50,7 +45,7 @@ impl Background {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(crate) fn start(socket: PathBuf, emit: impl Fn(Event) + Clone + Send + Sync + 'static) -> io::Result<Self> {
+    pub(crate) fn start(places: Places, emit: impl Fn(Event) + Clone + Send + Sync + 'static) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("background")
@@ -60,8 +55,11 @@ impl Background {
         let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
         let (news, news_receiver) = mpsc::channel(NEWS_MAX);
         let (quit, quit_receiver) = oneshot::channel();
-        let link = Link { socket, views: view_sender, commands: command_receiver, news: news.clone() };
+        let (requests, request_receiver) = mpsc::channel(COMMANDS_MAX);
+        let socket = places.socket.clone();
+        let link = Link { socket, views: view_sender, commands: request_receiver, news: news.clone() };
         runtime.spawn(link.run());
+        runtime.spawn(carry_out(command_receiver, requests, Errands { places, news }, views.clone()));
         #[cfg(target_os = "linux")]
         {
             let emit = emit.clone();
@@ -75,7 +73,7 @@ impl Background {
                 emit(Event::ViewChanged);
             }
         });
-        Ok(Self { runtime, views, commands, news, quit, notifications })
+        Ok(Self { runtime, views, commands, quit, notifications })
     }
 
     /// What the daemon said last.
@@ -85,14 +83,8 @@ impl Background {
 
     /// Passes a click on. Never waits.
     pub(crate) fn send(&self, command: Command) {
-        let failed = match command {
-            Command::Explain(subject, failure) => {
-                self.news.try_send(News::Explain(subject, failure)).err().map(|error| error.to_string())
-            }
-            other => self.commands.try_send(other).err().map(|error| error.to_string()),
-        };
-        if let Some(error) = failed {
-            warn!(error, "the click was not carried out");
+        if let Err(error) = self.commands.try_send(command) {
+            warn!(%error, "the click was not carried out");
         }
     }
 
@@ -105,5 +97,22 @@ impl Background {
             }
         }
         self.runtime.shutdown_background();
+    }
+}
+
+/// Hands each click to whoever carries it out.
+async fn carry_out(
+    mut commands: mpsc::Receiver<Command>,
+    requests: mpsc::Sender<Command>,
+    errands: Errands,
+    views: watch::Receiver<View>,
+) {
+    while let Some(command) = commands.recv().await {
+        if command.request(chrono::Local::now()).is_none() {
+            let view = views.borrow().clone();
+            tokio::spawn(errands.clone().run(command, view));
+        } else if let Err(error) = requests.try_send(command) {
+            warn!(%error, "the click was not carried out");
+        }
     }
 }

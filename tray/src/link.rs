@@ -4,16 +4,19 @@ use std::{path::PathBuf, time::Duration};
 
 use backstay_shared::{
     client::{Client, ClientError},
-    ids::Udid,
+    desktop::{
+        command::{Command, Subject},
+        notifications::News,
+        view::View,
+    },
     protocol::{Refusal, Reply, Request, ServerMessage},
 };
+use chrono::Local;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
-
-use crate::{command::Command, notifications::News, view::View};
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -69,27 +72,28 @@ impl Link {
 
     /// Passes messages on until the connection is lost; `Ok` when nobody is left to ask for anything.
     async fn follow(&mut self, mut client: Client) -> Result<(), ClientError> {
+        client.send(Request::TakeNotifications).await?;
         client.send(Request::Subscribe).await?;
-        let mut asked: Vec<(u64, Udid)> = Vec::new();
+        let mut asked: Vec<(u64, Command)> = Vec::new();
         loop {
             tokio::select! {
                 message = client.message() => self.message(message?, &asked)?,
                 command = self.commands.recv() => {
                     let Some(command) = command else { return Ok(()) };
-                    let Some((phone, request)) = request(&command) else { continue };
+                    let Some(request) = command.request(Local::now()) else { continue };
                     info!(%command, "asking");
-                    if matches!(command, Command::BackUp(_)) {
+                    if let Command::BackUp(phone) | Command::BackUpFull(phone) = &command {
                         self.tell(News::Asked(phone.clone()));
                     }
                     let id = client.send(request).await.inspect_err(|error| warn!(%command, %error, "lost"))?;
                     asked.truncate(ASKED_MAX - 1);
-                    asked.insert(0, (id, phone));
+                    asked.insert(0, (id, command));
                 }
             }
         }
     }
 
-    fn message(&self, message: ServerMessage, asked: &[(u64, Udid)]) -> Result<(), ClientError> {
+    fn message(&self, message: ServerMessage, asked: &[(u64, Command)]) -> Result<(), ClientError> {
         match message {
             ServerMessage::Overview { overview, .. } => self.show(View::Connected(overview)),
             ServerMessage::Reply { reply: Reply::Overview { overview, .. }, .. } => {
@@ -97,10 +101,15 @@ impl Link {
             }
             ServerMessage::Reply { id, reply: Reply::Refused(refusal) } => {
                 warn!(reason = reason(&refusal), "refused");
-                let phone = asked.iter().find(|(asked_id, _)| *asked_id == id).map(|(_, phone)| phone.clone());
                 // "Nothing is running" answers a click on Cancel that came as the backup ended: as it was wanted.
-                if let (Some(phone), false) = (phone, refusal == Refusal::NothingRunning) {
-                    self.tell(News::Refused(phone, refusal));
+                if let (Some(command), false) = (of(id, asked), refusal == Refusal::NothingRunning) {
+                    let subject = command.phone().map_or(Subject::Computer, |phone| Subject::Phone(phone.clone()));
+                    self.tell(News::Refused(subject, refusal));
+                }
+            }
+            ServerMessage::Reply { id, reply: Reply::Done } => {
+                if let Some((title, text)) = of(id, asked).and_then(outcome) {
+                    self.tell(News::Said { title: title.to_owned(), text: text.to_owned() });
                 }
             }
             ServerMessage::Goodbye => return Err(ClientError::Lost(None)),
@@ -141,11 +150,21 @@ impl Link {
     }
 }
 
-fn request(command: &Command) -> Option<(Udid, Request)> {
+fn of(id: u64, asked: &[(u64, Command)]) -> Option<&Command> {
+    asked.iter().find(|(asked_id, _)| *asked_id == id).map(|(_, command)| command)
+}
+
+/// What is said when something was done that is not to be seen otherwise.
+fn outcome(command: &Command) -> Option<(&'static str, &'static str)> {
     match command {
-        Command::BackUp(udid) => Some((udid.clone(), Request::BackUp { phone: Some(udid.to_string()), full: false })),
-        Command::Cancel(udid) => Some((udid.clone(), Request::Cancel { phone: Some(udid.to_string()) })),
-        Command::Explain(..) | Command::Quit => None,
+        Command::RestartPhone(_) => {
+            Some(("The iPhone restarts", "Unlock it once afterwards; the backup then goes on by itself."))
+        }
+        Command::FreeSpace(_) => Some(("The oldest snapshots are removed", "The backup goes on by itself.")),
+        Command::CopyPhotos(_) => {
+            Some(("The photos are being saved", "They come beside the backups. Leave the iPhone connected."))
+        }
+        _ => None,
     }
 }
 

@@ -8,17 +8,16 @@ mod app;
 mod background;
 #[cfg(target_os = "linux")]
 mod bus;
-mod command;
+mod errands;
 #[cfg(test)]
+#[path = "../../shared/src/desktop/fixtures.rs"]
 mod fixtures;
 mod icon;
 mod link;
 mod menu;
 mod model;
-mod notifications;
 #[cfg(any(windows, target_os = "macos"))]
 mod shell;
-mod view;
 mod wording;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
@@ -44,7 +43,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("BACKSTAY_LOG").unwrap_or_else(|_| EnvFilter::new("warn,backstay_tray=info"));
+    let filter = EnvFilter::try_from_env("BACKSTAY_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,backstay_tray=info,backstay_shared=info"));
     let terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     match start(arguments) {
@@ -57,11 +57,18 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let socket = match arguments.socket {
-        Some(socket) => socket,
-        None => Paths::of_this_user()?.socket(),
-    };
-    event_loop(socket)
+    let paths = Paths::of_this_user()?;
+    let socket = arguments.socket.unwrap_or_else(|| paths.socket());
+    event_loop(Places { socket, paths })
+}
+
+/// Where the companion finds things.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The daemon's socket.
+    pub(crate) socket: PathBuf,
+    /// The folders of this user.
+    pub(crate) paths: Paths,
 }
 
 /// More events than one turn of the loop leaves behind.
@@ -70,7 +77,7 @@ const EVENTS_MAX: usize = 64;
 
 /// On Linux the tray icon has a thread of its own: a channel is all the loop there is.
 #[cfg(target_os = "linux")]
-fn event_loop(socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+fn event_loop(places: Places) -> Result<(), Box<dyn std::error::Error>> {
     use std::sync::mpsc::{RecvTimeoutError, TrySendError, sync_channel};
 
     let (sender, events) = sync_channel(EVENTS_MAX);
@@ -80,7 +87,7 @@ fn event_loop(socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
         Ok(()) | Err(TrySendError::Full(Event::ViewChanged)) => {}
         Err(error) => warn!(%error, "an event was lost"),
     };
-    let mut app = App::start(socket, emit)?;
+    let mut app = App::start(places, emit)?;
     let mut next = app.react(None);
     while let Next::Wait(time) = next {
         next = match events.recv_timeout(time) {
@@ -95,7 +102,7 @@ fn event_loop(socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
 
 /// macOS and Windows deliver clicks through the event loop of the main thread.
 #[cfg(any(windows, target_os = "macos"))]
-fn event_loop(socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+fn event_loop(places: Places) -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = winit::event_loop::EventLoop::<Event>::with_user_event();
     #[cfg(target_os = "macos")]
     {
@@ -110,6 +117,6 @@ fn event_loop(socket: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
             warn!(%error, "an event was lost");
         }
     };
-    event_loop.run_app(&mut shell::Shell::new(App::start(socket, emit)?))?;
+    event_loop.run_app(&mut shell::Shell::new(App::start(places, emit)?))?;
     Ok(())
 }

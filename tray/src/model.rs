@@ -3,16 +3,16 @@
 use std::fmt::Display;
 
 use backstay_shared::{
-    health::Severity,
-    overview::{Activity, Overview, Phase, PhoneOverview, Problem},
+    desktop::{
+        command::{Command, PauseTime, Subject},
+        view::{self, View},
+    },
+    health::{Action, Severity},
+    overview::{Activity, Overview, Pause, Phase, PhoneOverview, Problem},
 };
 use chrono::{DateTime, TimeZone};
 
-use crate::{
-    command::{Command, Subject},
-    view::{self, View},
-    wording,
-};
+use crate::wording;
 
 /// All that is to be seen of the companion, apart from notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) enum Line {
     Text(String),
     /// To click.
     Entry(String, Command),
+    /// A menu of its own.
+    Submenu(String, Vec<Line>),
     /// A rule between groups.
     Separator,
 }
@@ -41,11 +43,11 @@ pub(crate) enum Line {
 pub(crate) enum IconKind {
     /// All is well.
     Fine,
-    /// No backup starts by itself, because a person said so.
+    /// A person wants no backup to start by itself.
     Paused,
     /// A backup is under way.
     Working {
-        /// How much of it is done, if that is known: 0 to 11, so that the icon seldom changes.
+        /// How far it is, 0 to 11; none while nobody knows. Twelve pictures are enough for a backup of hours.
         twelfths: Option<u8>,
     },
     /// A person is wanted, nothing is broken yet.
@@ -58,33 +60,33 @@ pub(crate) enum IconKind {
 
 /// The menu for this view at this time.
 pub(crate) fn menu<Z: TimeZone<Offset: Display>>(view: &View, now: &DateTime<Z>) -> MenuModel {
+    let entry = |text: &str, command| Some(Line::Entry(text.to_owned(), command));
     let mut model = match view {
-        View::Connecting => offline(&["Connecting to Backstay\u{2026}"]),
-        View::NotRunning => offline(&["Backstay is not running. Start it with: backstay daemon"]),
-        View::OtherVersion(version) => offline(&[
-            &format!("The Backstay daemon is of another version ({version})."),
-            "Restart it: backstay daemon",
-        ]),
+        View::Connecting => offline("Connecting to Backstay\u{2026}", None),
+        View::NotRunning => {
+            offline("Backstay is not running: nothing is backed up", entry("Start Backstay", Command::StartDaemon))
+        }
+        View::OtherVersion(version) => offline(
+            &format!("The Backstay that runs is of another version ({version})"),
+            entry("Restart Backstay", Command::RestartDaemon),
+        ),
         View::Connected(overview) => connected(overview, now),
     };
     model.lines.push(Line::Separator);
-    model.lines.push(Line::Entry("Quit Backstay".to_owned(), Command::Quit));
+    model.lines.push(Line::Entry("Quit".to_owned(), Command::Quit));
     model
 }
 
-fn offline(texts: &[&str]) -> MenuModel {
-    MenuModel {
-        lines: texts.iter().map(|text| Line::Text((*text).to_owned())).collect(),
-        tooltip: texts.join("\n"),
-        icon: IconKind::Offline,
-    }
+fn offline(text: &str, remedy: Option<Line>) -> MenuModel {
+    let lines = std::iter::once(Line::Text(text.to_owned())).chain(remedy).collect();
+    MenuModel { lines, tooltip: text.to_owned(), icon: IconKind::Offline }
 }
 
 fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z>) -> MenuModel {
     let mut lines = Vec::new();
     let mut tooltip = Vec::new();
     let mut icon = IconKind::Fine;
-    let only_one = overview.phones.len() == 1;
+    let only_phone = view::only_phone(overview);
     if let Some(pause) = &overview.paused {
         let until = pause.until.map_or_else(|| "you resume it".to_owned(), |at| wording::moment(at, now));
         lines.push(Line::Text(format!("Paused until {until}")));
@@ -102,11 +104,12 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
         let status = format!("{}: {}", phone.name, wording::state(phone, now));
         lines.push(Line::Text(status.clone()));
         tooltip.push(status);
+        lines.extend(wording::next_due(phone, overview.paused.is_some(), now).map(Line::Text));
         for problem in view::problems(phone) {
-            lines.extend(problem_lines(&Subject::Phone(phone.udid.clone()), problem));
+            lines.push(problem_menu(&Subject::Phone(phone.udid.clone()), problem, Some(phone)));
             tooltip.push(problem.title.clone());
         }
-        lines.push(command_line(phone, only_one));
+        lines.push(command_line(phone, only_phone.is_some()));
         icon = icon.max(phone_icon(phone));
     }
     let of_computer = view::in_front(&overview.problems);
@@ -114,20 +117,64 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
         lines.push(Line::Separator);
     }
     for problem in of_computer {
-        lines.extend(problem_lines(&Subject::Computer, problem));
+        lines.push(problem_menu(&Subject::Computer, problem, only_phone));
         tooltip.push(problem.title.clone());
         icon = icon.max(problem_icon(problem));
     }
+    lines.push(Line::Separator);
+    lines.extend(house_lines(overview.paused.as_ref()));
     MenuModel { lines, tooltip: tooltip.join("\n"), icon }
 }
 
-/// The title, which tells the whole story when clicked, and the first step below it.
-fn problem_lines(subject: &Subject, problem: &Problem) -> Vec<Line> {
-    let mut lines =
-        vec![Line::Entry(format!("\u{26a0} {}", problem.title), Command::Explain(subject.clone(), problem.id))];
-    let step = problem.steps.first().map_or("", String::as_str);
-    lines.extend(wording::wrap(step, wording::COLUMNS_MAX).into_iter().map(|part| Line::Text(format!("    {part}"))));
-    lines
+/// What is there whatever the phones do.
+fn house_lines(paused: Option<&Pause>) -> Vec<Line> {
+    let entry = |text: &str, command| Line::Entry(text.to_owned(), command);
+    let pause = match paused {
+        Some(_) => entry("Resume backups", Command::Resume),
+        None => Line::Submenu(
+            "Pause backups".to_owned(),
+            vec![
+                entry("For an hour", Command::Pause(PauseTime::Hour)),
+                entry("For today", Command::Pause(PauseTime::Today)),
+                entry("Until I resume", Command::Pause(PauseTime::UntilResumed)),
+            ],
+        ),
+    };
+    vec![
+        pause,
+        entry("Open backups", Command::OpenBackups),
+        entry("History", Command::History),
+        entry("Settings", Command::OpenSettings),
+        entry("Report a problem", Command::Report),
+    ]
+}
+
+/// The title; below it why, the steps, and what a click can do. `phone` is the one that is meant.
+fn problem_menu(subject: &Subject, problem: &Problem, phone: Option<&PhoneOverview>) -> Line {
+    let story = Command::WhatToDo(subject.clone(), problem.id);
+    // To click rather than to read only: desktops draw what can't be clicked in grey.
+    let told = |text: String| Line::Entry(text, story.clone());
+    let mut lines: Vec<Line> = wording::wrap(&problem.why, wording::COLUMNS_MAX).into_iter().map(told).collect();
+    lines.push(Line::Separator);
+    for (number, step) in problem.steps.iter().enumerate() {
+        for (row, part) in wording::wrap(step, wording::COLUMNS_MAX).into_iter().enumerate() {
+            let margin = if row == 0 { format!("{}.  ", number + 1) } else { "     ".to_owned() };
+            lines.push(told(format!("{margin}{part}")));
+        }
+    }
+    lines.push(Line::Separator);
+    // Another try is in the menu above, and any problem can be put off.
+    let others = problem.actions.iter().filter(|action| !matches!(action, Action::Retry | Action::Snooze));
+    lines.extend(
+        others.filter_map(|action| {
+            Some(Line::Entry(action.label(), Command::of_action(action, subject, problem, phone)?))
+        }),
+    );
+    if view::can_be_put_off(problem) {
+        lines.push(Line::Entry("Not today".to_owned(), Command::Snooze(subject.clone(), problem.id)));
+    }
+    lines.push(Line::Entry("Show all of this in the browser".to_owned(), story.clone()));
+    Line::Submenu(format!("\u{26a0} {}", problem.title), lines)
 }
 
 fn command_line(phone: &PhoneOverview, only_one: bool) -> Line {
@@ -146,7 +193,7 @@ fn phone_icon(phone: &PhoneOverview) -> IconKind {
     let waits = view::waits_for_passcode(phone) || phone.problems.iter().any(view::calls_to_the_phone);
     // While a new try runs, what the last one ran into is history.
     if view::is_busy(phone) {
-        return if waits { IconKind::NeedsYou } else { IconKind::Working { twelfths: twelfths(&phone.activity) } };
+        return if waits { IconKind::NeedsYou } else { IconKind::Working { twelfths: twelfths(phone) } };
     }
     let worst = view::problems(phone).into_iter().map(problem_icon).max().unwrap_or(IconKind::Fine);
     worst.max(if phone.activity == Activity::Blocked && view::is_stuck(phone) {
@@ -156,13 +203,17 @@ fn phone_icon(phone: &PhoneOverview) -> IconKind {
     })
 }
 
-/// How far a running backup is, as the icon shows it.
-fn twelfths(activity: &Activity) -> Option<u8> {
-    let Activity::Running { progress, .. } = activity else { return None };
-    match progress.phase {
-        Phase::Preparing | Phase::WaitingForPasscode | Phase::Scanning => None,
-        Phase::Transferring => progress.fraction.map(|fraction| (fraction * 12.0).clamp(0.0, 11.0) as u8),
-        Phase::Verifying | Phase::Committing => Some(11),
+fn twelfths(phone: &PhoneOverview) -> Option<u8> {
+    match &phone.activity {
+        Activity::Running { progress, .. } if progress.phase == Phase::Transferring => {
+            // A phone's estimate may be anything; what is no number becomes 0.
+            progress.fraction.map(|fraction| (fraction * 12.0).clamp(0.0, 11.0) as u8)
+        }
+        // All that is left is done here.
+        Activity::Running { progress, .. } if matches!(progress.phase, Phase::Verifying | Phase::Committing) => {
+            Some(11)
+        }
+        _ => None,
     }
 }
 

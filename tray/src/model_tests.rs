@@ -1,30 +1,49 @@
 //! Tables of views and the menus they make.
 
 use backstay_shared::{
-    health::FailureId,
+    health::{Condition, FailureId},
     ids::RunId,
-    overview::{Activity, Overview, Pause, Phase, PhoneOverview, Progress},
+    overview::{Activity, Overview, Phase, PhoneOverview, Progress},
 };
 
 use super::*;
 use crate::fixtures::{connected, ended, failed, now, phone, problem, running, time, udid};
 
-/// The menu as text: a line of text as it is, an entry in brackets, a rule as dashes.
-fn drawn(view: &View) -> (Vec<String>, IconKind) {
-    let model = menu(view, &now());
-    let lines = model.lines.iter().map(|line| match line {
+/// A line as text: a text as it is, an entry in brackets, a submenu with an arrow, a rule as dashes.
+fn drawn_line(line: &Line) -> String {
+    match line {
         Line::Text(text) => text.clone(),
         Line::Entry(text, _) => format!("[{text}]"),
+        Line::Submenu(text, _) => format!("{text} >"),
         Line::Separator => "---".to_owned(),
-    });
-    (lines.collect(), model.icon)
+    }
 }
 
-/// Checks all lines but the last two, which are always the same.
+fn drawn(view: &View) -> (Vec<String>, IconKind) {
+    let model = menu(view, &now());
+    (model.lines.iter().map(drawn_line).collect(), model.icon)
+}
+
+/// The lines below the one with this text.
+fn below(view: &View, text: &str) -> Vec<Line> {
+    let submenu = |line: Line| match line {
+        Line::Submenu(title, lines) if title.contains(text) => Some(lines),
+        _ => None,
+    };
+    menu(view, &now()).lines.into_iter().find_map(submenu).unwrap()
+}
+
+const HOUSE: [&str; 5] = ["Pause backups >", "[Open backups]", "[History]", "[Settings]", "[Report a problem]"];
+
+/// Checks all lines but the last ones, which are always the same while there is a daemon.
 #[track_caller]
 fn check(view: &View, icon: IconKind, expected: &[&str]) {
     let (mut lines, drawn_icon) = drawn(view);
-    assert_eq!(lines.split_off(lines.len() - 2), ["---", "[Quit Backstay]"]);
+    assert_eq!(lines.split_off(lines.len() - 2), ["---", "[Quit]"]);
+    if matches!(view, View::Connected(_)) {
+        assert_eq!(lines.split_off(lines.len() - HOUSE.len()), HOUSE);
+        assert_eq!(lines.pop().as_deref(), Some("---"));
+    }
     assert_eq!(lines, expected);
     assert_eq!(drawn_icon, icon, "{expected:?}");
 }
@@ -32,11 +51,11 @@ fn check(view: &View, icon: IconKind, expected: &[&str]) {
 #[test]
 fn menus_without_a_daemon() {
     check(&View::Connecting, IconKind::Offline, &["Connecting to Backstay\u{2026}"]);
-    check(&View::NotRunning, IconKind::Offline, &["Backstay is not running. Start it with: backstay daemon"]);
+    check(&View::NotRunning, IconKind::Offline, &["Backstay is not running: nothing is backed up", "[Start Backstay]"]);
     check(
         &View::OtherVersion("9.0".to_owned()),
         IconKind::Offline,
-        &["The Backstay daemon is of another version (9.0).", "Restart it: backstay daemon"],
+        &["The Backstay that runs is of another version (9.0)", "[Restart Backstay]"],
     );
     check(&connected(vec![]), IconKind::Fine, &["No iPhone yet. Connect one by cable."]);
 }
@@ -87,24 +106,11 @@ fn one_phone_and_what_it_does() {
 }
 
 #[test]
-fn a_pause_is_seen_unless_something_is_more_urgent() {
-    let paused = |phones| {
-        let paused = Some(Pause { until: None });
-        drawn(&View::Connected(Overview { phones, paused, ..Overview::default() })).1
-    };
-    assert_eq!(paused(vec![phone("Anna")]), IconKind::Paused);
-    let running = PhoneOverview { activity: transferring(Some(0.5), None), ..phone("Anna") };
-    assert_eq!(paused(vec![running]), IconKind::Working { twelfths: Some(6) });
-    assert_eq!(paused(vec![failed("Anna", 2, FailureId::HostDiskFull, Activity::Blocked)]), IconKind::Failed);
-}
-
-#[test]
-fn failures_name_their_first_step() {
+fn failures_have_their_title_and_another_try() {
     let full = |activity| failed("Anna", 2, FailureId::HostDiskFull, activity);
     let later = Activity::RetryAt { at: time("2025-03-10T09:30:00Z"), attempt: 2, attempts_max: 8 };
     let overdue = Activity::RetryAt { at: time("2025-03-10T08:59:00Z"), attempt: 2, attempts_max: 8 };
-    let step = &format!("    {}", FailureId::HostDiskFull.entry().steps[0]);
-    let title = "[\u{26a0} Not enough space on this computer]";
+    let title = "\u{26a0} Not enough space on this computer >";
     for (phone, icon, status, command) in [
         (full(Activity::Blocked), IconKind::Failed, "needs your help (last backup today 02:14)", "[Try again]"),
         (full(later), IconKind::Failed, "next try today 09:30 (last backup today 02:14)", "[Try again]"),
@@ -116,32 +122,87 @@ fn failures_name_their_first_step() {
             "[Cancel backup]",
         ),
     ] {
-        check(&connected(vec![phone]), icon, &[&format!("Anna: {status}"), title, step, command]);
+        check(&connected(vec![phone]), icon, &[&format!("Anna: {status}"), title, command]);
     }
     let silent = PhoneOverview { problems: vec![], ..full(Activity::Blocked) };
     check(
         &connected(vec![silent]),
         IconKind::Failed,
-        &["Anna: needs your help (last backup today 02:14)", title, step, "[Try again]"],
+        &["Anna: needs your help (last backup today 02:14)", title, "[Try again]"],
     );
+}
+
+#[test]
+fn below_a_title_is_why_and_what_to_do() {
+    let view = connected(vec![failed("Anna", 2, FailureId::HostDiskFull, Activity::Blocked)]);
+    let lines = below(&view, "Not enough space");
+    let entries: Vec<(&str, &Command)> = lines
+        .iter()
+        .filter_map(|line| if let Line::Entry(text, command) = line { Some((text.as_str(), command)) } else { None })
+        .collect();
+    let anna = || Subject::Phone(udid("Anna"));
+    let story = Command::WhatToDo(anna(), FailureId::HostDiskFull);
+    let entry = FailureId::HostDiskFull.entry();
+    let told: Vec<&str> = entries.iter().filter(|(_, command)| **command == story).map(|(text, _)| *text).collect();
+    let told = told.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.starts_with(&entry.why), "{told}");
+    for (number, step) in entry.steps.iter().enumerate() {
+        assert!(told.contains(&format!("{}. {step}", number + 1)), "{step} in {told}");
+    }
+    let clicks: Vec<(&str, &Command)> = entries.into_iter().filter(|(_, command)| **command != story).collect();
+    assert!(clicks.contains(&("Remove the oldest snapshots", &Command::FreeSpace(udid("Anna")))), "{clicks:?}");
+    assert!(clicks.contains(&("Not today", &Command::Snooze(anna(), FailureId::HostDiskFull))), "{clicks:?}");
+    assert!(clicks.iter().all(|(_, command)| !matches!(command, Command::BackUp(_))), "that is one menu above");
+}
+
+#[test]
+fn when_the_next_backup_comes() {
+    let due = |at: &str, activity| PhoneOverview { next_due: Some(time(at)), activity, ..phone("Anna") };
+    let (later, past) = ("2025-03-10T22:00:00Z", "2025-03-10T08:00:00Z");
+    let unlocked = Activity::Waiting { until: Condition::DeviceUnlocked };
+    for (phone, next) in [
+        (due(later, Activity::Idle), Some("Next backup today 22:00")),
+        (due(later, Activity::Away), Some("Next backup today 22:00")),
+        (due(past, Activity::Away), Some("Next backup as soon as it is connected")),
+        (due(past, Activity::Idle), Some("Next backup is due")),
+        (due(past, unlocked), None),
+        (due(past, running(Phase::Scanning)), None),
+        (phone("Anna"), None),
+    ] {
+        let (lines, _) = drawn(&connected(vec![phone]));
+        let told: Vec<&String> = lines.iter().filter(|line| line.starts_with("Next")).collect();
+        assert_eq!(told, next.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_pause_is_shown_and_can_be_ended() {
+    let paused = |until| {
+        let overview = Overview { phones: vec![phone("Anna")], paused: Some(Pause { until }), ..Overview::default() };
+        View::Connected(overview)
+    };
+    let (lines, icon) = drawn(&paused(Some(time("2025-03-10T10:00:00Z"))));
+    assert_eq!((lines[0].as_str(), icon), ("Paused until today 10:00", IconKind::Paused));
+    assert!(lines.contains(&"[Resume backups]".to_owned()) && !lines.contains(&"Pause backups >".to_owned()));
+    assert_eq!(drawn(&paused(None)).0[0], "Paused until you resume it");
+    let times = below(&connected(vec![phone("Anna")]), "Pause").into_iter().map(|line| drawn_line(&line));
+    assert_eq!(times.collect::<Vec<_>>(), ["[For an hour]", "[For today]", "[Until I resume]"]);
 }
 
 #[test]
 fn problems_that_call_to_the_phone() {
     let with = |id| PhoneOverview { problems: vec![problem(id)], ..phone("Anna") };
+    let trust = connected(vec![with(FailureId::TrustPending)]);
     check(
-        &connected(vec![with(FailureId::TrustPending)]),
+        &trust,
         IconKind::NeedsYou,
-        &[
-            "Anna: waiting for you to tap Trust",
-            "[\u{26a0} Tap Trust on your iPhone]",
-            "    Unlock the iPhone.",
-            "[Back up now]",
-        ],
+        &["Anna: waiting for you to tap Trust", "\u{26a0} Tap Trust on your iPhone >", "[Back up now]"],
     );
+    let lines = below(&trust, "Tap Trust").iter().map(drawn_line).collect::<Vec<_>>();
+    assert!(!lines.contains(&"[Not today]".to_owned()), "{lines:?}");
     let (lines, icon) = drawn(&connected(vec![with(FailureId::IcloudBackupOff)]));
     assert_eq!(icon, IconKind::Fine, "worth knowing, nothing is broken");
-    assert!(lines.contains(&"[\u{26a0} iCloud Backup is off]".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"\u{26a0} iCloud Backup is off >".to_owned()), "{lines:?}");
 }
 
 #[test]
@@ -162,7 +223,7 @@ fn what_a_person_does_not_want_to_hear_of_is_in_the_menu() {
     let mut anna = failed("Anna", 2, FailureId::HostDiskFull, Activity::Blocked);
     anna.problems[0].snoozed_until = Some(time("2025-03-10T11:00:00Z"));
     let (lines, _) = drawn(&connected(vec![anna]));
-    assert!(lines.contains(&"[\u{26a0} Not enough space on this computer]".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"\u{26a0} Not enough space on this computer >".to_owned()), "{lines:?}");
 }
 
 #[test]
@@ -182,32 +243,34 @@ fn several_phones_are_named_and_the_computer_comes_last() {
         .iter()
         .filter_map(|line| if let Line::Entry(text, command) = line { Some((text.as_str(), command)) } else { None })
         .collect();
-    let usb = FailureId::UsbmuxdNotRunning;
-    let lost = FailureId::SessionLost;
     assert_eq!(
-        entries,
+        entries[..3],
         [
             ("Back up Anna now", &Command::BackUp(udid("Anna"))),
             ("Cancel backup of Tom & Jo", &Command::Cancel(udid("Tom & Jo"))),
-            (format!("\u{26a0} {}", lost.entry().title).as_str(), &Command::Explain(Subject::Phone(udid("Zoe")), lost)),
             ("Try Zoe again", &Command::BackUp(udid("Zoe"))),
-            (format!("\u{26a0} {}", usb.entry().title).as_str(), &Command::Explain(Subject::Computer, usb)),
-            ("Quit Backstay", &Command::Quit),
         ]
     );
     assert_eq!(model.icon, IconKind::Failed);
     let rules = model.lines.iter().filter(|line| **line == Line::Separator).count();
-    assert_eq!(rules, 4, "between phones, before the computer and before Quit: {:?}", model.lines);
+    assert_eq!(rules, 5, "between phones, before the computer, before the rest and before Quit: {:?}", model.lines);
+    let usb = below(&View::Connected(overview), &FailureId::UsbmuxdNotRunning.entry().title);
+    let tries = usb.iter().filter(|line| matches!(line, Line::Entry(_, Command::BackUp(_)))).count();
+    assert_eq!(tries, 0, "nobody knows which phone is meant");
 }
 
 #[test]
 fn every_failure_of_the_catalogue_fits_the_menu() {
     for id in FailureId::ALL {
         let view = connected(vec![failed("Anna", 2, *id, Activity::Blocked)]);
-        let (lines, _) = drawn(&view);
-        assert!(lines.iter().any(|line| line.contains(&id.entry().title)), "{id}: {lines:?}");
-        let told: String = lines.iter().filter_map(|line| line.strip_prefix("    ")).collect::<Vec<_>>().join(" ");
-        assert_eq!(told, id.entry().steps[0], "the whole first step");
+        let lines: Vec<String> = below(&view, &id.entry().title).iter().map(drawn_line).collect();
+        let told = lines.join(" ").replace(['[', ']'], "").split_whitespace().collect::<Vec<_>>().join(" ");
+        for step in &id.entry().steps {
+            assert!(
+                told.contains(&step.split_whitespace().collect::<Vec<_>>().join(" ").replace(['[', ']'], "")),
+                "{id}: {told}"
+            );
+        }
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{id}: {lines:?}");
     }
 }

@@ -3,12 +3,11 @@
 use std::fmt::Display;
 
 use backstay_shared::{
+    desktop::view,
     health::{Condition, FailureId, readable_bytes},
     overview::{Activity, LastGood, Phase, PhoneOverview, Progress},
 };
 use chrono::{DateTime, Datelike, TimeZone, Utc};
-
-use crate::view;
 
 /// Longer lines make the menu wider than people like to read.
 pub(crate) const COLUMNS_MAX: usize = 60;
@@ -45,6 +44,24 @@ pub(crate) fn state<Z: TimeZone<Offset: Display>>(phone: &PhoneOverview, now: &D
         Activity::Blocked => failed("needs your help", phone, now),
         Activity::Away | Activity::Idle => at_rest(phone, now),
     }
+}
+
+/// When the next backup comes, if nothing else says more.
+pub(crate) fn next_due<Z: TimeZone<Offset: Display>>(
+    phone: &PhoneOverview,
+    is_paused: bool,
+    now: &DateTime<Z>,
+) -> Option<String> {
+    let due = phone.next_due?;
+    if is_paused || view::is_busy(phone) || view::is_stuck(phone) || view::waits_for_passcode(phone) {
+        return None;
+    }
+    Some(match (&phone.activity, due.timestamp() > now.timestamp()) {
+        (_, true) => format!("Next backup {}", moment(due, now)),
+        (Activity::Away, false) => "Next backup as soon as it is connected".to_owned(),
+        (Activity::Waiting { .. }, false) => return None,
+        (_, false) => "Next backup is due".to_owned(),
+    })
 }
 
 fn running(progress: &Progress) -> String {
@@ -116,11 +133,6 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// For places where the desktop expects markup.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::FixedOffset;
@@ -140,11 +152,6 @@ mod tests {
         ] {
             assert_eq!(moment(utc.parse().unwrap(), &now), said, "{utc}");
         }
-    }
-
-    #[test]
-    fn markup_is_shown_and_not_obeyed() {
-        assert_eq!(escape("Tom & Anna <3 > \"x\""), "Tom &amp; Anna &lt;3 &gt; \"x\"");
     }
 
     #[test]

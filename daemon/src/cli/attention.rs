@@ -5,9 +5,10 @@ use std::time::Duration;
 use backstay_shared::{
     client::Client,
     health::FailureId,
+    hours,
     protocol::{Reply, Request},
 };
-use chrono::{DateTime, Days, Local, NaiveTime, TimeZone, Utc};
+use chrono::{Local, Utc};
 
 use super::{CliError, Context, output};
 
@@ -49,7 +50,7 @@ pub struct RestartArguments {
 pub async fn pause(context: &Context, arguments: &PauseArguments) -> Result<(), CliError> {
     let until = match arguments.time {
         Some(time) => Some(Utc::now() + time),
-        None if arguments.today => Some(midnight(Local::now())),
+        None if arguments.today => Some(hours::midnight(Local::now())),
         None => None,
     };
     ask(context, Request::Pause { until }).await?;
@@ -105,12 +106,6 @@ pub(super) async fn look_again(context: &Context, phone: &str) {
     if let Err(error) = ask(context, Request::LookAgain { phone }).await {
         tracing::debug!(%error, "no daemon was told");
     }
-}
-
-fn midnight<Zone: TimeZone>(now: DateTime<Zone>) -> DateTime<Utc> {
-    let tomorrow = now.date_naive().checked_add_days(Days::new(1)).unwrap_or(now.date_naive()).and_time(NaiveTime::MIN);
-    let found = now.timezone().from_local_datetime(&tomorrow).earliest();
-    found.map_or_else(|| now.with_timezone(&Utc) + Duration::from_secs(24 * 3600), |found| found.with_timezone(&Utc))
 }
 
 fn problem(text: &str) -> Result<FailureId, String> {

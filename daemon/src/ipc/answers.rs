@@ -17,6 +17,8 @@ impl Server {
     pub(super) async fn answer(&self, request: Request) -> Result<Reply, Refusal> {
         match request {
             Request::Overview | Request::Subscribe => return Ok(overview_reply(&self.board.shown())),
+            // The server keeps count of these connections.
+            Request::TakeNotifications => {}
             Request::BackUp { phone, full } => {
                 let udid = self.choose(phone.as_deref()).map_err(|refusal| self.with_cause(refusal))?;
                 let started = self.phones.back_up(&udid, full).await;

@@ -9,7 +9,7 @@ use backstay_shared::{
 };
 use backstay_tests::{
     phone::{Event, Fault, dataset::DataSetSpec, lockdownd::Dialog},
-    world::{World, text},
+    world::{World, eventually, text},
 };
 use chrono::{Local, TimeDelta, Utc};
 
@@ -46,8 +46,16 @@ async fn while_paused_nothing_starts_by_itself() {
     cured(&world, &daemon, "resumed", async || drop(done(&world, &["resume"]).await)).await;
     world.judge();
 
-    // A person's own word counts also meanwhile.
+    // A pause outlives the daemon, however that ends; a person's own word counts also meanwhile.
     done(&world, &["pause"]).await;
+    let kept = world.folder.path().join("home/.local/state/backstay/paused.json");
+    eventually("the pause is kept", async || {
+        std::fs::read_to_string(&kept).is_ok_and(|text| text.contains("until")).then_some(())
+    })
+    .await;
+    daemon.kill().await;
+    let daemon = world.daemon().await;
+    assert!(daemon.overview().await.unwrap().paused.is_some());
     world.change();
     done(&world, &["backup"]).await;
     world.judge();

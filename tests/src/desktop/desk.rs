@@ -1,6 +1,8 @@
 //! A desktop session with the tray companion in it.
 
 use std::{
+    cell::Cell,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -18,12 +20,43 @@ pub struct Desk {
     pub bus: PrivateBus,
     folder: TempDir,
     companion: Option<Child>,
+    /// Where the companion finds the programs that open files; as on this computer when none.
+    programs: Option<PathBuf>,
+}
+
+/// What the desktop was asked to open.
+pub struct Opened {
+    record: PathBuf,
+    seen: Cell<usize>,
+}
+
+impl Opened {
+    /// The next thing to be opened.
+    ///
+    /// # Panics
+    /// When nothing is within ten seconds.
+    pub async fn next(&self) -> PathBuf {
+        let opened = async {
+            loop {
+                let text = std::fs::read_to_string(&self.record).unwrap_or_default();
+                // A line that is not written to its end does not count yet.
+                if let Some(line) =
+                    text.split_inclusive('\n').nth(self.seen.get()).and_then(|line| line.strip_suffix('\n'))
+                {
+                    self.seen.set(self.seen.get() + 1);
+                    return PathBuf::from(line);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(WAIT, opened).await.expect("something is opened within ten seconds")
+    }
 }
 
 impl Desk {
     /// Without a companion yet.
     pub fn new() -> Self {
-        Self { bus: PrivateBus::start(), folder: tempfile::tempdir().unwrap(), companion: None }
+        Self { bus: PrivateBus::start(), folder: tempfile::tempdir().unwrap(), companion: None, programs: None }
     }
 
     /// A folder for files of the test.
@@ -41,6 +74,31 @@ impl Desk {
         FakeDaemon::start(&self.socket(), overview)
     }
 
+    /// From now on nothing is opened but written down.
+    pub fn record_what_is_opened(&mut self) -> Opened {
+        let record = self.folder.path().join("opened");
+        let programs = self.programs_of_ours();
+        let script = format!("#!/bin/sh\nprintf '%s\\n' \"$1\" >> '{}'\n", record.display());
+        let opener = programs.join("xdg-open");
+        std::fs::write(&opener, script).unwrap();
+        std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Opened { record, seen: Cell::new(0) }
+    }
+
+    /// From now on there is no program that opens anything.
+    pub fn open_nothing(&mut self) {
+        self.programs_of_ours();
+    }
+
+    fn programs_of_ours(&mut self) -> PathBuf {
+        let programs = self.folder.path().join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        // The shell for the script, and nothing else.
+        std::os::unix::fs::symlink("/bin/sh", programs.join("sh")).unwrap();
+        self.programs = Some(programs.clone());
+        programs
+    }
+
     /// Starts the companion on this desktop.
     pub fn start(&mut self) {
         let address = self.bus.address().to_owned();
@@ -51,7 +109,18 @@ impl Desk {
     pub fn start_on_bus(&mut self, address: &str) {
         let mut command = Command::new(binary("backstay-tray"));
         command.arg("--socket").arg(self.socket());
-        command.env("DBUS_SESSION_BUS_ADDRESS", address).env("BACKSTAY_LOG", "backstay_tray=debug").env("TZ", "UTC");
+        command
+            .env("DBUS_SESSION_BUS_ADDRESS", address)
+            .env("BACKSTAY_LOG", "backstay_tray=debug,backstay_shared=debug")
+            .env("TZ", "UTC");
+        // Nothing of this computer's own is seen or touched.
+        let home = self.folder.path().join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        command.env("HOME", &home).env("XDG_RUNTIME_DIR", self.folder.path()).env("HTTPS_PROXY", "http://127.0.0.1:9");
+        command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME").env_remove("XDG_DATA_HOME");
+        if let Some(programs) = &self.programs {
+            command.env("PATH", programs);
+        }
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         self.companion = Some(command.stdin(Stdio::null()).stderr(log).spawn().unwrap());
     }

@@ -63,6 +63,21 @@ pub struct MenuLine {
     pub label: String,
     /// Whether it can be clicked.
     pub enabled: bool,
+    /// The lines of the menu that it opens, and of those below.
+    pub below: Vec<MenuLine>,
+}
+
+impl MenuLine {
+    /// This line and all below it, from top to bottom.
+    fn all(&self) -> Vec<&MenuLine> {
+        std::iter::once(self).chain(self.below.iter().flat_map(MenuLine::all)).collect()
+    }
+
+    /// The labels of this line and, moved to the right, of all below it.
+    fn labels(&self) -> Vec<String> {
+        let below = self.below.iter().flat_map(MenuLine::labels).map(|label| format!("> {label}"));
+        std::iter::once(self.label.clone()).chain(below).collect()
+    }
 }
 
 /// Width, height and pixels (alpha, red, green, blue) of an icon.
@@ -123,9 +138,9 @@ impl TrayHost {
         layout.1.2.into_iter().map(menu_line).collect()
     }
 
-    /// The labels of the menu now, separators as empty ones.
+    /// The labels of the menu now, separators as empty ones; those of a submenu follow its own, with `> ` before them.
     pub async fn labels(&self) -> Vec<String> {
-        self.menu().await.into_iter().map(|line| line.label).collect()
+        self.menu().await.iter().flat_map(MenuLine::labels).collect()
     }
 
     /// Waits until the labels are as wanted, and returns them.
@@ -163,7 +178,7 @@ impl TrayHost {
     pub async fn click(&self, label: &str) {
         let menu = self.menu().await;
         // The ids change with the layout, so they are looked up each time.
-        let line = menu.iter().find(|line| line.label == label && line.enabled);
+        let line = menu.iter().flat_map(MenuLine::all).find(|line| line.label == label && line.enabled);
         let id = line.unwrap_or_else(|| panic!("no {label:?} to click in {menu:#?}")).id;
         let proxy = self.proxy("/MenuBar", MENU).await;
         // Without waiting for an answer: after `Quit` there may be none.
@@ -186,6 +201,11 @@ impl TrayHost {
         Pixmap { width, height, argb }
     }
 
+    /// What the icon announces from now on.
+    pub async fn changes(&self) -> Changes {
+        Changes { signals: self.signals().await }
+    }
+
     async fn proxy(&self, path: &'static str, interface: &'static str) -> Proxy<'static> {
         // Tray icons announce changes by signals of their own, so a cache would go stale.
         let builder = zbus::proxy::Builder::new(&self.connection).cache_properties(zbus::proxy::CacheProperties::No);
@@ -200,6 +220,30 @@ impl TrayHost {
     }
 }
 
+/// What the icon announces.
+pub struct Changes {
+    signals: MessageStream,
+}
+
+impl Changes {
+    /// How long after this moment icon, tooltip and menu have all been announced anew.
+    ///
+    /// # Panics
+    /// When they have not within ten seconds.
+    pub async fn until_all(mut self, since: std::time::Instant) -> Duration {
+        // A menu of the same shape is announced by its lines alone.
+        let mut missing = vec![&["NewIcon"][..], &["NewToolTip"], &["LayoutUpdated", "ItemsPropertiesUpdated"]];
+        while !missing.is_empty() {
+            let signal = timeout(WAIT, self.signals.next()).await;
+            let signal = signal.unwrap_or_else(|_| panic!("no {missing:?} within ten seconds")).unwrap().unwrap();
+            let header = signal.header();
+            let name = header.member().map_or("", |member| member.as_str());
+            missing.retain(|names| !names.contains(&name));
+        }
+        since.elapsed()
+    }
+}
+
 fn menu_line(node: OwnedValue) -> MenuLine {
     let fields = Structure::try_from(node).unwrap().into_fields();
     let properties: HashMap<String, Value<'_>> = fields[1].try_clone().unwrap().try_into().unwrap();
@@ -209,5 +253,10 @@ fn menu_line(node: OwnedValue) -> MenuLine {
         // Of two underscores one is shown, a lone one marks the key for the next letter.
         label: label.replace("__", "\0").replace('_', "").replace('\0', "_"),
         enabled: properties.get("enabled") != Some(&Value::Bool(false)),
+        below: Vec::<OwnedValue>::try_from(fields[2].try_clone().unwrap())
+            .unwrap()
+            .into_iter()
+            .map(menu_line)
+            .collect(),
     }
 }

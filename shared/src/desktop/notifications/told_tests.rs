@@ -1,9 +1,12 @@
 //! Stories of views and news, and the notifications they make.
 
-use backstay_shared::{health::Failure, overview::Activity, overview::Phase};
+use crate::{
+    health::Failure,
+    overview::{Activity, NotificationWishes, Phase},
+};
 
 use super::*;
-use crate::fixtures::{connected, ended, failed, now, phone, problem, running, udid};
+use crate::desktop::fixtures::{connected, ended, failed, now, phone, problem, running, udid};
 
 const FULL: FailureId = FailureId::HostDiskFull;
 
@@ -164,7 +167,7 @@ fn what_a_person_does_not_want_to_hear_of_is_not_told() {
     check(vec![
         (Sees(snoozed(Severity::Warning)), &[]),
         (Sees(asleep()), &[]), // worse, and still not wanted
-        (Hears(News::Explain(Subject::Phone(udid("Anna")), FULL)), &["+host-disk-full"]),
+        (Hears(News::WhatToDo(Subject::Phone(udid("Anna")), FULL)), &["+host-disk-full"]),
         (Sees(asleep()), &[]),
         (Sees(well()), &["-host-disk-full"]),
     ]);
@@ -194,7 +197,7 @@ fn what_gets_worse_is_told_again() {
 
 #[test]
 fn a_click_that_is_refused_is_answered() {
-    let refused = || Hears(News::Refused(udid("Anna"), Refusal::Failure(Failure::from(FULL))));
+    let refused = || Hears(News::Refused(Subject::Phone(udid("Anna")), Refusal::Failure(Failure::from(FULL))));
     check(vec![
         (Sees(well()), &[]),
         (refused(), &["+refusal"]),
@@ -210,10 +213,10 @@ fn a_click_on_a_title_tells_the_whole_story() {
     let anna = || Subject::Phone(udid("Anna"));
     check(vec![
         (Sees(with(FailureId::IcloudBackupOff)), &[]),
-        (Hears(News::Explain(anna(), FailureId::IcloudBackupOff)), &["+icloud-backup-off"]),
+        (Hears(News::WhatToDo(anna(), FailureId::IcloudBackupOff)), &["+icloud-backup-off"]),
         (Sees(with(FailureId::IcloudBackupOff)), &[]),
         (Sees(well()), &["-icloud-backup-off"]),
-        (Hears(News::Explain(anna(), FailureId::IcloudBackupOff)), &[]), // cured meanwhile
+        (Hears(News::WhatToDo(anna(), FailureId::IcloudBackupOff)), &[]), // cured meanwhile
     ]);
 }
 
@@ -223,11 +226,20 @@ fn the_text_names_the_phone_the_cause_and_the_first_step() {
     let entry = FULL.entry();
     assert_eq!(notice.summary, entry.title);
     assert_eq!(notice.body, format!("Anna: {}\n{}", entry.why, entry.steps[0]));
-    assert_eq!(notice.retry, Some(udid("Anna")), "the catalogue lists retry");
+    let anna = || Subject::Phone(udid("Anna"));
+    assert_eq!(
+        notice.buttons,
+        [
+            (Button::Retry, Command::BackUp(udid("Anna"))),
+            (Button::WhatToDo, Command::WhatToDo(anna(), FULL)),
+            (Button::Snooze, Command::Snooze(anna(), FULL)),
+        ]
+    );
     assert_eq!(notice.severity, Severity::Error);
 
     let [Change::Show(notice)] = &Told::default().view(&with(FailureId::TrustPending))[..] else { unreachable!() };
-    assert_eq!(notice.retry, None, "nothing to try before the phone was told");
+    let buttons: Vec<Button> = notice.buttons.iter().map(|(button, _)| *button).collect();
+    assert_eq!(buttons, [Button::WhatToDo], "nothing to try or to put off before the phone was told");
 }
 
 #[test]
@@ -239,7 +251,59 @@ fn the_computers_problems_have_a_button_when_it_is_clear_for_which_phone() {
             ..Overview::default()
         };
         let [Change::Show(notice)] = &Told::default().view(&View::Connected(overview))[..] else { unreachable!() };
-        assert_eq!(notice.retry, retry);
+        let button = notice.buttons.iter().find(|(button, _)| *button == Button::Retry);
+        assert_eq!(button.map(|(_, command)| command.clone()), retry.map(Command::BackUp));
         assert!(notice.body.starts_with(&FailureId::BackupDriveMissing.entry().why));
+    }
+}
+
+fn done(run: u64) -> View {
+    connected(vec![PhoneOverview { last_run: Some(ended(run, None)), ..phone("Anna") }])
+}
+
+fn with_wishes(view: View, quiet: bool, success: bool) -> View {
+    let View::Connected(overview) = view else { unreachable!() };
+    View::Connected(Overview { notifications: NotificationWishes { quiet, success }, ..overview })
+}
+
+#[test]
+fn nothing_pops_up_at_a_quiet_time_but_what_a_person_waits_for() {
+    let quiet = |view| with_wishes(view, true, false);
+    check(vec![
+        (Sees(quiet(well())), &[]),
+        (Sees(quiet(blocked(2))), &[]),
+        (Sees(blocked(2)), &["+host-disk-full"]),
+        (Sees(quiet(done(2))), &["-host-disk-full"]), // going is no noise
+        (Hears(News::Asked(udid("Anna"))), &[]),
+        (Sees(quiet(busy(vec![problem(FailureId::PasscodeNeeded)]))), &["+passcode-needed"]),
+        (Sees(quiet(blocked(3))), &["-passcode-needed", "+host-disk-full"]),
+        (Sees(quiet(well())), &["-host-disk-full"]),
+        (Sees(quiet(blocked(4))), &[]), // that was answered
+    ]);
+}
+
+#[test]
+fn success_is_told_to_who_wants_it_until_the_next_backup() {
+    let wanted = |view| with_wishes(view, false, true);
+    check(vec![
+        (Sees(wanted(done(1))), &[]), // before this companion was there
+        (Sees(wanted(busy(vec![]))), &[]),
+        (Sees(wanted(done(3))), &["+success"]),
+        (Sees(wanted(done(3))), &[]),
+        (Sees(wanted(busy(vec![]))), &["-success"]),
+        (Sees(done(4)), &[]),
+        (Sees(with_wishes(done(5), true, true)), &[]),
+    ]);
+}
+
+#[test]
+fn the_whole_story_has_every_step() {
+    let mut told = Told::default();
+    let view = blocked(2);
+    told.view(&view);
+    let news = News::WhatToDo(Subject::Phone(udid("Anna")), FULL);
+    let [Change::Show(notice)] = &told.news(news, &view, now())[..] else { unreachable!() };
+    for step in &FULL.entry().steps {
+        assert!(notice.body.contains(step.as_str()), "{}", notice.body);
     }
 }

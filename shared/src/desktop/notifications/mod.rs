@@ -10,20 +10,20 @@ mod told;
 
 use std::{fmt, time::Duration};
 
-use backstay_shared::{
-    health::{FailureId, Severity},
-    ids::Udid,
-    protocol::Refusal,
-};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 use tracing::debug;
 
-use crate::{
+use super::{
     command::{Command, Subject},
     view::View,
+};
+use crate::{
+    health::{FailureId, Severity},
+    ids::Udid,
+    protocol::Refusal,
 };
 #[cfg(target_os = "linux")]
 use linux as platform;
@@ -38,42 +38,93 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// What happened besides a new view.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum News {
+pub enum News {
     /// A person asked for a backup of this phone.
     Asked(Udid),
-    /// The daemon refused what a person asked of this phone.
-    Refused(Udid, Refusal),
-    /// A person wants to read about this problem.
-    Explain(Subject, FailureId),
+    /// The daemon refused what a person asked.
+    Refused(Subject, Refusal),
+    /// A person wants to read about this problem, and there is no other place for it.
+    WhatToDo(Subject, FailureId),
+    /// What came of something else that a person clicked.
+    Said {
+        /// In a few words.
+        title: String,
+        /// The rest.
+        text: String,
+    },
 }
 
-/// Names a notification: what it is about.
+/// Names a notification: what it is about. A newer one with the same key replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
+pub struct Key {
     /// The phone or the computer.
-    pub(crate) subject: Subject,
-    /// The problem; none for a refused request.
-    pub(crate) failure: Option<FailureId>,
+    pub subject: Subject,
+    /// What of it.
+    pub about: About,
+}
+
+/// What a notification tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// This problem.
+    Problem(FailureId),
+    /// The daemon refused what a person asked.
+    Refusal,
+    /// What came of something else that a person clicked.
+    Answer,
+    /// A backup went well.
+    Success,
 }
 
 /// A notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Notice {
-    /// A newer one with the same key replaces it.
-    pub(crate) key: Key,
+pub struct Notice {
+    /// What it is about.
+    pub key: Key,
     /// The title, plain text.
-    pub(crate) summary: String,
+    pub summary: String,
     /// Why and what to do, plain text.
-    pub(crate) body: String,
-    /// The phone that a `Try again` button backs up; none for no button.
-    pub(crate) retry: Option<Udid>,
+    pub body: String,
+    /// Its buttons and what they do.
+    pub buttons: Vec<(Button, Command)>,
     /// For its icon and how insistent it is.
-    pub(crate) severity: Severity,
+    pub severity: Severity,
+}
+
+/// The buttons there are. Desktops show three at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Button {
+    /// Back up once more.
+    Retry,
+    /// Show the whole story.
+    WhatToDo,
+    /// Leave the person in peace for a day.
+    Snooze,
+}
+
+impl Button {
+    /// What it is called on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::WhatToDo => "what-to-do",
+            Self::Snooze => "snooze",
+        }
+    }
+
+    /// What is on it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Retry => "Try again",
+            Self::WhatToDo => "What to do",
+            Self::Snooze => "Not today",
+        }
+    }
 }
 
 /// What to do with the notifications on the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
+pub enum Change {
     /// Show it, in the place of an older one with its key.
     Show(Notice),
     /// Take it away, if it is still there.
@@ -92,12 +143,17 @@ impl fmt::Display for Change {
 
 impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.failure.map_or("refusal", FailureId::slug))
+        formatter.write_str(match self.about {
+            About::Problem(failure) => failure.slug(),
+            About::Refusal => "refusal",
+            About::Answer => "answer",
+            About::Success => "success",
+        })
     }
 }
 
 /// Follows views and news until `quit`, then withdraws what it has shown.
-pub(crate) async fn run(
+pub async fn run(
     mut views: watch::Receiver<View>,
     mut news: mpsc::Receiver<News>,
     commands: mpsc::Sender<Command>,
@@ -127,5 +183,20 @@ pub(crate) async fn run(
     drop(changes);
     if timeout(FAREWELL_MAX, platform).await.is_err() {
         debug!("notifications were not withdrawn in time");
+    }
+}
+
+/// For places where the desktop expects markup.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_is_shown_and_not_obeyed() {
+        assert_eq!(escape("Tom & Anna <3 > \"x\""), "Tom &amp; Anna &lt;3 &gt; \"x\"");
     }
 }

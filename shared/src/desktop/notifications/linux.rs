@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use backstay_shared::{health::Severity, ids::Udid};
 use futures_util::StreamExt;
 use tokio::{
     sync::mpsc,
@@ -18,8 +17,8 @@ use tokio::{
 use tracing::{debug, info, warn};
 use zbus::{Connection, proxy, zvariant::Value};
 
-use super::{Change, Key, Notice};
-use crate::{command::Command, wording};
+use super::{About, Button, Change, Key, Notice, escape};
+use crate::{desktop::command::Command, health::Severity};
 
 /// A notification service that takes longer hangs.
 const REPLY_MAX: Duration = Duration::from_secs(5);
@@ -27,7 +26,12 @@ const REPLY_MAX: Duration = Duration::from_secs(5);
 const BUS_PAUSE: Duration = Duration::from_secs(3);
 /// Between tries to show what could not be shown; a service that appears is noticed at once.
 const SERVICE_PAUSE: Duration = Duration::from_secs(30);
-const RETRY: &str = "retry";
+/// What a click on the notification itself is called, by the specification.
+const DEFAULT: &str = "default";
+/// The service closes it by itself after a while.
+const FLEETING: i32 = -1;
+/// It stays until it is cured or put away.
+const LASTING: i32 = 0;
 
 #[proxy(
     interface = "org.freedesktop.Notifications",
@@ -57,7 +61,7 @@ trait Notifications {
 }
 
 /// Carries changes out until their sender is gone, across restarts of the bus and of the notification service.
-pub(crate) async fn run(mut changes: mpsc::Receiver<Change>, commands: mpsc::Sender<Command>) {
+pub(super) async fn run(mut changes: mpsc::Receiver<Change>, commands: mpsc::Sender<Command>) {
     let mut desk = Desk { waiting: BTreeMap::new(), shown: BTreeMap::new(), commands };
     loop {
         match timeout(REPLY_MAX, Session::open()).await {
@@ -112,7 +116,7 @@ struct Desk {
 
 struct Shown {
     id: u32,
-    retry: Option<Udid>,
+    buttons: Vec<(Button, Command)>,
 }
 
 impl Desk {
@@ -173,7 +177,7 @@ impl Desk {
             match timeout(REPLY_MAX, show(proxy, &notice, replaces)).await {
                 Ok(Ok(id)) => {
                     debug!(id, %key, "shown");
-                    self.shown.insert(key, Shown { id, retry: notice.retry });
+                    self.shown.insert(key, Shown { id, buttons: notice.buttons });
                     continue;
                 }
                 Ok(Err(zbus::Error::InputOutput(_))) => {
@@ -210,9 +214,10 @@ impl Desk {
 
     fn pressed(&self, id: u32, action: &str) {
         let Some(shown) = self.shown.values().find(|shown| shown.id == id) else { return };
-        if let (RETRY, Some(udid)) = (action, &shown.retry) {
-            // Never waits: the link may be waiting for this task.
-            if let Err(error) = self.commands.try_send(Command::BackUp(udid.clone())) {
+        let name = if action == DEFAULT { Button::WhatToDo.name() } else { action };
+        if let Some((_, command)) = shown.buttons.iter().find(|(button, _)| button.name() == name) {
+            // Never waits: whoever carries it out may be waiting for this task.
+            if let Err(error) = self.commands.try_send(command.clone()) {
                 warn!(%error, "the click was not carried out");
             }
         }
@@ -224,15 +229,16 @@ async fn show(proxy: &NotificationsProxy<'_>, notice: &Notice, replaces: u32) ->
     let can = |what: &str| capabilities.iter().any(|capability| capability == what);
     let mut body = notice.body.clone();
     let mut actions = Vec::new();
-    if notice.retry.is_some() {
-        if can("actions") {
-            actions.extend([RETRY, "Try again"]);
-        } else {
-            body.push_str("\nThen choose Try again in the Backstay menu.");
+    if can("actions") {
+        if notice.buttons.iter().any(|(button, _)| *button == Button::WhatToDo) {
+            actions.extend([DEFAULT, Button::WhatToDo.label()]);
         }
+        actions.extend(notice.buttons.iter().flat_map(|(button, _)| [button.name(), button.label()]));
+    } else if !notice.buttons.is_empty() {
+        body.push_str("\nThe Backstay menu has more.");
     }
     if can("body-markup") {
-        body = wording::escape(&body);
+        body = escape(&body);
     }
     let (icon, urgency) = match notice.severity {
         Severity::Error => ("dialog-error", 2_u8),
@@ -244,6 +250,9 @@ async fn show(proxy: &NotificationsProxy<'_>, notice: &Notice, replaces: u32) ->
         ("category", Value::from("device")),
         ("desktop-entry", Value::from("backstay-tray")),
     ]);
-    // No timeout: it stays until it is cured or put away.
-    proxy.notify("Backstay", replaces, icon, &notice.summary, &body, &actions, hints, 0).await
+    let time = match notice.key.about {
+        About::Problem(_) | About::Refusal => LASTING,
+        About::Answer | About::Success => FLEETING,
+    };
+    proxy.notify("Backstay", replaces, icon, &notice.summary, &body, &actions, hints, time).await
 }

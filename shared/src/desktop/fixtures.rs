@@ -7,7 +7,7 @@ use backstay_shared::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::view::View;
+use backstay_shared::desktop::view::View;
 
 pub(crate) fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
