@@ -10,7 +10,7 @@ use backstay_shared::{
     overview::{Activity, EndedRun, LastGood, Overview, Pause, Phase, PhoneOverview, Problem, Progress},
     protocol::Request,
 };
-use backstay_tests::desktop::{Area, Desk, Look, PanelMenu, Picture, Screen, TrayHost};
+use backstay_tests::desktop::{Area, Desk, Look, Overheard, PanelMenu, Picture, Screen, TrayHost};
 use chrono::{TimeDelta, Utc};
 
 const FULL: FailureId = FailureId::HostDiskFull;
@@ -27,6 +27,8 @@ const FINE: [u8; 3] = [0x1b, 0x80, 0x40];
 const PAUSED: [u8; 3] = [0x6f, 0x70, 0x82];
 const WORKING: [u8; 3] = [0x1a, 0x6f, 0xdc];
 const FAILED: [u8; 3] = [0xd9, 0x2b, 0x36];
+/// The ground of a selected entry, by the theme.
+const SELECTED: [u8; 3] = [0x35, 0x84, 0xe4];
 
 fn udid() -> Udid {
     "00008120-001A2D3E0C40201E".parse().unwrap()
@@ -155,16 +157,13 @@ impl Session {
         self.close_menu(&before).await;
     }
 
-    /// Selects an entry of the open menu by the keyboard; where the row of the last key is.
-    async fn select(&self, label: &str) -> Area {
-        let keys = PanelMenu::read(&self.desk.bus).await.keys_to(label);
-        let (last, first) = keys.split_last().unwrap();
-        for key in first {
+    /// Selects an entry of the open menu by the keyboard.
+    async fn select(&self, label: &str) {
+        for key in PanelMenu::read(&self.desk.bus).await.keys_to(label) {
+            let before = self.screen.picture();
             self.screen.hand(&["key", key]);
+            self.screen.settles("a selection", |picture| before.changes(picture)).await;
         }
-        let (before, ()) = self.screen.settles("the keys are done", |_| Some(())).await;
-        self.screen.hand(&["key", last]);
-        self.screen.settles("a selection", |picture| before.changes(picture)).await.1
     }
 
     /// Waits until the notification is on the screen; what that looks like, and where it is.
@@ -201,14 +200,18 @@ async fn what_a_person_sees_and_clicks() {
     daemon.push(waiting());
     session.icon(NEEDS_YOU).await;
 
+    let mut overheard = Overheard::on(&session.desk.bus).await;
     daemon.push(failed(1));
+    let labels = overheard.buttons().await;
     let (picture, notification) = session.notification().await;
     session.save("notification.png", &picture.cut(&notification));
-    // The buttons are along its lower edge, with nothing to the left of the first one.
-    let row = notification.top + notification.height - 30;
-    let edge = picture.edge_after((notification.left + 6, row)).unwrap();
-    let button = (edge + 20, row);
-    session.screen.click(button, 1);
+    // Along its lower edge; the row is above the words on them.
+    let row = notification.top + notification.height - 42;
+    let mut buttons = picture.marks(row, notification.left + 4..notification.left + notification.width - 4);
+    buttons.retain(|button| button.len() > 30);
+    assert_eq!(buttons.len(), labels.len(), "{labels:?}");
+    let button = &buttons[labels.iter().position(|label| label == "Try again").unwrap()];
+    session.screen.click((button.start + button.len() / 2, row + 12), 1);
     assert_eq!(daemon.request().await, back_up(), "the button of the notification");
     session.screen.point(REST);
     let gone = |_: &Picture| session.screen.windows("xfce4-notifyd").is_empty().then_some(());
@@ -216,14 +219,15 @@ async fn what_a_person_sees_and_clicks() {
 
     let (before, icon) = session.icon(FAILED).await;
     session.open_menu(&before, icon).await;
-    session.select(&FULL.entry().title).await;
+    session.select(&format!("\u{26a0} {}", FULL.entry().title)).await;
     let (picture, menu) = session.menu(&before).await;
     session.save("failed.png", &picture.cut(&menu.with(&icon.grown(4))));
     session.close_menu(&before).await;
     session.open_menu(&before, icon).await;
-    let row = session.select("Try again").await;
-    // Of two rows that changed the lower one is now selected.
-    session.screen.click((row.middle().0, row.top + row.height - 8), 1);
+    session.select("Try again").await;
+    let row = |picture: &Picture| picture.find(SELECTED).map(|(row, _)| row).filter(|row| row.height < 40);
+    let (_, row) = session.screen.settles("one entry is selected", row).await;
+    session.screen.click(row.middle(), 1);
     assert_eq!(daemon.request().await, back_up(), "the entry of the menu");
     session.screen.point(REST);
 

@@ -4,6 +4,7 @@
 
 mod desk;
 mod notification_host;
+mod overheard;
 mod panel_menu;
 mod picture;
 mod screen;
@@ -21,6 +22,7 @@ use zbus::connection;
 
 pub use desk::{Desk, Opened};
 pub use notification_host::{Noted, Notification, NotificationHost};
+pub use overheard::Overheard;
 pub use panel_menu::PanelMenu;
 pub use picture::{Area, Picture};
 pub use screen::{Look, Screen};

@@ -35,7 +35,7 @@ impl PanelMenu {
         Self { lines: layout.1.2.into_iter().map(line).collect() }
     }
 
-    /// The keys that select the first entry whose label contains this, in a menu just opened by the mouse. Opens the
+    /// The keys that select the first entry with this label, in a menu just opened by the mouse. Opens the
     /// submenus on the way, and the entry's own if it has one.
     ///
     /// # Panics
@@ -52,7 +52,7 @@ fn keys(lines: &[Line], label: &str) -> Option<Vec<&'static str>> {
     selectable.enumerate().find_map(|(index, line)| {
         let here = vec!["Down"; index + 1];
         let into = if line.below.is_empty() { here.clone() } else { [here, vec!["Right"]].concat() };
-        if line.label.contains(label) {
+        if line.label == label {
             return Some(into);
         }
         // The first entry of a submenu is selected as it opens.

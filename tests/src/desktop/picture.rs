@@ -103,10 +103,17 @@ impl Picture {
         Self { width: end - area.left, pixels }
     }
 
-    /// From this place to the right: the first column that looks different.
-    pub fn edge_after(&self, (column, row): (usize, usize)) -> Option<usize> {
-        let row = &self.pixels[row * self.width..][..self.width];
-        (column..self.width).find(|other| row[*other] != row[column])
+    /// What stands out in this row of pixels: from where to where it looks different from the first of them.
+    pub fn marks(&self, row: usize, columns: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
+        let pixels = &self.pixels[row * self.width..][columns.clone()];
+        let mut marks: Vec<std::ops::Range<usize>> = Vec::new();
+        for (_, column) in pixels.iter().zip(columns).filter(|(pixel, _)| **pixel != pixels[0]) {
+            match marks.last_mut() {
+                Some(last) if last.end == column => last.end += 1,
+                _ => marks.push(column..column + 1),
+            }
+        }
+        marks
     }
 
     /// Pictures of the same height in a row, with the first at the left.
