@@ -36,5 +36,7 @@ mod notify;
 mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]
+mod screens;
+#[cfg(target_os = "linux")]
 mod tray;
 mod watch;

@@ -12,8 +12,10 @@ use std::{
 /// When it was not built, or not since its sources changed: an old one would prove nothing.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    // target/debug/deps/it-0123 and target/debug/examples/demo: both are one folder below the executables.
-    let folder = test.parent().and_then(Path::parent).unwrap();
+    // target/debug/deps/it-0123 and target/debug/examples/demo are one folder below the executables.
+    let beside = test.parent().unwrap();
+    let folder =
+        if ["deps", "examples"].iter().any(|name| beside.ends_with(name)) { beside.parent().unwrap() } else { beside };
     let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(path.is_file(), "{} is missing: run cargo build --workspace first", path.display());
     let built = modified(&path).unwrap();

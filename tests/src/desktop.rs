@@ -1,9 +1,13 @@
 //! A desktop for tests: a private bus, the status bar and the notification service on it.
 //!
-//! Needs `dbus-daemon` (Debian package of that name), no screen. Every test has a bus of its own.
+//! Needs `dbus-daemon` (Debian package of that name), no screen; [`Screen`] makes one. Every test has a bus of its own.
 
 mod desk;
 mod notification_host;
+mod overheard;
+mod panel_menu;
+mod picture;
+mod screen;
 mod secret_service;
 mod tray_host;
 mod user_manager;
@@ -20,6 +24,10 @@ use zbus::connection;
 
 pub use desk::{Desk, Opened};
 pub use notification_host::{Noted, Notification, NotificationHost};
+pub use overheard::Overheard;
+pub use panel_menu::PanelMenu;
+pub use picture::{Area, Picture};
+pub use screen::{Look, Screen};
 pub use secret_service::SecretService;
 pub use tray_host::{Changes, MenuLine, Pixmap, TrayHost};
 pub use user_manager::UserManager;

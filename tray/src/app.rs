@@ -129,6 +129,9 @@ fn change(tray: &TrayIcon, shown: Option<&MenuModel>, model: &MenuModel) -> Resu
     }
     // Last, since a person who opens the menu has seen the icon.
     if shown.map(|shown| &shown.lines) != Some(&model.lines) {
+        if cfg!(target_os = "linux") && shown.is_some_and(|shown| !menu::keeps_kinds(&shown.lines, &model.lines)) {
+            tray.set_menu(None);
+        }
         tray.set_menu(Some(Box::new(menu::build(&model.lines).map_err(|error| error.to_string())?)));
     }
     Ok(())

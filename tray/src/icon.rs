@@ -1,146 +1,174 @@
-//! The icons, drawn by code: a phone with a sign in it. The signs differ in shape, so that nobody needs the colours.
+//! The icons: drawings in `tray/icons`, a phone with a sign in it, made into pixels when they are shown. The signs
+//! differ in shape, so that nobody needs the colours.
 
+use std::borrow::Cow;
+
+use resvg::{
+    tiny_skia::{Pixmap, Transform},
+    usvg::{Options, Tree},
+};
+use thiserror::Error;
 use tray_icon::{BadIcon, Icon};
 
 use crate::model::IconKind;
 
-/// Width and height in pixels; panels scale down, and 64 is enough for a scale of 2.
-pub(crate) const SIZE: u32 = 64;
+/// Width and height in pixels. One picture has to serve every panel; Windows shows 16 to 32 pixels.
+#[cfg(windows)]
+pub(crate) const SIZE: u32 = 32;
+/// Width and height in pixels. One picture has to serve every panel: 44 is what a menu bar or panel of 22 points shows
+/// at a scale of 2 as it is, and at a scale of 1 by halves.
+#[cfg(not(windows))]
+pub(crate) const SIZE: u32 = 44;
 
-type Point = (f32, f32);
-type Rgb = [u8; 3];
+const FINE: &str = include_str!("../icons/fine.svg");
+const PAUSED: &str = include_str!("../icons/paused.svg");
+const WORKING: &str = include_str!("../icons/working.svg");
+const PROGRESS: &str = include_str!("../icons/progress.svg");
+const NEEDS_YOU: &str = include_str!("../icons/needs-you.svg");
+const FAILED: &str = include_str!("../icons/failed.svg");
+const OFFLINE: &str = include_str!("../icons/offline.svg");
 
-const WHITE: Rgb = [255, 255, 255];
-/// The size in pixels of the canvas the coordinates below are for.
-const CANVAS: f32 = 64.0;
-const MIDDLE: Point = (32.0, 32.0);
+/// What in `progress.svg` says how much of the circle is done, and the length of the circle.
+const DONE: &str = "stroke-dasharray=\"10.472 ";
+const CIRCLE: f32 = 25.133;
+
+/// Why there is no icon. Never in practice: the drawings come with the program, and a test draws them all.
+#[derive(Debug, Error)]
+pub(crate) enum IconError {
+    /// The drawing is not an SVG.
+    #[error("the icon cannot be read: {0}")]
+    Drawing(#[from] resvg::usvg::Error),
+    /// No memory for the pixels.
+    #[error("an icon of {0} pixels cannot be made")]
+    Size(u32),
+    /// The platform refuses it.
+    #[error(transparent)]
+    Refused(#[from] BadIcon),
+}
 
 /// The icon for the tray.
 ///
 /// # Errors
-/// Never in practice: the size fits the pixels.
-pub(crate) fn icon(kind: IconKind) -> Result<Icon, BadIcon> {
-    Icon::from_rgba(pixels(kind), SIZE, SIZE)
+/// See [`IconError`].
+pub(crate) fn icon(kind: IconKind) -> Result<Icon, IconError> {
+    Ok(Icon::from_rgba(pixels(kind, SIZE)?, SIZE, SIZE)?)
 }
 
-/// The icon as rows of red, green, blue and alpha.
-pub(crate) fn pixels(kind: IconKind) -> Vec<u8> {
-    let scale = CANVAS / SIZE as f32;
-    let mut rgba = Vec::with_capacity((SIZE * SIZE * 4) as usize);
-    for row in 0..SIZE {
-        for column in 0..SIZE {
-            let point = ((column as f32 + 0.5) * scale, (row as f32 + 0.5) * scale);
-            rgba.extend(pixel(kind, point));
+/// The icon with this width and height, as rows of red, green, blue and alpha.
+fn pixels(kind: IconKind, size: u32) -> Result<Vec<u8>, IconError> {
+    let tree = Tree::from_str(&drawing(kind), &Options::default())?;
+    let mut pixmap = Pixmap::new(size, size).ok_or(IconError::Size(size))?;
+    let scale = size as f32 / tree.size().width();
+    resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixmap.as_mut());
+    let straight = pixmap.pixels().iter().map(|pixel| pixel.demultiply());
+    Ok(straight.flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue(), pixel.alpha()]).collect())
+}
+
+fn drawing(kind: IconKind) -> Cow<'static, str> {
+    Cow::Borrowed(match kind {
+        IconKind::Fine => FINE,
+        IconKind::Paused => PAUSED,
+        IconKind::Working { twelfths: None } => WORKING,
+        IconKind::Working { twelfths: Some(twelfths) } => {
+            let done = f32::from(twelfths) / 12.0 * CIRCLE;
+            return Cow::Owned(PROGRESS.replace(DONE, &format!("stroke-dasharray=\"{done} ")));
         }
-    }
-    rgba
-}
-
-fn pixel(kind: IconKind, at: Point) -> [u8; 4] {
-    let body = rounded_box(at, MIDDLE, (21.0, 31.0), 9.0);
-    if kind == IconKind::Offline {
-        let outline = coverage(body).min(1.0 - coverage(body + 6.0));
-        return blend(colour(kind), WHITE, 0.0, outline);
-    }
-    blend(colour(kind), WHITE, coverage(glyph(kind, at)), coverage(body))
-}
-
-/// Dark enough for a white sign, light enough for a black panel.
-fn colour(kind: IconKind) -> Rgb {
-    match kind {
-        IconKind::Paused => [110, 110, 115],
-        IconKind::Fine => [36, 138, 61],
-        IconKind::Working { .. } => [0, 110, 230],
-        IconKind::NeedsYou => [201, 105, 0],
-        IconKind::Failed => [208, 32, 44],
-        IconKind::Offline => [140, 140, 145],
-    }
-}
-
-/// The distance to the sign of this kind, negative inside.
-fn glyph(kind: IconKind, at: Point) -> f32 {
-    const STROKE: f32 = 3.2;
-    let line = |from, to| segment(at, from, to) - STROKE;
-    match kind {
-        IconKind::Fine => line((21.0, 33.0), (29.0, 42.0)).min(line((29.0, 42.0), (43.0, 22.0))),
-        IconKind::Working { .. } => {
-            let arrow = |x: f32, tail: f32, tip: f32| {
-                let wing = tip + if tip < tail { 9.0 } else { -9.0 };
-                let head = line((x, tip), (x - 6.5, wing)).min(line((x, tip), (x + 6.5, wing)));
-                head.min(line((x, tail), (x, tip)))
-            };
-            let (up, down) = (arrow(21.5, 40.0, 17.0), arrow(42.5, 24.0, 47.0));
-            up.min(down)
-        }
-        IconKind::Paused => line((26.0, 22.0), (26.0, 42.0)).min(line((38.0, 22.0), (38.0, 42.0))),
-        IconKind::NeedsYou => circle(at, MIDDLE, 11.0),
-        IconKind::Failed => (segment(at, (32.0, 16.0), (32.0, 34.0)) - 4.6).min(circle(at, (32.0, 47.0), 5.2)),
-        IconKind::Offline => f32::INFINITY,
-    }
-}
-
-fn circle(at: Point, centre: Point, radius: f32) -> f32 {
-    (at.0 - centre.0).hypot(at.1 - centre.1) - radius
-}
-
-fn segment(at: Point, from: Point, to: Point) -> f32 {
-    let (along, across) = ((to.0 - from.0, to.1 - from.1), (at.0 - from.0, at.1 - from.1));
-    let length = along.0.mul_add(along.0, along.1 * along.1);
-    let part = (across.0.mul_add(along.0, across.1 * along.1) / length).clamp(0.0, 1.0);
-    (across.0 - part * along.0).hypot(across.1 - part * along.1)
-}
-
-fn rounded_box(at: Point, centre: Point, half: Point, radius: f32) -> f32 {
-    let corner = ((at.0 - centre.0).abs() - half.0 + radius, (at.1 - centre.1).abs() - half.1 + radius);
-    corner.0.max(0.0).hypot(corner.1.max(0.0)) + corner.0.max(corner.1).min(0.0) - radius
-}
-
-/// How much of a pixel lies inside, for smooth edges.
-fn coverage(distance: f32) -> f32 {
-    (0.5 - distance).clamp(0.0, 1.0)
-}
-
-fn blend(ground: Rgb, sign: Rgb, share: f32, alpha: f32) -> [u8; 4] {
-    let mix = |index: usize| {
-        let (ground, sign) = (f32::from(ground[index]), f32::from(sign[index]));
-        (sign - ground).mul_add(share, ground).round() as u8
-    };
-    [mix(0), mix(1), mix(2), (alpha * 255.0).round() as u8]
+        IconKind::NeedsYou => NEEDS_YOU,
+        IconKind::Failed => FAILED,
+        IconKind::Offline => OFFLINE,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [IconKind; 6] = [
+    const ALL: [IconKind; 8] = [
         IconKind::Fine,
         IconKind::Paused,
         IconKind::Working { twelfths: None },
+        IconKind::Working { twelfths: Some(2) },
+        IconKind::Working { twelfths: Some(9) },
         IconKind::NeedsYou,
         IconKind::Failed,
         IconKind::Offline,
     ];
 
-    /// Black and white as a colour-blind eye or a monochrome panel has it: ground or sign.
-    fn shape(kind: IconKind) -> Vec<u8> {
-        pixels(kind)
-            .chunks_exact(4)
-            .map(|pixel| match pixel {
-                [.., alpha] if *alpha < 128 => 0,
-                [red, green, blue, _] if red.min(green).min(blue) > &200 => 2,
-                _ => 1,
-            })
-            .collect()
+    const WHITE: [u8; 3] = [255; 3];
+    const DARK_PANEL: [u8; 3] = [0x1e; 3];
+
+    /// Black and white as a colour-blind eye or a monochrome panel has it: nothing, body or sign.
+    fn shape(kind: IconKind, size: u32) -> Vec<u8> {
+        let pixels = pixels(kind, size).unwrap();
+        let seen = pixels.chunks_exact(4).map(|pixel| match pixel {
+            [.., alpha] if *alpha < 128 => 0,
+            [red, green, blue, _] if red.min(green).min(blue) > &200 => 2,
+            _ => 1,
+        });
+        seen.collect()
+    }
+
+    fn differing(one: IconKind, other: IconKind, size: u32) -> usize {
+        shape(one, size).iter().zip(shape(other, size)).filter(|(left, right)| **left != *right).count()
     }
 
     #[test]
     fn icons_differ_in_shape_and_not_only_in_colour() {
         for (index, one) in ALL.iter().enumerate() {
-            assert!(icon(*one).is_ok());
+            icon(*one).unwrap();
             for other in &ALL[index + 1..] {
-                let differing = shape(*one).iter().zip(shape(*other)).filter(|(left, right)| **left != *right).count();
-                assert!(differing > 150, "{one:?} and {other:?} differ in {differing} pixels only");
+                for size in [22, 44] {
+                    // A twentieth of the phone's 14 by 20 units.
+                    let (differing, least) = (differing(*one, *other, size), (size * size * 14 / 484) as usize);
+                    assert!(differing >= least, "{one:?} and {other:?} differ in {differing} of {size}x{size} pixels");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn every_twelfth_is_seen() {
+        let bright = |twelfths| {
+            let shape = shape(IconKind::Working { twelfths: Some(twelfths) }, 44);
+            shape.into_iter().filter(|pixel| *pixel == 2).count()
+        };
+        for twelfths in 1..12 {
+            assert!(bright(twelfths) > bright(twelfths - 1) + 5, "{twelfths}");
+        }
+    }
+
+    fn luminance(colour: [u8; 3]) -> f64 {
+        let linear = colour.map(|part| {
+            let part = f64::from(part) / 255.0;
+            if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+        });
+        0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    }
+
+    /// As the Web Content Accessibility Guidelines define it: 1 to 21.
+    fn contrast(one: [u8; 3], other: [u8; 3]) -> f64 {
+        let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
+        one.max(other) / one.min(other)
+    }
+
+    /// The colour that most of the pixels have which are not white.
+    fn body(kind: IconKind) -> [u8; 3] {
+        let pixels = pixels(kind, 44).unwrap();
+        let mut counts = std::collections::HashMap::new();
+        for pixel in pixels.chunks_exact(4).filter(|pixel| pixel[3] == 255 && pixel[..3] != WHITE) {
+            *counts.entry([pixel[0], pixel[1], pixel[2]]).or_insert(0) += 1;
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).unwrap().0
+    }
+
+    #[test]
+    fn icons_are_seen_on_light_and_dark_panels() {
+        for kind in ALL {
+            let body = body(kind);
+            for panel in [WHITE, DARK_PANEL] {
+                assert!(contrast(body, panel) >= 3.0, "{kind:?} {body:?} on {panel:?}: {}", contrast(body, panel));
+            }
+            assert!(contrast(body, WHITE) >= 4.5, "{kind:?}: white sign on {body:?}: {}", contrast(body, WHITE));
         }
     }
 }

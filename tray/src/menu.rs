@@ -31,6 +31,16 @@ fn item(line: &Line) -> tray_icon::menu::Result<Box<dyn IsMenuItem>> {
     })
 }
 
+/// Whether what stands at each place is of the kind that stood there. On Linux a menu of the same length is announced
+/// as changed properties, and panels show `Label Empty` where an entry becomes a rule: an empty menu in between has them
+/// make it anew.
+pub(crate) fn keeps_kinds(shown: &[Line], lines: &[Line]) -> bool {
+    shown.iter().zip(lines).all(|(old, new)| match (old, new) {
+        (Line::Submenu(_, old), Line::Submenu(_, new)) => keeps_kinds(old, new),
+        (old, new) => (*old == Line::Separator) == (*new == Line::Separator),
+    })
+}
+
 /// A lone `&` would vanish and underline the next letter; control characters in a phone's name have no place here.
 fn label(text: &str) -> String {
     text.replace(char::is_control, " ").replace('&', "&&")

@@ -57,7 +57,8 @@ impl Watcher {
 /// A line of the menu that the status bar sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MenuLine {
-    id: i32,
+    /// By which the status bar knows it.
+    pub id: i32,
     /// As a person reads it; empty for a separator.
     pub label: String,
     /// Whether it can be clicked.
