@@ -29,6 +29,8 @@ mod judged;
 mod judged_encryption;
 #[cfg(unix)]
 mod metrics;
+#[cfg(target_os = "linux")]
+mod notify;
 mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]

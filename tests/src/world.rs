@@ -99,6 +99,7 @@ impl World {
             .env_remove("XDG_STATE_HOME")
             .env_remove("XDG_DATA_HOME")
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            .env_remove("INVOCATION_ID")
             .kill_on_drop(true);
         if let Some(bus) = &self.bus {
             command.env("DBUS_SESSION_BUS_ADDRESS", bus);
@@ -140,8 +141,18 @@ impl World {
 
     /// Starts the daemon with these arguments and waits until it answers.
     pub async fn daemon_with(&self, arguments: &[&OsStr]) -> Daemon {
+        self.daemon_in(&[], arguments).await
+    }
+
+    /// Starts the daemon with these variables and arguments and waits until it answers.
+    pub async fn daemon_in(&self, variables: &[(&str, &str)], arguments: &[&OsStr]) -> Daemon {
         let mut command = self.command(binary("backstay"));
-        command.args(arguments).arg("daemon").stderr(Stdio::piped()).stdout(Stdio::null());
+        command
+            .envs(variables.iter().copied())
+            .args(arguments)
+            .arg("daemon")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null());
         if std::env::var_os("BACKSTAY_TEST_LOG").is_some() {
             command.stderr(Stdio::inherit()).env("BACKSTAY_LOG", "backstay=debug,warn");
         } else {
@@ -206,6 +217,11 @@ impl Daemon {
         self.shows(what, |overview| overview.phones.first().and_then(&wanted)).await
     }
 
+    /// What it has used of the processor.
+    pub fn processor_time(&self) -> Duration {
+        processor_time(self.child.id().unwrap())
+    }
+
     /// `kill -9`
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -231,6 +247,15 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         }
     };
     timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+/// What a process has used of the processor.
+pub fn processor_time(pid: u32) -> Duration {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the name in brackets: fields 14 and 15 of proc(5), in hundredths of a second.
+    let fields: Vec<&str> = status.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// Peak resident memory of the child, read from /proc while it runs.

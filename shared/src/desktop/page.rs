@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::notifications::escape;
@@ -13,6 +14,9 @@ use crate::{
     health::Action,
     overview::{PhoneOverview, Problem},
 };
+
+/// A program that fails to show a page says so within this; one that shows it may go on for hours.
+const FAILS_WITHIN: Duration = Duration::from_secs(3);
 
 /// A longer text for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,13 +63,13 @@ impl Page {
         Self { name, html }
     }
 
-    /// Writes it where the browser can read it and has the desktop show it. Blocks while a program is started.
+    /// Writes it where the browser can read it and has the desktop show it. Blocks until a program has been seen to work.
     ///
     /// # Errors
     /// When the file can't be written, or nothing on this computer shows pages.
     pub fn show(&self, private_folder: &Path) -> io::Result<()> {
         let file = self.write(&readable_folder(private_folder))?;
-        open::that_detached(&file)
+        open(&file)
     }
 
     fn write(&self, folder: &Path) -> io::Result<PathBuf> {
@@ -83,6 +87,33 @@ impl Page {
         io::Write::write_all(&mut options.open(&file)?, self.html.as_bytes())?;
         Ok(file)
     }
+}
+
+fn open(file: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("INVOCATION_ID").is_some() && open_outside(file) {
+        return Ok(());
+    }
+    open::that_detached_with_timeout(file, FAILS_WITHIN)
+}
+
+/// A browser started by a service of systemd would be held by what that denies itself, and end with it. So systemd
+/// starts it beside. False when that did not work.
+#[cfg(target_os = "linux")]
+fn open_outside(file: &Path) -> bool {
+    use std::process::{Command, Stdio};
+    open::commands(file).into_iter().any(|opener| {
+        let mut command = Command::new("systemd-run");
+        // A browser goes on when the program that found it has ended.
+        command.args(["--user", "--quiet", "--collect", "--wait", "--property=KillMode=process", "--"]);
+        command.arg(opener.get_program()).args(opener.get_args());
+        let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let Ok(mut opener) = started else { return false };
+        let (sender, ended) = std::sync::mpsc::channel();
+        // Also for when nobody listens any more: what ends is waited for.
+        std::thread::spawn(move || sender.send(opener.wait().is_ok_and(|status| status.success())));
+        ended.recv_timeout(FAILS_WITHIN).unwrap_or(true)
+    })
 }
 
 /// What a command or a page can do about it. Clicks are in the menu; a page that could do more would be a door.

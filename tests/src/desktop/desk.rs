@@ -10,7 +10,7 @@ use backstay_shared::overview::Overview;
 use tempfile::TempDir;
 
 use super::{PrivateBus, WAIT};
-use crate::{binaries::binary, fake_daemon::FakeDaemon};
+use crate::{binaries::binary, fake_daemon::FakeDaemon, world::processor_time};
 
 /// A desktop session with the companion in it; each test has its own.
 pub struct Desk {
@@ -78,12 +78,7 @@ impl Desk {
 
     /// What the companion has used of the processor.
     pub fn processor_time(&self) -> Duration {
-        let id = self.companion.as_ref().unwrap().id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-        // After the name in brackets: fields 14 and 15 of proc(5), in hundredths of a second.
-        let fields: Vec<&str> = status.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
-        Duration::from_millis(ticks * 10)
+        processor_time(self.companion.as_ref().unwrap().id())
     }
 
     /// Waits until the companion has ended, and says how.

@@ -4,12 +4,16 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, time::timeout};
 use zbus::{Connection, interface, object_server::SignalEmitter, zvariant::OwnedValue};
 
-use super::{PrivateBus, WAIT};
+use super::PrivateBus;
+
+/// Longer than the daemon takes to hear of changed settings, and waits for a tray.
+const WAIT: Duration = Duration::from_secs(60);
 
 /// What a notification service is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,15 +139,15 @@ impl NotificationHost {
     /// The next thing it is asked to do.
     ///
     /// # Panics
-    /// When nothing comes within ten seconds.
+    /// When nothing comes within a minute.
     pub async fn next(&mut self) -> Noted {
-        timeout(WAIT, self.noted.recv()).await.expect("a notification within ten seconds").unwrap()
+        timeout(WAIT, self.noted.recv()).await.expect("a notification within a minute").unwrap()
     }
 
     /// The next notification; those withdrawn before are skipped.
     ///
     /// # Panics
-    /// When none comes within ten seconds.
+    /// When none comes within a minute.
     pub async fn shown(&mut self) -> Notification {
         loop {
             if let Noted::Shown(notification) = self.next().await {

@@ -22,10 +22,10 @@ use crate::{desktop::command::Command, health::Severity};
 
 /// A notification service that takes longer hangs.
 const REPLY_MAX: Duration = Duration::from_secs(5);
-/// Between tries to reach the session's bus.
-const BUS_PAUSE: Duration = Duration::from_secs(3);
+/// Between tries to reach the session's bus. They grow rarer: a computer without a desktop will never have one.
+const BUS_PAUSES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 /// Between tries to show what could not be shown; a service that appears is noticed at once.
-const SERVICE_PAUSE: Duration = Duration::from_secs(30);
+const SERVICE_PAUSES: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(480));
 /// What a click on the notification itself is called, by the specification.
 const DEFAULT: &str = "default";
 /// The service closes it by itself after a while.
@@ -63,9 +63,18 @@ trait Notifications {
 /// Carries changes out until their sender is gone, across restarts of the bus and of the notification service.
 pub(super) async fn run(mut changes: mpsc::Receiver<Change>, commands: mpsc::Sender<Command>) {
     let mut desk = Desk { waiting: BTreeMap::new(), shown: BTreeMap::new(), commands };
+    let mut next_pause = BUS_PAUSES.0;
     loop {
+        // Nothing to show, nobody to ask.
+        while desk.waiting.is_empty() {
+            match changes.recv().await {
+                Some(change) => desk.note(change),
+                None => return,
+            }
+        }
         match timeout(REPLY_MAX, Session::open()).await {
             Ok(Ok(session)) => {
+                next_pause = BUS_PAUSES.0;
                 if desk.serve(session, &mut changes).await.is_ok() {
                     return;
                 }
@@ -74,7 +83,8 @@ pub(super) async fn run(mut changes: mpsc::Receiver<Change>, commands: mpsc::Sen
             Ok(Err(error)) => debug!(%error, "no session bus"),
             Err(_elapsed) => debug!("the session bus does not answer"),
         }
-        let pause = sleep(BUS_PAUSE);
+        let pause = sleep(next_pause);
+        next_pause = (next_pause * 2).min(BUS_PAUSES.1);
         tokio::pin!(pause);
         loop {
             tokio::select! {
@@ -121,8 +131,12 @@ struct Shown {
 
 impl Desk {
     async fn serve(&mut self, mut session: Session, changes: &mut mpsc::Receiver<Change>) -> Result<(), BusLost> {
+        let mut next_pause = SERVICE_PAUSES.0;
         loop {
             self.show_waiting(&session.proxy).await?;
+            if self.waiting.is_empty() {
+                next_pause = SERVICE_PAUSES.0;
+            }
             tokio::select! {
                 // A press closes the notification: whoever looks at its closing first no longer knows what was pressed.
                 biased;
@@ -154,7 +168,9 @@ impl Desk {
                         return Ok(());
                     }
                 },
-                () = sleep(SERVICE_PAUSE), if !self.waiting.is_empty() => {}
+                () = sleep(next_pause), if !self.waiting.is_empty() => {
+                    next_pause = (next_pause * 2).min(SERVICE_PAUSES.1);
+                }
             }
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Told {
 #[derive(Debug, Clone, Copy)]
 struct Telling {
     severity: Severity,
-    /// The phone's last run at that time.
+    /// The phone's last run at that time, or when the person asked.
     run: Option<RunId>,
     /// A person asked for another try since: if that fails too, it is news.
     asked: bool,
@@ -143,13 +143,16 @@ impl Told {
 
     /// The person has seen it and acts: it leaves the screen, and returns only if the next run fails with it too.
     fn asked(&mut self, udid: &Udid) -> Vec<Change> {
-        if let Some(seen) = self.phones.get_mut(udid) {
+        let seen = self.phones.get_mut(udid).map(|seen| {
             seen.asked = true;
-        }
+            *seen
+        });
         let of_this_phone = self.by_key.iter_mut().filter(|(key, _)| key.subject.phone() == Some(udid));
         of_this_phone
             .map(|(key, telling)| {
                 telling.asked = true;
+                // Runs that failed between the telling and now are no answer.
+                telling.run = seen.and_then(|seen| seen.run);
                 Change::Withdraw(key.clone())
             })
             .collect()

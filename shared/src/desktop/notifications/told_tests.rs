@@ -153,6 +153,18 @@ fn snoozed(severity: Severity) -> View {
 }
 
 #[test]
+fn what_failed_before_a_person_asked_is_no_answer() {
+    check(vec![
+        (Sees(blocked(1)), &["+host-disk-full"]),
+        (Sees(blocked(2)), &[]),
+        (Hears(News::Asked(udid("Anna"))), &["-host-disk-full"]),
+        (Sees(blocked(2)), &[]), // the request is on its way
+        (Sees(busy(vec![problem(FULL)])), &[]),
+        (Sees(blocked(3)), &["+host-disk-full"]),
+    ]);
+}
+
+#[test]
 fn what_a_person_does_not_want_to_hear_of_is_not_told() {
     let asleep = || snoozed(Severity::Error);
     check(vec![
