@@ -246,6 +246,8 @@ async fn a_login_starts_daemon_and_companion() {
     })
     .await;
     assert_eq!(lines, "NoNewPrivs:\t0\nsuccess $HOME 100%\n");
+    eventually("and leaves a program running", async || (session.processes("tail").await.len() == 1).then_some(()))
+        .await;
 
     let processes =
         async || (session.processes("backstay").await.len(), session.processes("backstay-tray").await.len());

@@ -458,6 +458,22 @@ async fn a_notification_service_that_comes_late_restarts_and_has_no_buttons() {
     );
 }
 
+/// Some desktops start the companion once more when somebody clicks on a notification of its.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_one_ends_at_once() {
+    let mut desk = Desk::new();
+    let host = TrayHost::start(&desk.bus).await;
+    let _daemon = desk.daemon(well());
+    desk.start();
+    host.wait_for_text("last backup").await;
+    let first = desk.take();
+    desk.start();
+    assert!(desk.ended().await.success());
+    desk.put_back(first);
+    host.wait_for_text("last backup").await;
+    assert_eq!(host.registrations(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn quitting_takes_the_notifications_along() {
     let mut desk = Desk::new();

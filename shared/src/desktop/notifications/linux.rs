@@ -28,6 +28,8 @@ const BUS_PAUSES: (Duration, Duration) = (Duration::from_secs(3), Duration::from
 const SERVICE_PAUSES: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(480));
 /// What a click on the notification itself is called, by the specification.
 const DEFAULT: &str = "default";
+/// Draws a button for that, too, where others take a click anywhere for it.
+const DRAWS_DEFAULT: &str = "Xfce Notify Daemon";
 /// The service closes it by itself after a while.
 const FLEETING: i32 = -1;
 /// It stays until it is cured or put away.
@@ -53,6 +55,8 @@ trait Notifications {
         timeout_ms: i32,
     ) -> zbus::Result<u32>;
     fn get_capabilities(&self) -> zbus::Result<Vec<String>>;
+    /// Name, vendor, version, and version of the specification.
+    fn get_server_information(&self) -> zbus::Result<(String, String, String, String)>;
     fn close_notification(&self, id: u32) -> zbus::Result<()>;
     #[zbus(signal)]
     fn action_invoked(&self, id: u32, action: String) -> zbus::Result<()>;
@@ -246,7 +250,8 @@ async fn show(proxy: &NotificationsProxy<'_>, notice: &Notice, replaces: u32) ->
     let mut body = notice.body.clone();
     let mut actions = Vec::new();
     if can("actions") {
-        if notice.buttons.iter().any(|(button, _)| *button == Button::WhatToDo) {
+        let draws_default = proxy.get_server_information().await?.0 == DRAWS_DEFAULT;
+        if !draws_default && notice.buttons.iter().any(|(button, _)| *button == Button::WhatToDo) {
             actions.extend([DEFAULT, Button::WhatToDo.label()]);
         }
         actions.extend(notice.buttons.iter().flat_map(|(button, _)| [button.name(), button.label()]));
