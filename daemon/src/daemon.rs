@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    health::computer::Computer,
+    health::{computer::Computer, snoozes::Snoozes},
     hooks,
     host::{
         clock::ClockWatch,
@@ -139,7 +139,7 @@ impl World {
         let state_folder = &source.paths.log_dir;
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let board = Board::new(Overview {
+        let overview = Overview {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             root: root.display().to_string(),
@@ -150,7 +150,8 @@ impl World {
             },
             paused: *paused.borrow(),
             ..Overview::default()
-        });
+        };
+        let board = Board::new(overview, Snoozes::kept(state_folder));
         if let Some(mistake) = &settings.mistake {
             board.raise(mistake);
         }

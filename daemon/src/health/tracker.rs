@@ -12,6 +12,8 @@ use backstay_shared::{
 };
 use chrono::{DateTime, Utc};
 
+use super::snoozes::Snoozed;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Raised {
     failure: Failure,
@@ -22,10 +24,20 @@ struct Raised {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tracker {
     raised: BTreeMap<FailureId, Raised>,
-    snoozed: BTreeMap<FailureId, DateTime<Utc>>,
+    snoozed: Snoozed,
 }
 
 impl Tracker {
+    /// Healthy; what of it a person did not want to hear of when it was last looked at.
+    pub fn new(snoozed: Snoozed) -> Self {
+        Self { raised: BTreeMap::new(), snoozed }
+    }
+
+    /// What a person does not want to hear of.
+    pub fn snoozed(&self) -> &Snoozed {
+        &self.snoozed
+    }
+
     /// It is so. What is known already keeps its "since" and takes the newer evidence.
     pub fn raise(&mut self, failure: &Failure, now: DateTime<Utc>) {
         self.raise_since(failure, now);
@@ -47,14 +59,17 @@ impl Tracker {
 
     /// It is not so any more.
     pub fn clear(&mut self, id: FailureId) {
-        self.raised.remove(&id);
-        self.snoozed.remove(&id);
+        // What nobody has raised yet, after a start, is not cured.
+        if self.raised.remove(&id).is_some() {
+            self.snoozed.remove(&id);
+        }
     }
 
     /// Keeps only these.
     pub fn retain(&mut self, keep: impl Fn(FailureId) -> bool) {
+        let raised = &self.raised;
+        self.snoozed.retain(|id, _| keep(*id) || !raised.contains_key(id));
         self.raised.retain(|id, _| keep(*id));
-        self.snoozed.retain(|id, _| keep(*id));
     }
 
     /// A person has heard of it. False when there is no such problem.

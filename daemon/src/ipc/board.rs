@@ -10,7 +10,10 @@ use backstay_shared::{
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
-use crate::health::tracker::{self, Tracker};
+use crate::health::{
+    snoozes::Snoozes,
+    tracker::{self, Tracker},
+};
 
 /// One state of the overview.
 #[derive(Debug, Clone, Default)]
@@ -27,13 +30,20 @@ pub struct Board {
     shown: watch::Sender<Shown>,
     computer: Arc<Mutex<Tracker>>,
     nudge: Arc<Notify>,
+    snoozes: Snoozes,
 }
 
 impl Board {
     /// Begins with this.
-    pub fn new(overview: Overview) -> Self {
+    pub fn new(overview: Overview, snoozes: Snoozes) -> Self {
         let shown = Shown { sequence: 1, overview: Arc::new(overview) };
-        Self { shown: watch::Sender::new(shown), computer: Arc::default(), nudge: Arc::default() }
+        let computer = Arc::new(Mutex::new(Tracker::new(snoozes.of(None))));
+        Self { shown: watch::Sender::new(shown), computer, nudge: Arc::default(), snoozes }
+    }
+
+    /// What people do not want to hear of.
+    pub fn snoozes(&self) -> &Snoozes {
+        &self.snoozes
     }
 
     /// The overview now and at every change, with nothing lost in between.
@@ -130,6 +140,7 @@ impl Board {
         let now = Utc::now();
         let mut tracker = self.computer.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = change(&mut tracker, now);
+        self.snoozes.keep(None, tracker.snoozed());
         drop(tracker);
         self.show_computer();
         self.nudge.notify_one();

@@ -80,7 +80,8 @@ pub(super) struct Actor {
 
 impl Actor {
     pub(super) fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
-        let Standing { receipt, last_run, problems, doing, known_since } = Standing::find(&around.root, &udid);
+        let snoozed = around.board.snoozes().of(Some(&udid));
+        let Standing { receipt, last_run, problems, doing, known_since } = Standing::find(&around.root, &udid, snoozed);
         let raised_by_run = last_run.as_ref().and_then(|ended| ended.failure.as_ref()).map(|problem| problem.id);
         Self {
             introduction: receipt.as_ref().map(Introduction::from).unwrap_or_default(),

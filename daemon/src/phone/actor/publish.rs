@@ -11,6 +11,7 @@ use crate::{phone::state::Doing, schedule::retry::ATTEMPTS_MAX, vault::receipt::
 
 impl Actor {
     pub(in crate::phone) fn publish(&self) {
+        self.around.board.snoozes().keep(Some(&self.udid), self.problems.snoozed());
         let activity = self.activity();
         let now = Utc::now();
         let mut problems = self.problems.told(now);

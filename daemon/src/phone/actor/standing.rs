@@ -10,7 +10,7 @@ use backstay_shared::{
 use chrono::{DateTime, Utc};
 
 use crate::{
-    health::tracker::Tracker,
+    health::{snoozes::Snoozed, tracker::Tracker},
     phone::state::Doing,
     vault::{
         layout::Layout,
@@ -32,7 +32,7 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Puts in order what an earlier run left, and looks.
-    pub(super) fn find(root: &Path, udid: &Udid) -> Self {
+    pub(super) fn find(root: &Path, udid: &Udid, snoozed: Snoozed) -> Self {
         let layout = Layout::new(root, udid);
         let found = transaction::recover_if_idle(&layout).unwrap_or_else(|error| {
             tracing::warn!(%udid, %error, "what an earlier run left could not be tidied up");
@@ -54,7 +54,7 @@ impl Standing {
             _ => Doing::Nothing,
         };
         let now = Utc::now();
-        let mut problems = Tracker::default();
+        let mut problems = Tracker::new(snoozed);
         if let Some(problem) = failed {
             let failure = Failure { id: problem.id, evidence: Box::new(problem.evidence) };
             problems.raise_since(&failure, problem.since);
