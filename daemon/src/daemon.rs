@@ -42,6 +42,9 @@ use crate::{
 /// Phones that are told within this time of usbmuxd's coming up were there before.
 const LIST_SECONDS_MAX: Duration = Duration::from_secs(1);
 
+/// Begun anew, the daemon knows within this what is still wrong.
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+
 /// A run that commits is waited for this long at the end.
 const SHUTDOWN_SECONDS_MAX: Duration = Duration::from_secs(20);
 
@@ -149,6 +152,7 @@ impl World {
                 success: config.notify.success,
             },
             paused: *paused.borrow(),
+            settling: true,
             ..Overview::default()
         };
         let board = Board::new(overview, Snoozes::kept(state_folder));
@@ -188,7 +192,13 @@ impl World {
         let beside = {
             let (board, shutdown, phones) = (board.clone(), shutdown.clone(), phones.clone());
             async move {
-                let watching = async { tokio::join!(computer.watch(), board.keep_fresh(), phones.end_pauses()) };
+                let settle = async {
+                    tokio::time::sleep(SETTLES_WITHIN).await;
+                    board.settled();
+                };
+                let quiet = computer.clone().keep_quiet_hours();
+                let watching =
+                    async { tokio::join!(computer.watch(), quiet, board.keep_fresh(), phones.end_pauses(), settle) };
                 shutdown.run_until_cancelled(watching).await
             }
         };

@@ -27,6 +27,9 @@ pub struct Overview {
     /// Nothing starts by itself meanwhile, because a person said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
+    /// The daemon has just begun: what is not among the problems may be found yet, and is not cured.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub settling: bool,
     /// What notifications a person wants.
     #[serde(skip_serializing_if = "NotificationWishes::are_usual")]
     pub notifications: NotificationWishes,

@@ -170,7 +170,7 @@ fn problem_menu(subject: &Subject, problem: &Problem, phone: Option<&PhoneOvervi
             Some(Line::Entry(action.label(), Command::of_action(action, subject, problem, phone)?))
         }),
     );
-    if view::can_be_put_off(problem) {
+    if view::can_be_put_off(subject, problem, phone) {
         lines.push(Line::Entry("Not today".to_owned(), Command::Snooze(subject.clone(), problem.id)));
     }
     lines.push(Line::Entry("Show all of this in the browser".to_owned(), story.clone()));

@@ -117,10 +117,13 @@ fn told_from(raised: &Raised) -> DateTime<Utc> {
 /// Puts problems behind those that explain them, of the same phone or of the computer. What stands in front is as bad as
 /// the worst that it hides.
 pub fn put_behind(overview: &mut Overview) {
-    let computer = explaining(&overview.problems);
+    let computer = Elsewhere {
+        all: overview.problems.iter().map(|problem| problem.id).collect(),
+        explaining: explaining(&overview.problems),
+    };
     let mut lent = Vec::new();
     let mut own = std::mem::take(&mut overview.problems);
-    behind(&mut own, &BTreeSet::new(), &mut lent);
+    behind(&mut own, &Elsewhere::default(), &mut lent);
     for phone in &mut overview.phones {
         behind(&mut phone.problems, &computer, &mut lent);
     }
@@ -137,18 +140,25 @@ fn explaining(problems: &[Problem]) -> BTreeSet<FailureId> {
     problems.iter().filter(|problem| problem.snoozed_until.is_none()).map(|problem| problem.id).collect()
 }
 
+/// Problems of the computer, as a phone's see them.
+#[derive(Default)]
+struct Elsewhere {
+    all: BTreeSet<FailureId>,
+    explaining: BTreeSet<FailureId>,
+}
+
 /// `elsewhere` are the computer's; what is lent to one of them is noted for later.
 fn behind(
     problems: &mut [Problem],
-    elsewhere: &BTreeSet<FailureId>,
+    elsewhere: &Elsewhere,
     lent: &mut Vec<(FailureId, backstay_shared::health::Severity)>,
 ) {
     let here = explaining(problems);
     for problem in problems.iter_mut() {
         problem.severity = problem.id.entry().severity;
-        let explains = |cause: &&FailureId| here.contains(cause) || elsewhere.contains(cause);
-        // The same trouble told of the computer and of the phone is one.
-        let same = elsewhere.contains(&problem.id).then_some(problem.id);
+        let explains = |cause: &&FailureId| here.contains(cause) || elsewhere.explaining.contains(cause);
+        // The same trouble told of the computer and of the phone is one, also while nobody wants to hear of it.
+        let same = elsewhere.all.contains(&problem.id).then_some(problem.id);
         problem.behind = same.or_else(|| problem.id.entry().depends_on.iter().find(explains).copied());
     }
     let hidden: Vec<_> =

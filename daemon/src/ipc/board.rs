@@ -72,6 +72,11 @@ impl Board {
         self.shown.borrow().overview.phones.iter().find(|phone| phone.udid == *udid).cloned()
     }
 
+    /// What is wrong is known by now.
+    pub fn settled(&self) {
+        self.change(|overview| overview.settling = false);
+    }
+
     /// A pause begins or ends.
     pub fn put_pause(&self, paused: Option<Pause>) {
         self.change(|overview| overview.paused = paused);

@@ -31,9 +31,14 @@ pub fn worth_telling(problem: &Problem) -> bool {
     (problem.severity > Severity::Info || calls_to_the_phone(problem)) && problem.snoozed_until.is_none()
 }
 
-/// Whether a person may put it off until tomorrow. Nobody does that with a sheet that waits on the phone.
-pub fn can_be_put_off(problem: &Problem) -> bool {
-    !calls_to_the_phone(problem) && problem.snoozed_until.is_none()
+/// Whether a person may put it off until tomorrow. Nobody does that with a sheet that waits on the phone, and what the
+/// daemon has not raised it can't keep quiet about.
+pub fn can_be_put_off(subject: &Subject, problem: &Problem, phone: Option<&PhoneOverview>) -> bool {
+    let is_raised = match subject {
+        Subject::Computer => true,
+        Subject::Phone(_) => phone.is_some_and(|phone| phone.problems.iter().any(|raised| raised.id == problem.id)),
+    };
+    is_raised && !calls_to_the_phone(problem) && problem.snoozed_until.is_none()
 }
 
 /// Whether a backup of this phone is under way or queued.

@@ -152,15 +152,17 @@ impl fmt::Display for Key {
     }
 }
 
-/// Follows views and news until `quit`, then withdraws what it has shown.
+/// Follows views and news until `quit`, then withdraws what it has shown. A desktop that has just begun is given
+/// `patience` to bring somebody else who shows notifications.
 pub async fn run(
     mut views: watch::Receiver<View>,
     mut news: mpsc::Receiver<News>,
     commands: mpsc::Sender<Command>,
     mut quit: oneshot::Receiver<()>,
+    patience: Duration,
 ) {
     let (changes, carried_out) = mpsc::channel(CHANGES_MAX);
-    let platform = tokio::spawn(platform::run(carried_out, commands));
+    let platform = tokio::spawn(platform::run(carried_out, commands, patience));
     let mut told = Told::default();
     loop {
         let found = tokio::select! {
