@@ -2,7 +2,10 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use backstay_shared::overview::{NotificationWishes, Overview, Pause};
+use backstay_shared::{
+    overview::{NotificationWishes, Overview, Pause},
+    paths::make_own_folder,
+};
 use chrono::{Local, Utc};
 use interprocess::local_socket::tokio::Listener;
 use tokio::sync::{Semaphore, mpsc};
@@ -13,7 +16,6 @@ use crate::{
     hooks,
     host::{
         clock::ClockWatch,
-        disk,
         lock::{LockError, LockFile},
     },
     ipc::{
@@ -77,7 +79,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
         let path = path.to_owned();
         move |source| DaemonError::Socket { path, source }
     };
-    disk::make_private(&paths.runtime_dir).map_err(failed(&paths.runtime_dir))?;
+    make_own_folder(&paths.runtime_dir).map_err(failed(&paths.runtime_dir))?;
     let _lock = match LockFile::take(&paths.lock_file()) {
         Ok(lock) => lock,
         Err(LockError::Held { holder }) => return Err(DaemonError::AlreadyRunning { holder }),

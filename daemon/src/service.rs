@@ -9,7 +9,7 @@ use backstay_shared::{
     overview::{Activity, Overview},
     protocol::{Reply, Request},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::ipc::board::Board;
 
@@ -83,7 +83,8 @@ fn watched_every() -> Option<Duration> {
 async fn prove_life(socket: &Path) -> Infallible {
     let Some(within) = watched_every() else { return std::future::pending().await };
     let every = within / 2;
-    let mut ticks = interval_at(Instant::now() + every, every);
+    // The first at once: settings that change begin this anew, and who edits them for long has a living daemon.
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -22,13 +22,13 @@ mod shell;
 mod wording;
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io::{self, IsTerminal},
     path::PathBuf,
     process::ExitCode,
 };
 
-use backstay_shared::paths::Paths;
+use backstay_shared::paths::{self, Paths};
 use clap::Parser;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -67,7 +67,7 @@ fn start(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
 /// Held while the companion runs; none when another one does: some desktops start it once more when somebody clicks on
 /// one of its notifications.
 fn only_one(paths: &Paths) -> io::Result<Option<File>> {
-    fs::create_dir_all(&paths.runtime_dir)?;
+    paths::make_own_folder(&paths.runtime_dir)?;
     let file = File::options().create(true).truncate(false).write(true).open(paths.runtime_dir.join("tray.lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),

@@ -13,6 +13,7 @@ use super::notifications::escape;
 use crate::{
     health::Action,
     overview::{PhoneOverview, Problem},
+    paths,
 };
 
 /// A program that fails to show a page says so within this; one that shows it may go on for hours.
@@ -76,7 +77,7 @@ impl Page {
     }
 
     fn write(&self, folder: &Path) -> io::Result<PathBuf> {
-        fs::create_dir_all(folder)?;
+        paths::make_own_folder(folder)?;
         remove_older_pages(folder);
         let file = folder.join(format!("{}.html", self.name));
         // Made anew, so that a link that stands in its place is not followed.

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod desktop_entry;
 pub mod own_file;
 pub mod program;
+pub mod run_value;
 pub mod running;
 pub mod state;
 pub mod unit;
@@ -49,8 +50,10 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Start the daemon now
+    /// Start the daemon now, as login would where it does
     Start,
+    /// End the daemon, if it runs, until the next login or start
+    Stop,
     /// End the daemon, if it runs, and start it
     Restart,
 }
@@ -79,6 +82,10 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
         Action::Disable => system::disable(paths).await,
         Action::Status { json } => status(paths, json).await,
         Action::Start => start_now(paths, &Program::daemon(given)?).await,
+        Action::Stop => {
+            system::stop(paths).await?;
+            output::line("daemon: does not run")
+        }
         Action::Restart => {
             system::stop(paths).await?;
             start_now(paths, &Program::daemon(given)?).await
