@@ -15,6 +15,7 @@ use crate::{
         clock::ClockWatch,
         disk,
         lock::{LockError, LockFile},
+        sleep,
     },
     ipc::{
         board::Board,
@@ -176,6 +177,7 @@ impl World {
         });
         phones.remember_all();
         tasks.spawn(scrubber::run(phones.clone(), root.clone(), config.backup.check_days, shutdown.clone()));
+        let wakes = sleep::tell_wakes(clock.clone());
         let computer = Computer {
             board: board.clone(),
             phones: phones.clone(),
@@ -187,7 +189,7 @@ impl World {
         let beside = {
             let (board, shutdown, phones) = (board.clone(), shutdown.clone(), phones.clone());
             async move {
-                let watching = async { tokio::join!(computer.watch(), board.keep_fresh(), phones.end_pauses()) };
+                let watching = async { tokio::join!(computer.watch(), board.keep_fresh(), phones.end_pauses(), wakes) };
                 shutdown.run_until_cancelled(watching).await
             }
         };

@@ -256,6 +256,7 @@ mod tests {
             activity: Activity::Idle,
             last_good: None,
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: self::problems(problems),
         }

@@ -25,6 +25,12 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
             Vec::new()
         }
         Input::Tick => tick(&mut state, facts),
+        Input::ClockWasSet { by } => {
+            if let Doing::RetryAt(at) | Doing::GaveUp(at) = &mut state.doing {
+                *at += by;
+            }
+            tick(&mut state, facts)
+        }
         Input::Requested { full } => match state.doing {
             Doing::Run(_) => Vec::new(),
             _ if state.present => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backstay_shared::ids::RunId;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
 
@@ -132,6 +132,19 @@ fn a_pause_ends() {
     let (state, effects) = play(NOON - 1, &[Input::Attached { by_a_person: true }, failed]);
     let later = facts(NOON + 60, NOON - 1, 9);
     assert!(effects.contains(&Effect::WakeAt(later.now)));
+    assert_eq!(starts(&step(state, Input::Tick, &later).1), [9]);
+}
+
+/// A clock that is set back by days makes no pause of seconds one of days.
+#[test]
+fn a_pause_is_as_long_as_it_was_when_the_clock_is_set() {
+    let (state, _) =
+        play(NOON - 1, &[Input::Attached { by_a_person: true }, failed(0, Next::After(Duration::from_secs(60)))]);
+    let three_days = 3 * 24 * 3600;
+    let set_back = Input::ClockWasSet { by: TimeDelta::seconds(-three_days) };
+    let (state, effects) = step(state, set_back, &facts(NOON + 30 - three_days, NOON - 1 - three_days, 8));
+    assert!(starts(&effects).is_empty(), "{effects:?}");
+    let later = facts(NOON + 60 - three_days, NOON - 1 - three_days, 9);
     assert_eq!(starts(&step(state, Input::Tick, &later).1), [9]);
 }
 
