@@ -5,7 +5,7 @@ use backstay_tests::{
     phone::dataset::DataSetSpec,
     world::{World, age_receipts},
 };
-use chrono::{Duration, Utc};
+use chrono::Duration;
 
 use super::{backed_up, has};
 
