@@ -50,7 +50,7 @@ pub enum Input {
     Detached,
     /// Time has passed.
     Tick,
-    /// The clock was set, by so much: a pause is as long as it was.
+    /// The clock was set, by so much: no pause becomes longer by that.
     ClockWasSet {
         /// Negative when it was set back.
         by: TimeDelta,

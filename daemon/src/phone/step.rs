@@ -12,6 +12,7 @@
 //! ```
 
 use backstay_shared::health::Condition;
+use chrono::TimeDelta;
 
 use super::state::{Doing, Effect, Facts, Input, Occasion, PhoneState};
 use crate::schedule::retry::Next;
@@ -26,8 +27,9 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         }
         Input::Tick => tick(&mut state, facts),
         Input::ClockWasSet { by } => {
+            // Forward nothing is moved: the moment may be an hour of the day, and one that is too early is looked at anew.
             if let Doing::RetryAt(at) | Doing::GaveUp(at) = &mut state.doing {
-                *at += by;
+                *at += by.min(TimeDelta::zero());
             }
             tick(&mut state, facts)
         }

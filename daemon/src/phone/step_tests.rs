@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backstay_shared::ids::RunId;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::*;
 
@@ -137,7 +137,7 @@ fn a_pause_ends() {
 
 /// A clock that is set back by days makes no pause of seconds one of days.
 #[test]
-fn a_pause_is_as_long_as_it_was_when_the_clock_is_set() {
+fn no_pause_becomes_longer_when_the_clock_is_set() {
     let (state, _) =
         play(NOON - 1, &[Input::Attached { by_a_person: true }, failed(0, Next::After(Duration::from_secs(60)))]);
     let three_days = 3 * 24 * 3600;
