@@ -17,6 +17,7 @@ use crate::{
     host::{
         clock::ClockWatch,
         lock::{LockError, LockFile},
+        sleep,
     },
     ipc::{
         board::Board,
@@ -183,6 +184,7 @@ impl World {
         });
         phones.remember_all();
         tasks.spawn(scrubber::run(phones.clone(), root.clone(), config.backup.check_days, shutdown.clone()));
+        let wakes = sleep::tell_wakes(clock.clone());
         let computer = Computer {
             board: board.clone(),
             phones: phones.clone(),
@@ -199,8 +201,8 @@ impl World {
                     board.settled();
                 };
                 let quiet = computer.clone().keep_quiet_hours();
-                let watching =
-                    async { tokio::join!(computer.watch(), quiet, board.keep_fresh(), phones.end_pauses(), settle) };
+                let (looks, fresh, pauses) = (computer.watch(), board.keep_fresh(), phones.end_pauses());
+                let watching = async { tokio::join!(looks, quiet, fresh, pauses, settle, wakes) };
                 shutdown.run_until_cancelled(watching).await
             }
         };

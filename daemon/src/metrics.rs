@@ -190,6 +190,7 @@ mod tests {
                 bytes: u64::MAX,
             }),
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: vec![Problem::new(&Failure::from(FailureId::BackupOverdue), DateTime::UNIX_EPOCH)],
         };

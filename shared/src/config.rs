@@ -4,12 +4,12 @@ mod address;
 mod hooks;
 mod metrics;
 mod notify;
+mod schedule;
 mod watch;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ pub use self::{
     hooks::{HookCommand, Hooks},
     metrics::{Metrics, MetricsFile},
     notify::Notify,
+    schedule::Schedule,
     watch::{Addresses, PrivateAddress, Watch},
 };
 use crate::hours::Hours as AllowedHours;
@@ -48,12 +49,16 @@ pub struct Backup {
     pub root: Option<PathBuf>,
     /// A backup is due this many hours after the last good one.
     pub every_hours: Hours,
-    /// A cron expression with seconds, in local time; replaces `every_hours`.
+    /// A cron expression, in local time; replaces `every_hours`.
     pub schedule: Option<Schedule>,
+    /// Plugging the phone in starts a backup, too, when the last good one is so many hours old.
+    pub on_connect_hours: Option<Hours>,
     /// Backups start by themselves only in these hours of the day, local time; at any hour when absent.
     pub hours: Option<AllowedHours>,
     /// After so many days without a good backup a person is told.
     pub overdue_days: Days,
+    /// A phone without power starts no backup by itself.
+    pub only_when_charging: bool,
     /// A phone that is not charging starts no backup by itself below this, in percent.
     pub battery_percent_min: Percent,
     /// A backup that crawls for so many minutes is told.
@@ -98,8 +103,10 @@ impl Default for Backup {
             root: None,
             every_hours: Hours(20),
             schedule: None,
+            on_connect_hours: None,
             hours: None,
             overdue_days: Days(3),
+            only_when_charging: false,
             battery_percent_min: Percent(20),
             slow_minutes: Minutes(10),
             require_encryption: false,
@@ -118,6 +125,11 @@ impl Default for Backup {
 pub struct Hours(u32);
 
 impl Hours {
+    /// As a number.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
     /// As a duration.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.0 as u64 * 3600)
@@ -192,21 +204,6 @@ impl TryFrom<u32> for Percent {
     }
 }
 
-/// A cron expression.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Schedule(pub cron::Schedule);
-
-impl TryFrom<String> for Schedule {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        cron::Schedule::from_str(&text).map(Self).map_err(|_| {
-            format!("{text:?} is no cron expression: expected second, minute, hour, day, month and weekday, as \"0 0 22 * * *\"")
-        })
-    }
-}
-
 /// The config can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -275,6 +272,8 @@ mod tests {
             ("[backup]\nevery_hors = 3", "line 2", "every_hors"),
             ("[backup]\n\nevery_hours = 0", "line 3", "expected 1 to 8760"),
             ("[backup]\nschedule = \"at noon\"", "line 2", "no cron expression"),
+            ("[backup]\nschedule = \"0 22 1 * 1\"", "line 2", "give one of them"),
+            ("[backup]\non_connect_hours = 0", "line 2", "expected 1 to 8760"),
             ("[backup]\nhours = \"at night\"", "line 2", "are no hours"),
             ("[backup]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
             ("[backup]\noverdue_days = 0", "line 2", "expected 1 to 365"),
@@ -309,7 +308,7 @@ mod tests {
         let config = parse(&uncommented).unwrap();
         let (set, usual) = (config.backup, Backup::default());
         assert_eq!(
-            Backup { root: None, schedule: None, hours: None, ..set },
+            Backup { root: None, schedule: None, on_connect_hours: None, hours: None, ..set },
             usual,
             "what is shown is what holds without it"
         );

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     health::{Failure, FailureId},
     ids::RunId,
-    overview::Overview,
+    overview::{Overview, PhoneOverview, Timetable},
 };
 
 /// Grows when an older front end would misunderstand.
@@ -135,6 +135,12 @@ pub enum Request {
         #[serde(default)]
         phone: Option<String>,
     },
+    /// When the next backups are due, and why then.
+    Timetable {
+        /// As in `BackUp`.
+        #[serde(default)]
+        phone: Option<String>,
+    },
     /// From a newer front end.
     #[serde(other)]
     Unknown,
@@ -155,6 +161,13 @@ pub enum Reply {
     Started {
         /// The run to follow.
         run: RunId,
+    },
+    /// To `Timetable`.
+    Timetable {
+        /// The phone, with what it is doing now.
+        phone: Box<PhoneOverview>,
+        /// When its next backups are due.
+        timetable: Timetable,
     },
     /// Done.
     Done,

@@ -38,5 +38,8 @@ mod restore;
 #[cfg(target_os = "linux")]
 mod screens;
 #[cfg(target_os = "linux")]
+mod sleep;
+#[cfg(target_os = "linux")]
 mod tray;
 mod watch;
+mod year;

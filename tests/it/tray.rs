@@ -30,6 +30,7 @@ fn phone() -> PhoneOverview {
         activity: Activity::Idle,
         last_good: Some(LastGood { at: Utc::now(), files: 1, bytes: 1 }),
         next_due: None,
+        next_due_reason: None,
         last_run: None,
         problems: Vec::new(),
     }

@@ -35,6 +35,7 @@ pub(crate) fn state<Z: TimeZone<Offset: Display>>(phone: &PhoneOverview, now: &D
         Activity::Running { progress, .. } => running(progress),
         Activity::Queued { .. } => "waiting for its turn".to_owned(),
         Activity::Waiting { until: Condition::DeviceUnlocked } => failed("waits until it is unlocked", phone, now),
+        Activity::Waiting { until: Condition::Charging } => failed("waits until it charges", phone, now),
         _ if !view::is_stuck(phone) => at_rest(phone, now),
         Activity::RetryAt { at, .. } if at.timestamp() <= now.timestamp() => failed("next try soon", phone, now),
         Activity::RetryAt { at, .. } => failed(&format!("next try {}", moment(*at, now)), phone, now),

@@ -17,6 +17,7 @@ pub mod phones;
 pub mod progress;
 pub mod report;
 pub mod restore;
+pub mod schedule;
 pub mod secrets;
 pub mod status;
 pub mod vault;
@@ -60,6 +61,8 @@ enum Command {
     Login(login::Arguments),
     /// Show phones, last good backups, what runs and what is wrong
     Status(status::Arguments),
+    /// Show when the next backups are due, and why then
+    Schedule(schedule::Arguments),
     /// Back up now
     Backup(backup::Arguments),
     /// List the phones that are connected
@@ -226,6 +229,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = match &arguments.command {
         Command::Status(arguments) => arguments.json,
+        Command::Schedule(arguments) => arguments.json,
         Command::Backup(arguments) => arguments.json,
         Command::Phones(arguments) => arguments.json,
         Command::History(arguments) => arguments.json,
@@ -259,7 +263,12 @@ pub fn command() -> clap::Command {
 
 fn asks_the_daemon(command: &Command) -> bool {
     match command {
-        Command::Status(_) | Command::Pause(_) | Command::Resume | Command::Snooze(_) | Command::Restart(_) => true,
+        Command::Status(_)
+        | Command::Schedule(_)
+        | Command::Pause(_)
+        | Command::Resume
+        | Command::Snooze(_)
+        | Command::Restart(_) => true,
         Command::Backup(arguments) => !arguments.once,
         _ => false,
     }
@@ -294,6 +303,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     threads()?.block_on(async {
         match arguments.command {
             Command::Status(arguments) => status::run(&context, &arguments).await,
+            Command::Schedule(arguments) => schedule::run(&context, &arguments).await,
             Command::Backup(arguments) => backup::run(&context, &arguments).await,
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,

@@ -12,7 +12,7 @@ use backstay_shared::{
 
 use chrono::Utc;
 
-use super::{CliError, Context, output, progress};
+use super::{CliError, Context, output, progress, schedule};
 
 /// Arguments of `backstay status`.
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,28 @@ fn text(overview: &Overview) -> String {
 fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
     let ios = phone.ios.as_ref().map(|ios| format!(", iOS {ios}")).unwrap_or_default();
     lines.push(format!("{} ({}{ios})", phone.name, phone.udid));
-    let doing = match &phone.activity {
+    lines.push(format!("  now        {}", doing(phone)));
+    let good = phone.last_good.as_ref().map_or_else(
+        || "none yet".into(),
+        |good| {
+            let size = readable_bytes(good.bytes);
+            format!("{}, verified, {} files, {size}", output::moment(good.at), good.files)
+        },
+    );
+    lines.push(format!("  last good  {good}"));
+    if let Some(due) = phone.next_due {
+        let since = if due <= Utc::now() { "since " } else { "" };
+        let why = phone.next_due_reason.map(|reason| format!(" ({})", schedule::why(&reason))).unwrap_or_default();
+        lines.push(format!("  next due   {since}{}{why}", output::moment(due)));
+    }
+    for problem in phone.problems.iter().filter(|problem| problem.is_in_front()) {
+        push_problem(lines, problem, "  ");
+    }
+}
+
+/// What a phone is doing.
+pub fn doing(phone: &PhoneOverview) -> String {
+    match &phone.activity {
         Activity::Away => "not connected".into(),
         Activity::Idle => "connected".into(),
         Activity::Queued { .. } => "waits for its turn".into(),
@@ -91,27 +112,12 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
         Activity::Waiting { until: Condition::UserPresent } => {
             "goes on when somebody plugs the iPhone in or unlocks it, to type its passcode".into()
         }
+        Activity::Waiting { until: Condition::Charging } => "goes on as soon as the iPhone charges".into(),
         Activity::Waiting { .. } => "goes on by itself as soon as the cause below is gone".into(),
         Activity::GaveUp { attempts, next } => {
             format!("gave up after {attempts} tries; goes on {}, or when it is plugged in again", output::moment(*next))
         }
         Activity::Blocked => "waits for the cause below to go".into(),
-    };
-    lines.push(format!("  now        {doing}"));
-    let good = phone.last_good.as_ref().map_or_else(
-        || "none yet".into(),
-        |good| {
-            let size = readable_bytes(good.bytes);
-            format!("{}, verified, {} files, {size}", output::moment(good.at), good.files)
-        },
-    );
-    lines.push(format!("  last good  {good}"));
-    if let Some(due) = phone.next_due {
-        let since = if due <= Utc::now() { "since " } else { "" };
-        lines.push(format!("  next due   {since}{}", output::moment(due)));
-    }
-    for problem in phone.problems.iter().filter(|problem| problem.is_in_front()) {
-        push_problem(lines, problem, "  ");
     }
 }
 

@@ -280,6 +280,7 @@ mod tests {
             activity: backstay_shared::overview::Activity::Idle,
             last_good: None,
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: Vec::new(),
         }

@@ -136,6 +136,7 @@ mod tests {
             activity: Activity::Idle,
             last_good: None,
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: Vec::new(),
         }

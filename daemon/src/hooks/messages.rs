@@ -110,6 +110,7 @@ mod tests {
             activity: Activity::Idle,
             last_good: Some(last_good),
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: Vec::new(),
         };

@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod actor;
 pub mod afc;
+pub mod awake;
 pub mod backup_password;
 pub mod check;
 pub mod cure;

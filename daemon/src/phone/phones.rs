@@ -10,7 +10,7 @@ use backstay_shared::{
     config::Config,
     health::{Condition, Failure, FailureId},
     ids::{RunId, Udid},
-    overview::Pause,
+    overview::{Pause, Timetable},
     protocol::Refusal,
 };
 use chrono::{DateTime, Utc};
@@ -76,6 +76,7 @@ pub(super) enum Message {
     BackUp { full: bool, reply: oneshot::Sender<Result<RunId, Refusal>> },
     Cancel { reply: oneshot::Sender<Result<(), Refusal>> },
     Attached { reply: oneshot::Sender<Option<Attached>> },
+    Timetable { reply: oneshot::Sender<Timetable> },
     Snooze { problem: FailureId, until: DateTime<Utc>, reply: oneshot::Sender<bool> },
     LookAgain,
     Introduced(Introduction),
@@ -193,6 +194,13 @@ impl Phones {
         let away = || Refusal::Failure(FailureId::DeviceNotFound.into());
         self.actor(udid).send(Message::Attached { reply }).await.map_err(|_| away())?;
         answer.await.ok().flatten().ok_or_else(away)
+    }
+
+    /// When the next backups of a phone are due; none while the daemon ends.
+    pub async fn timetable(&self, udid: &Udid) -> Option<Timetable> {
+        let (reply, answer) = oneshot::channel();
+        self.actor(udid).send(Message::Timetable { reply }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Restarts a phone.

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    awake,
     check::{self, Checked},
     device_link::{self, Matter},
     facts::Facts,
@@ -127,6 +128,7 @@ impl Ended {
 /// sockets are polled without crossing threads.
 pub fn start(job: Job) -> oneshot::Receiver<Ended> {
     let (sender, receiver) = oneshot::channel();
+    awake::keep_awake(job.progress.subscribe(), "An iPhone is being backed up");
     let body = move || {
         let run = job.run;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -1,7 +1,7 @@
 //! What is known of one phone between two events.
 
 use backstay_shared::{health::Condition, ids::RunId};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::schedule::retry::Next;
 
@@ -50,6 +50,11 @@ pub enum Input {
     Detached,
     /// Time has passed.
     Tick,
+    /// The clock was set, by so much: no pause becomes longer by that.
+    ClockWasSet {
+        /// Negative when it was set back.
+        by: TimeDelta,
+    },
     /// A person wants a backup now.
     Requested {
         /// Everything anew.

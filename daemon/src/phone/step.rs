@@ -12,6 +12,7 @@
 //! ```
 
 use backstay_shared::health::Condition;
+use chrono::TimeDelta;
 
 use super::state::{Doing, Effect, Facts, Input, Occasion, PhoneState};
 use crate::schedule::retry::Next;
@@ -25,6 +26,13 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
             Vec::new()
         }
         Input::Tick => tick(&mut state, facts),
+        Input::ClockWasSet { by } => {
+            // Forward nothing is moved: the moment may be an hour of the day, and one that is too early is looked at anew.
+            if let Doing::RetryAt(at) | Doing::GaveUp(at) = &mut state.doing {
+                *at += by.min(TimeDelta::zero());
+            }
+            tick(&mut state, facts)
+        }
         Input::Requested { full } => match state.doing {
             Doing::Run(_) => Vec::new(),
             _ if state.present => {

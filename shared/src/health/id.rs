@@ -47,6 +47,7 @@ failure_ids! {
     DeviceRestoringIcloud = "device-restoring-icloud",
     DeviceSnapshotStuck = "device-snapshot-stuck",
     DeviceBatteryLow = "device-battery-low",
+    DeviceNotCharging = "device-not-charging",
     DeviceIoError = "device-io-error",
     DeviceFileBreaksBackup = "device-file-breaks-backup",
     DeviceKeychainError = "device-keychain-error",

@@ -149,7 +149,10 @@ impl Seen {
         });
         for hindrance in &verdict.hindrances {
             // These are gone as soon as its owner picks it up.
-            let passes = matches!(hindrance.id, FailureId::DeviceLocked | FailureId::DeviceBatteryLow);
+            let passes = matches!(
+                hindrance.id,
+                FailureId::DeviceLocked | FailureId::DeviceBatteryLow | FailureId::DeviceNotCharging
+            );
             add(if passes { State::Note } else { State::Lack }, hindrance);
         }
         verdict.notices.iter().for_each(|notice| add(State::Note, notice));

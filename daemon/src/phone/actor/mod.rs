@@ -3,6 +3,7 @@
 mod attention;
 mod ending;
 mod greeting;
+mod planning;
 mod publish;
 mod standing;
 mod starting;
@@ -15,7 +16,7 @@ use backstay_shared::{
     overview::{EndedRun, Progress},
     protocol::Refusal,
 };
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -34,7 +35,7 @@ use super::{
 };
 use crate::{
     health::tracker::Tracker,
-    schedule::due::{Rule, next_due},
+    schedule::due::Plan,
     vault::{
         layout::Layout,
         receipt::{self, Receipt},
@@ -59,6 +60,7 @@ struct Active {
 pub(super) struct Actor {
     udid: Udid,
     around: Surroundings,
+    plan: Plan,
     own: mpsc::Sender<Message>,
     known_since: DateTime<Utc>,
     state: PhoneState,
@@ -74,6 +76,8 @@ pub(super) struct Actor {
     trust: Option<CancellationToken>,
     cure: Option<(Condition, CancellationToken)>,
     checked_at: Instant,
+    /// By how much the clock had been set at the last look.
+    clock_set_by: TimeDelta,
     /// What the last failed run told.
     raised_by_run: Option<FailureId>,
 }
@@ -85,6 +89,7 @@ impl Actor {
         let raised_by_run = last_run.as_ref().and_then(|ended| ended.failure.as_ref()).map(|problem| problem.id);
         Self {
             introduction: receipt.as_ref().map(Introduction::from).unwrap_or_default(),
+            plan: Plan::from(&around.config.backup),
             udid,
             own,
             known_since,
@@ -100,6 +105,7 @@ impl Actor {
             trust: None,
             cure: None,
             checked_at: Instant::now(),
+            clock_set_by: around.clock.set_by(),
             raised_by_run,
             around,
         }
@@ -107,6 +113,7 @@ impl Actor {
 
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut paused = self.around.paused.subscribe();
+        let mut woke = self.around.clock.wakes();
         let mut apple = self.around.apple.findings();
         self.check_itself();
         self.publish();
@@ -119,6 +126,7 @@ impl Actor {
                 () = tokio::time::sleep_until(wake) => Happened::Wake,
                 Ok(()) = paused.changed() => Happened::Wake,
                 Ok(()) = apple.changed() => Happened::Wake,
+                Ok(()) = woke.changed() => Happened::HostAwake,
                 () = self.around.shutdown.cancelled() => Happened::Message(None),
             };
             match happened {
@@ -126,15 +134,26 @@ impl Actor {
                 Happened::Message(None) => return self.shut_down().await,
                 Happened::Progress => {}
                 Happened::Ended(ended) => self.ended(*ended),
-                Happened::Wake => {
-                    // A time that has passed must not wake again: what still waits for one asks anew.
-                    self.wake_at = self.wake_at.filter(|at| *at > Utc::now());
-                    self.check_itself();
-                    self.act(Input::Tick);
+                Happened::Wake => self.wake_up(),
+                Happened::HostAwake => {
+                    // The disk may have been at another computer meanwhile.
+                    if self.active.is_none() && self.look_again() {
+                        self.act(Input::Satisfied);
+                    }
+                    self.wake_up();
                 }
             }
             self.publish();
         }
+    }
+
+    fn wake_up(&mut self) {
+        // A time that has passed must not wake again: what still waits for one asks anew.
+        self.wake_at = self.wake_at.filter(|at| *at > Utc::now());
+        self.check_itself();
+        let set_by = self.around.clock.set_by();
+        let by = set_by - std::mem::replace(&mut self.clock_set_by, set_by);
+        self.act(if by.is_zero() { Input::Tick } else { Input::ClockWasSet { by } });
     }
 
     fn take(&mut self, message: Message) {
@@ -159,6 +178,7 @@ impl Actor {
                 self.act(Input::CancelRequested);
                 drop(reply.send(if running { Ok(()) } else { Err(Refusal::NothingRunning) }));
             }
+            Message::Timetable { reply } => drop(reply.send(self.timetable(Utc::now()))),
             Message::Attached { reply } => drop(reply.send(self.attached.borrow().clone())),
             Message::Noticed(failure) => {
                 tracing::warn!(udid = %self.udid, %failure, "noticed");
@@ -251,28 +271,6 @@ impl Actor {
         }
     }
 
-    fn due(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        match &self.receipt {
-            Some(receipt) => next_due(&Rule::from(&self.around.config.backup), receipt.verified_at, now, &Local),
-            // Without a backup it is due since it was first heard of.
-            None => self.known_since.min(now),
-        }
-    }
-
-    /// From when on a backup may start by itself.
-    fn allowed_from(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if self.around.held.is_some() {
-            return None;
-        }
-        let unpaused = match *self.around.paused.borrow() {
-            Some(pause) => pause.until?.max(now),
-            None => now,
-        };
-        let settled = self.around.clock.settled_from().map_or(unpaused, |from| from.max(unpaused));
-        let hours = &self.around.config.backup.hours;
-        Some(hours.map_or(settled, |hours| hours.next(settled, &Local)))
-    }
-
     /// Somebody may have made a backup without the daemon; true when it is so.
     fn look_again(&mut self) -> bool {
         let layout = Layout::new(&self.around.root, &self.udid);
@@ -291,13 +289,14 @@ impl Actor {
     }
 
     fn act(&mut self, input: Input) {
-        let may_start =
-            self.active.is_none() && matches!(input, Input::Attached { .. } | Input::Tick | Input::Cured(_));
-        if may_start && self.due(Utc::now()) <= Utc::now() && self.look_again() {
+        let may_start = self.active.is_none()
+            && matches!(input, Input::Attached { .. } | Input::Tick | Input::ClockWasSet { .. } | Input::Cured(_));
+        if may_start && self.due_at(&input, Utc::now()) <= Utc::now() && self.look_again() {
             self.act(Input::Satisfied);
         }
         let now = Utc::now();
-        let facts = Facts { now, due: self.due(now), allowed_from: self.allowed_from(now), fresh_run: new_run_id() };
+        let due = self.due_at(&input, now);
+        let facts = Facts { now, due, allowed_from: self.allowed_from(now), fresh_run: new_run_id() };
         let before = std::mem::take(&mut self.state);
         let (state, effects) = step(before.clone(), input.clone(), &facts);
         if state != before {
@@ -353,6 +352,7 @@ enum Happened {
     Progress,
     Ended(Box<Ended>),
     Wake,
+    HostAwake,
 }
 
 impl Active {

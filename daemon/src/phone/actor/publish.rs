@@ -25,6 +25,7 @@ impl Actor {
             problems.push(Problem::new(&failure, since));
         }
         let introduction = &self.introduction;
+        let next_due = self.next_due(now);
         self.around.board.put_phone(PhoneOverview {
             name: introduction.name.clone().unwrap_or_else(|| self.udid.to_string()),
             udid: self.udid.clone(),
@@ -32,19 +33,11 @@ impl Actor {
             ios: introduction.ios.clone(),
             activity,
             last_good: self.receipt.as_ref().map(Receipt::last_good),
-            next_due: Some(self.starts_from(now)),
+            next_due: Some(next_due.at),
+            next_due_reason: Some(next_due.reason),
             last_run: self.last_run.clone(),
             problems,
         });
-    }
-
-    /// When it is due, or as late as the hours, a pause or the clock let it start.
-    fn starts_from(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let due = self.due(now);
-        match self.allowed_from(now) {
-            Some(from) if from > now => due.max(from),
-            _ => due,
-        }
     }
 
     fn activity(&self) -> Activity {

@@ -76,6 +76,7 @@ impl Actor {
         }
         let Some(condition) = wanted else { return };
         let failed = self.last_run.as_ref().and_then(|ended| ended.failure.as_ref());
+        let settings = &self.around.config.backup;
         let watched = Watched {
             condition,
             failure: failed.map_or(FailureId::UnknownError, |problem| problem.id),
@@ -85,7 +86,7 @@ impl Actor {
             attached: self.attached.subscribe(),
             root: self.around.root.clone(),
             known_roots: self.around.known_roots.clone(),
-            battery_percent_min: self.around.config.backup.battery_percent_min.0,
+            battery_percent_min: (!settings.only_when_charging).then_some(settings.battery_percent_min.0),
         };
         let cancel = self.around.shutdown.child_token();
         self.cure = Some((condition, cancel.clone()));
