@@ -258,6 +258,8 @@ mod tests {
             next_due: None,
             last_run: None,
             problems: self::problems(problems),
+            turned_off: false,
+            earlier: None,
         }
     }
 

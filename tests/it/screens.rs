@@ -45,6 +45,8 @@ fn phone() -> PhoneOverview {
         next_due: Some(Utc::now() + TimeDelta::hours(20)),
         last_run: None,
         problems: Vec::new(),
+        turned_off: false,
+        earlier: None,
     }
 }
 

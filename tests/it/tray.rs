@@ -32,6 +32,8 @@ fn phone() -> PhoneOverview {
         next_due: None,
         last_run: None,
         problems: Vec::new(),
+        turned_off: false,
+        earlier: None,
     }
 }
 

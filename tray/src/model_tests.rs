@@ -82,7 +82,12 @@ fn one_phone_and_what_it_does() {
         (with(Activity::Idle), Fine, "last backup today 02:14, verified", "[Back up now]"),
         (with(Activity::Away), Fine, "last backup today 02:14, verified", "[Back up now]"),
         (never(Activity::Idle), Fine, "no backup yet", "[Back up now]"),
-        (with(Activity::Queued { run: RunId(2) }), working(None), "waiting for its turn", "[Cancel backup]"),
+        (
+            with(Activity::Queued { run: RunId(2), place: Some(1) }),
+            working(None),
+            "waiting for its turn",
+            "[Cancel backup]",
+        ),
         (with(running(Phase::Preparing)), working(None), "preparing its backup", "[Cancel backup]"),
         (with(running(Phase::WaitingForPasscode)), NeedsYou, "waiting for its passcode", "[Cancel backup]"),
         (with(running(Phase::Scanning)), working(None), "looking for changes", "[Cancel backup]"),

@@ -257,6 +257,8 @@ mod tests {
             next_due: None,
             last_run: None,
             problems: Vec::new(),
+            turned_off: false,
+            earlier: None,
         }
     }
 }

@@ -112,6 +112,8 @@ mod tests {
             next_due: None,
             last_run: None,
             problems: Vec::new(),
+            turned_off: false,
+            earlier: None,
         };
         Event { what, phone }
     }

@@ -20,4 +20,5 @@ pub mod run;
 pub mod scrubber;
 pub mod state;
 pub mod step;
+pub mod turns;
 pub mod vitals;

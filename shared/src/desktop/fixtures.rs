@@ -35,6 +35,8 @@ pub(crate) fn phone(name: &str) -> PhoneOverview {
         next_due: None,
         last_run: Some(ended(1, None)),
         problems: Vec::new(),
+        turned_off: false,
+        earlier: None,
     }
 }
 
