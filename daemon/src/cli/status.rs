@@ -69,7 +69,7 @@ fn text(overview: &Overview) -> String {
     for phone in &overview.phones {
         push_phone(&mut lines, phone);
         if let Some(earlier) = overview.earlier_of(phone) {
-            lines.push(format!("  earlier    {}", earlier.sentence(phone)));
+            lines.push(format!("  note       {}", earlier.sentence(phone)));
         }
     }
     lines.push(match overview.setup {
