@@ -3,12 +3,13 @@
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use backstay_shared::{
-    overview::{NotificationWishes, Overview, Pause},
+    health::FailureId,
+    overview::{NotificationWishes, Overview, Pause, Setup},
     paths::make_own_folder,
 };
 use chrono::{Local, Utc};
 use interprocess::local_socket::tokio::Listener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
         link::Muxer,
         phones::{Phones, Surroundings},
         scrubber,
+        turns::Turns,
     },
     presence::{
         roster::Roster,
@@ -99,7 +101,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     loop {
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
-        notifier.follow(world.serve(listener, notifier.takers()));
+        notifier.follow(world.serve(listener, notifier.takers(), source.clone()));
         let changed = tokio::select! {
             () = &mut the_end => None,
             // Ends with the last who could pause.
@@ -108,11 +110,12 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
             changed = source.changed(&settings, &world.board) => Some(changed),
             never = service::follow(&world.board, &socket) => match never {},
         };
-        just_started = false;
         match changed {
             Some(changed) => {
                 world.end().await;
                 tracing::info!("the settings have changed");
+                // Who agrees to backups is near, too.
+                just_started = settings.setup_needed && !changed.setup_needed;
                 settings = changed;
             }
             None => {
@@ -156,6 +159,7 @@ impl World {
             },
             paused: *paused.borrow(),
             settling: true,
+            setup: if settings.setup_needed { Setup::Needed } else { Setup::Done },
             ..Overview::default()
         };
         let board = Board::new(overview, Snoozes::kept(state_folder));
@@ -174,9 +178,12 @@ impl World {
             root: root.clone(),
             known_roots: known_roots.clone(),
             board: board.clone(),
-            turn: Arc::new(Semaphore::new(1)),
+            turns: Turns::default(),
             paused,
-            held: settings.mistake.clone().filter(|_| settings.held),
+            held: match settings.setup_needed {
+                true => Some(FailureId::SetupNeeded.into()),
+                false => settings.mistake.clone().filter(|_| settings.held),
+            },
             apple,
             clock: clock.clone(),
             shutdown: shutdown.clone(),
@@ -211,9 +218,9 @@ impl World {
         Self { board, phones, shutdown, tasks }
     }
 
-    fn serve(&self, listener: Listener, takers: Takers) -> Server {
+    fn serve(&self, listener: Listener, takers: Takers, source: Source) -> Server {
         let (board, phones, shutdown) = (self.board.clone(), self.phones.clone(), self.shutdown.clone());
-        let server = Server { board, phones, takers, shutdown };
+        let server = Server { board, phones, takers, source, shutdown };
         self.tasks.spawn(server.clone().serve(listener));
         server
     }

@@ -193,6 +193,8 @@ mod tests {
             next_due_reason: None,
             last_run: None,
             problems: vec![Problem::new(&Failure::from(FailureId::BackupOverdue), DateTime::UNIX_EPOCH)],
+            turned_off: false,
+            earlier: None,
         };
         let overview = Overview {
             version: "0.1.0".into(),

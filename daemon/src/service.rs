@@ -6,7 +6,7 @@ use std::{convert::Infallible, path::Path, time::Duration};
 use backstay_shared::{
     client::{Client, ClientError},
     health::Severity,
-    overview::{Activity, Overview},
+    overview::{Activity, Overview, Setup},
     protocol::{Reply, Request},
 };
 use tokio::time::{MissedTickBehavior, interval};
@@ -121,9 +121,12 @@ fn status(overview: &Overview) -> String {
     if overview.paused.is_some() {
         return "Paused".into();
     }
+    if overview.setup == Setup::Needed {
+        return "Not set up yet".into();
+    }
     match &overview.phones[..] {
         [] => "No iPhone was seen yet".into(),
-        phones if phones.iter().all(|phone| phone.last_good.is_some()) => "All backed up".into(),
+        phones if phones.iter().all(|phone| phone.last_good.is_some() || phone.turned_off) => "All backed up".into(),
         _ => "Not everything is backed up yet".into(),
     }
 }

@@ -1,13 +1,16 @@
 //! The person's settings, in `config.toml`.
 
 mod address;
+mod chosen;
 mod hooks;
 mod metrics;
 mod notify;
+mod phone;
 mod schedule;
 mod watch;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -17,13 +20,15 @@ use serde::Deserialize;
 
 pub use self::{
     address::WebAddress,
+    chosen::Chosen,
     hooks::{HookCommand, Hooks},
     metrics::{Metrics, MetricsFile},
     notify::Notify,
+    phone::{Phone, PhoneName},
     schedule::Schedule,
     watch::{Addresses, PrivateAddress, Watch},
 };
-use crate::hours::Hours as AllowedHours;
+use crate::{hours::Hours as AllowedHours, ids::Udid};
 
 /// Every setting, with its default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -39,6 +44,8 @@ pub struct Config {
     pub hooks: Hooks,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[phones."UDID"]`
+    pub phones: BTreeMap<Udid, Phone>,
 }
 
 /// Where, when and how many.
@@ -233,6 +240,27 @@ impl Config {
     /// Every setting there is, with its default and what it means, all of it commented out.
     pub const TEMPLATE: &str = include_str!("config/template.toml");
 
+    /// What this phone has otherwise than the others.
+    pub fn phone(&self, udid: &Udid) -> Option<&Phone> {
+        // People copy it from where it is written in other letters.
+        self.phones.iter().find(|(known, _)| known.as_str().eq_ignore_ascii_case(udid.as_str())).map(|(_, phone)| phone)
+    }
+
+    /// `[backup]` as it is for this phone.
+    pub fn backup_of(&self, udid: &Udid) -> Backup {
+        self.phone(udid).map_or_else(|| self.backup.clone(), |phone| phone.over(&self.backup))
+    }
+
+    /// What a person calls this phone, if the settings say so.
+    pub fn name_of(&self, udid: &Udid) -> Option<&str> {
+        self.phone(udid)?.name.as_ref().map(|name| name.0.as_str())
+    }
+
+    /// Whether this phone is backed up at all.
+    pub fn is_turned_off(&self, udid: &Udid) -> bool {
+        self.phone(udid).is_some_and(|phone| !phone.enabled)
+    }
+
     /// Reads the file; a missing file is the defaults.
     ///
     /// # Errors
@@ -278,6 +306,10 @@ mod tests {
             ("[backup]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
             ("[backup]\noverdue_days = 0", "line 2", "expected 1 to 365"),
             ("[bakcup]", "line 1", "bakcup"),
+            ("[phones.\"00008120-000A\"]\nevery_hors = 3", "line 2", "every_hors"),
+            ("[phones.\"00008120-000A\"]\n\nname = \"\"", "line 3", "is no name"),
+            ("[phones.\"00008120-000A\"]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
+            ("[backup]\n[phones.Anna]\nenabled = false", "line 2", "is not a UDID"),
             ("[notify]\nquiet_hours = \"22-7\"", "line 2", "are no hours"),
             ("[watch]\napple_statsu = false", "line 2", "apple_statsu"),
             ("[watch.addresses]\nstatus = \"http://example.org/\"", "line 2", "expected https://... here"),
@@ -313,6 +345,7 @@ mod tests {
             "what is shown is what holds without it"
         );
         assert_eq!(config.watch, Watch::default());
+        assert_eq!(config.phones.len(), 1);
         assert!(config.notify.quiet_hours.is_some() && config.metrics.file.is_some() && !config.hooks.are_none());
         for section in ["backup", "notify", "watch", "hooks", "metrics"] {
             // What is refused is refused with the names that are known.
@@ -324,6 +357,39 @@ mod tests {
                 assert!(here.contains(&format!("\n#{key} = ")), "{section}.{key} is missing");
             }
         }
+    }
+
+    #[test]
+    fn a_phone_has_its_own_settings_and_the_rest_of_everybody() {
+        let config = parse(
+            r#"
+            [backup]
+            schedule = "0 0 22 * * *"
+            hours = "18:00-08:00"
+            battery_percent_min = 30
+
+            [phones."00008120-001A2D3E0C40201E"]
+            name = " Anna "
+            every_hours = 4
+            require_encryption = true
+
+            [phones."5d2b8bcf0c83fbd8e8fa2cbbf5a1e2c4d1d0f0aa"]
+            enabled = false
+            hours = "09:00-17:00"
+            "#,
+        )
+        .unwrap();
+        let udid = |text: &str| text.parse::<Udid>().unwrap();
+        let (anna, tom) = (udid("00008120-001a2d3e0c40201e"), udid("5d2b8bcf0c83fbd8e8fa2cbbf5a1e2c4d1d0f0aa"));
+        let everybody = config.backup.clone();
+        let of_anna = config.backup_of(&anna);
+        assert_eq!((of_anna.every_hours, of_anna.schedule, of_anna.require_encryption), (Hours(4), None, true));
+        assert_eq!((of_anna.hours, of_anna.battery_percent_min), (everybody.hours, Percent(30)));
+        assert_eq!((config.name_of(&anna), config.is_turned_off(&anna)), (Some("Anna"), false));
+        let of_tom = config.backup_of(&tom);
+        assert!(of_tom.hours != everybody.hours && of_tom.schedule == everybody.schedule);
+        assert_eq!((config.name_of(&tom), config.is_turned_off(&tom)), (None, true));
+        assert_eq!(config.backup_of(&udid("00008120-000B")), everybody);
     }
 
     #[test]

@@ -33,6 +33,35 @@ pub struct Overview {
     /// What notifications a person wants.
     #[serde(skip_serializing_if = "NotificationWishes::are_usual")]
     pub notifications: NotificationWishes,
+    /// Whether a person has agreed to backups.
+    #[serde(skip_serializing_if = "Setup::is_done")]
+    pub setup: Setup,
+}
+
+impl Overview {
+    /// The phone that this one has replaced, as far as it seems: called so, and not here any more.
+    pub fn earlier_of<'a>(&self, phone: &'a PhoneOverview) -> Option<&'a EarlierPhone> {
+        let earlier = phone.earlier.as_ref()?;
+        let is_here = |other: &PhoneOverview| other.udid == earlier.udid && other.activity != Activity::Away;
+        Some(earlier).filter(|_| !self.phones.iter().any(is_here))
+    }
+}
+
+/// Whether a person has agreed to backups on this computer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setup {
+    /// By settings, by arguments of the daemon, or by backups that are there.
+    #[default]
+    Done,
+    /// Nothing is backed up before that.
+    Needed,
+}
+
+impl Setup {
+    fn is_done(&self) -> bool {
+        *self == Self::Done
+    }
 }
 
 /// What notifications a person wants.
@@ -64,7 +93,8 @@ pub struct Pause {
 pub struct PhoneOverview {
     /// Its identifier.
     pub udid: Udid,
-    /// Its name as its owner gave it; the UDID until it is known.
+    /// Its name as the settings or its owner have it, with a part of the UDID where another phone is called so, too;
+    /// the UDID until it is known.
     pub name: String,
     /// Its model, for example `iPhone15,2`.
     #[serde(default)]
@@ -89,6 +119,35 @@ pub struct PhoneOverview {
     /// What is wrong with it, worst first.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// The settings say that it is never backed up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub turned_off: bool,
+    /// The phone that it seems to have replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<EarlierPhone>,
+}
+
+/// A phone of the same name that has not been here since a newer one came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierPhone {
+    /// Its identifier.
+    pub udid: Udid,
+    /// How many snapshots of it are kept.
+    pub snapshots: u64,
+    /// When the last of them was verified.
+    pub last_good: DateTime<Utc>,
+}
+
+impl EarlierPhone {
+    /// What there is, and how to get it onto the phone that came after it, for a person.
+    pub fn sentence(&self, newer: &PhoneOverview) -> String {
+        let (old, new) = (&self.udid, &newer.udid);
+        let snapshots =
+            if self.snapshots == 1 { "a snapshot".to_owned() } else { format!("{} snapshots", self.snapshots) };
+        format!(
+            "an earlier iPhone of this name has {snapshots} here; put one onto this one: backstay restore {old} --to {new}"
+        )
+    }
 }
 
 /// A time at which a backup starts by itself, and why then.
@@ -167,6 +226,9 @@ pub enum Activity {
     Queued {
         /// The run that waits.
         run: RunId,
+        /// Its place in the queue, from 1; none while it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<u32>,
     },
     /// Being backed up.
     Running {

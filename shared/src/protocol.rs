@@ -141,6 +141,8 @@ pub enum Request {
         #[serde(default)]
         phone: Option<String>,
     },
+    /// A person agrees to backups: with settings that were just written, or else with the usual ones.
+    SetUp,
     /// From a newer front end.
     #[serde(other)]
     Unknown,
@@ -207,6 +209,9 @@ pub enum Refusal {
     /// Nothing is running.
     #[error("no backup is running")]
     NothingRunning,
+    /// The settings say that this phone is never backed up.
+    #[error("this phone is turned off in the settings: enabled = false")]
+    TurnedOff,
     /// The daemon is older than the front end.
     #[error("this daemon does not know the request; restart it after an update")]
     UnknownRequest,

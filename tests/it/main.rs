@@ -21,6 +21,8 @@ mod edges;
 mod encrypted_backups;
 #[cfg(target_os = "linux")]
 mod encryption;
+#[cfg(target_os = "linux")]
+mod first_run;
 #[cfg(unix)]
 mod history;
 #[cfg(unix)]
@@ -37,6 +39,8 @@ mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]
 mod screens;
+#[cfg(target_os = "linux")]
+mod several_phones;
 #[cfg(target_os = "linux")]
 mod sleep;
 #[cfg(target_os = "linux")]

@@ -33,6 +33,8 @@ fn phone() -> PhoneOverview {
         next_due_reason: None,
         last_run: None,
         problems: Vec::new(),
+        turned_off: false,
+        earlier: None,
     }
 }
 

@@ -204,6 +204,7 @@ fn outcome(command: &Command) -> Option<(&'static str, &'static str)> {
         Command::RestartPhone(_) => {
             Some(("The iPhone restarts", "Unlock it once afterwards; the backup then goes on by itself."))
         }
+        Command::SetUp => Some(("Backups are set up", "The iPhone is backed up as soon as it is unlocked.")),
         Command::FreeSpace(_) => Some(("The oldest snapshots are removed", "The backup goes on by itself.")),
         Command::CopyPhotos(_) => {
             Some(("The photos are being saved", "They come beside the backups. Leave the iPhone connected."))
@@ -220,6 +221,7 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::Failure(failure) => failure.id.slug(),
         Refusal::NoSuchProblem { .. } => "no such problem",
         Refusal::NothingRunning => "nothing running",
+        Refusal::TurnedOff => "turned off",
         Refusal::UnknownRequest => "unknown request",
     }
 }

@@ -8,7 +8,7 @@ use backstay_shared::{
         view::{self, View},
     },
     health::{Action, Severity},
-    overview::{Activity, Overview, Pause, Phase, PhoneOverview, Problem},
+    overview::{Activity, Overview, Pause, Phase, PhoneOverview, Problem, Setup},
 };
 use chrono::{DateTime, TimeZone};
 
@@ -109,9 +109,12 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
             lines.push(problem_menu(&Subject::Phone(phone.udid.clone()), problem, Some(phone)));
             tooltip.push(problem.title.clone());
         }
-        lines.push(command_line(phone, only_phone.is_some()));
+        if overview.setup == Setup::Done && !phone.turned_off {
+            lines.push(command_line(phone, only_phone.is_some()));
+        }
         icon = icon.max(phone_icon(phone));
     }
+    lines.extend(offer(overview));
     let of_computer = view::in_front(&overview.problems);
     if !of_computer.is_empty() {
         lines.push(Line::Separator);
@@ -124,6 +127,17 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
     lines.push(Line::Separator);
     lines.extend(house_lines(overview.paused.as_ref()));
     MenuModel { lines, tooltip: tooltip.join("\n"), icon }
+}
+
+/// Before a person has agreed to backups: what a click agrees to.
+fn offer(overview: &Overview) -> Option<Line> {
+    let whom = match &overview.phones[..] {
+        _ if overview.setup == Setup::Done => return None,
+        [] => return None,
+        [phone] => phone.name.clone(),
+        _ => "these iPhones".to_owned(),
+    };
+    Some(Line::Entry(format!("Back up {whom} here: {}", overview.root), Command::SetUp))
 }
 
 /// What is there whatever the phones do.

@@ -3,7 +3,7 @@
 use backstay_shared::{
     health::{Condition, FailureId},
     ids::RunId,
-    overview::{Activity, Overview, Phase, PhoneOverview, Progress},
+    overview::{Activity, Overview, Phase, PhoneOverview, Progress, Setup},
 };
 
 use super::*;
@@ -82,7 +82,12 @@ fn one_phone_and_what_it_does() {
         (with(Activity::Idle), Fine, "last backup today 02:14, verified", "[Back up now]"),
         (with(Activity::Away), Fine, "last backup today 02:14, verified", "[Back up now]"),
         (never(Activity::Idle), Fine, "no backup yet", "[Back up now]"),
-        (with(Activity::Queued { run: RunId(2) }), working(None), "waiting for its turn", "[Cancel backup]"),
+        (
+            with(Activity::Queued { run: RunId(2), place: Some(1) }),
+            working(None),
+            "waiting for its turn",
+            "[Cancel backup]",
+        ),
         (with(running(Phase::Preparing)), working(None), "preparing its backup", "[Cancel backup]"),
         (with(running(Phase::WaitingForPasscode)), NeedsYou, "waiting for its passcode", "[Cancel backup]"),
         (with(running(Phase::Scanning)), working(None), "looking for changes", "[Cancel backup]"),
@@ -257,6 +262,30 @@ fn several_phones_are_named_and_the_computer_comes_last() {
     let usb = below(&View::Connected(overview), &FailureId::UsbmuxdNotRunning.entry().title);
     let tries = usb.iter().filter(|line| matches!(line, Line::Entry(_, Command::BackUp(_)))).count();
     assert_eq!(tries, 0, "nobody knows which phone is meant");
+}
+
+#[test]
+fn before_anybody_agreed_the_menu_offers_backups() {
+    let never = |name| PhoneOverview { last_good: None, last_run: None, ..phone(name) };
+    let with = |phones| {
+        let (setup, root) = (Setup::Needed, "/home/anna/iPhone Backups".to_owned());
+        View::Connected(Overview { phones, setup, root, ..Overview::default() })
+    };
+    check(&with(vec![]), IconKind::Fine, &["No iPhone yet. Connect one by cable."]);
+    let one = ["Anna: no backup yet", "[Back up Anna here: /home/anna/iPhone Backups]"];
+    check(&with(vec![never("Anna")]), IconKind::Fine, &one);
+    let two =
+        ["Anna: no backup yet", "---", "Tom: no backup yet", "[Back up these iPhones here: /home/anna/iPhone Backups]"];
+    check(&with(vec![never("Anna"), never("Tom")]), IconKind::Fine, &two);
+}
+
+#[test]
+fn a_phone_that_is_turned_off_is_left_alone() {
+    let off = PhoneOverview { turned_off: true, ..phone("Anna") };
+    check(&connected(vec![off]), IconKind::Fine, &["Anna: turned off in the settings"]);
+    let third = PhoneOverview { activity: Activity::Queued { run: RunId(2), place: Some(3) }, ..phone("Anna") };
+    let lines = ["Anna: waiting for its turn, 3 in the queue", "[Cancel backup]"];
+    check(&connected(vec![third]), IconKind::Working { twelfths: None }, &lines);
 }
 
 #[test]

@@ -31,8 +31,14 @@ pub(crate) fn state<Z: TimeZone<Offset: Display>>(phone: &PhoneOverview, now: &D
     if view::waits_for_passcode(phone) {
         return "waiting for its passcode".to_owned();
     }
+    if phone.turned_off {
+        return "turned off in the settings".to_owned();
+    }
     match &phone.activity {
         Activity::Running { progress, .. } => running(progress),
+        Activity::Queued { place: Some(place), .. } if *place > 1 => {
+            format!("waiting for its turn, {place} in the queue")
+        }
         Activity::Queued { .. } => "waiting for its turn".to_owned(),
         Activity::Waiting { until: Condition::DeviceUnlocked } => failed("waits until it is unlocked", phone, now),
         Activity::Waiting { until: Condition::Charging } => failed("waits until it charges", phone, now),

@@ -19,6 +19,7 @@ pub mod report;
 pub mod restore;
 pub mod schedule;
 pub mod secrets;
+pub mod setup;
 pub mod status;
 pub mod vault;
 pub mod verify;
@@ -57,6 +58,8 @@ struct Arguments {
 enum Command {
     /// Run in the foreground
     Daemon,
+    /// Agree to backups, and say where to and when
+    Setup(setup::Arguments),
     /// Start at login: the daemon and the icon in the status bar
     Login(login::Arguments),
     /// Show phones, last good backups, what runs and what is wrong
@@ -244,6 +247,7 @@ pub fn main() -> ExitCode {
         Command::Login(arguments) => arguments.json(),
         Command::Report(_)
         | Command::Daemon
+        | Command::Setup(_)
         | Command::Pair(_)
         | Command::Pause(_)
         | Command::Resume
@@ -286,6 +290,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     match &arguments.command {
         Command::Doctor(arguments) => return threads()?.block_on(doctor::run(&given, arguments)),
         Command::Report(arguments) => return threads()?.block_on(report::run(&given, arguments)),
+        Command::Setup(arguments) => return threads()?.block_on(setup::run(&given, arguments)),
         Command::Login(arguments) => return threads()?.block_on(login::run(&given, arguments)),
         Command::Daemon => {
             // Kept to the end: dropping it flushes the log file.
@@ -319,9 +324,12 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Restore(arguments) => restore::run(&context, &arguments).await,
             Command::CopyPhotos(arguments) => copy_photos::run(&context, &arguments).await,
             // Carried out above, where the settings may be broken.
-            Command::Daemon | Command::Explain(_) | Command::Doctor(_) | Command::Report(_) | Command::Login(_) => {
-                Ok(())
-            }
+            Command::Daemon
+            | Command::Explain(_)
+            | Command::Doctor(_)
+            | Command::Report(_)
+            | Command::Login(_)
+            | Command::Setup(_) => Ok(()),
         }
     })
 }

@@ -1,13 +1,16 @@
 //! `backstay phones`: who is connected, asked of usbmuxd directly, so it works without the daemon.
 
-use backstay_shared::health::Failure;
+use backstay_shared::{config::Config, health::Failure};
 use serde_json::json;
 
 use super::{CliError, Context, output};
-use crate::phone::{
-    facts,
-    link::{Attached, Muxer},
-    pairing,
+use crate::{
+    ipc::names,
+    phone::{
+        facts,
+        link::{Attached, Muxer},
+        pairing,
+    },
 };
 
 /// Arguments of `backstay phones`.
@@ -23,7 +26,7 @@ pub struct Arguments {
 pub struct Found {
     /// Which.
     pub attached: Attached,
-    /// Its name; its UDID when it does not tell.
+    /// Its name, told apart from those of others; its UDID when it does not tell.
     pub name: String,
     /// Its iOS version.
     pub ios: Option<String>,
@@ -35,7 +38,7 @@ pub struct Found {
 ///
 /// # Errors
 /// When usbmuxd can't be asked.
-pub async fn found(muxer: &Muxer) -> Result<Vec<Found>, Failure> {
+pub async fn found(muxer: &Muxer, config: &Config) -> Result<Vec<Found>, Failure> {
     let mut phones = Vec::new();
     for attached in muxer.devices().await? {
         let introduction = facts::introduce(muxer, &attached).await.unwrap_or_else(|failure| {
@@ -43,9 +46,13 @@ pub async fn found(muxer: &Muxer) -> Result<Vec<Found>, Failure> {
             facts::Introduction::default()
         });
         let trusted = pairing::is_trusted(muxer, &attached).await?;
-        let name = introduction.name.unwrap_or_else(|| attached.udid.to_string());
+        let given = config.name_of(&attached.udid).map(str::to_owned);
+        let name = given.or(introduction.name).unwrap_or_else(|| attached.udid.to_string());
         phones.push(Found { attached, name, ios: introduction.ios, trusted });
     }
+    let known = |phone: &Found| (phone.name.clone(), phone.attached.udid.to_string());
+    let told_apart = names::told_apart(&phones.iter().map(known).collect::<Vec<_>>());
+    phones.iter_mut().zip(told_apart).for_each(|(phone, name)| phone.name = name);
     Ok(phones)
 }
 
@@ -54,7 +61,7 @@ pub async fn found(muxer: &Muxer) -> Result<Vec<Found>, Failure> {
 /// # Errors
 /// When usbmuxd can't be asked.
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
-    let phones = found(&context.muxer()?).await?;
+    let phones = found(&context.muxer()?, &context.config).await?;
     if arguments.json {
         let list: Vec<_> = phones
             .iter()

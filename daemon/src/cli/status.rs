@@ -6,7 +6,7 @@ use backstay_shared::health::readable_bytes;
 use backstay_shared::{
     client::Client,
     health::Condition,
-    overview::{Activity, Overview, PhoneOverview, Problem},
+    overview::{Activity, Overview, PhoneOverview, Problem, Setup},
     protocol::{Reply, Request},
 };
 
@@ -68,8 +68,14 @@ fn text(overview: &Overview) -> String {
     }
     for phone in &overview.phones {
         push_phone(&mut lines, phone);
+        if let Some(earlier) = overview.earlier_of(phone) {
+            lines.push(format!("  note       {}", earlier.sentence(phone)));
+        }
     }
-    lines.push(format!("Backups are kept in {}", overview.root));
+    lines.push(match overview.setup {
+        Setup::Done => format!("Backups are kept in {}", overview.root),
+        Setup::Needed => format!("Nothing is backed up before you agree; backups would go to {}", overview.root),
+    });
     lines.join("\n")
 }
 
@@ -98,9 +104,12 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
 /// What a phone is doing.
 pub fn doing(phone: &PhoneOverview) -> String {
     match &phone.activity {
+        _ if phone.turned_off => "turned off in the settings: it is not backed up".into(),
         Activity::Away => "not connected".into(),
         Activity::Idle => "connected".into(),
-        Activity::Queued { .. } => "waits for its turn".into(),
+        Activity::Queued { place: Some(1), .. } => "waits for its turn, and is next".into(),
+        Activity::Queued { place: Some(place), .. } => format!("waits for its turn, {place} in the queue"),
+        Activity::Queued { place: None, .. } => "waits for its turn".into(),
         Activity::Running { progress, .. } => {
             let percent = progress.fraction.map(|part| format!(" {:.0} %", part * 100.0)).unwrap_or_default();
             format!("backing up{percent}: {}", progress::describe(progress))

@@ -113,6 +113,8 @@ mod tests {
             next_due_reason: None,
             last_run: None,
             problems: Vec::new(),
+            turned_off: false,
+            earlier: None,
         };
         Event { what, phone }
     }

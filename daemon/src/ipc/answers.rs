@@ -59,6 +59,13 @@ impl Server {
                 let phone = self.chosen(phone.as_deref())?;
                 self.phones.copy_photos(&phone.udid, &phone.name).await?;
             }
+            Request::SetUp => {
+                let source = self.source.clone();
+                let agreed = tokio::task::spawn_blocking(move || source.agree()).await;
+                agreed
+                    .unwrap_or_else(|error| Err(Failure::from(FailureId::HostIoError).text(error)))
+                    .map_err(Refusal::Failure)?;
+            }
             Request::Unknown => return Err(Refusal::UnknownRequest),
         }
         Ok(Reply::Done)

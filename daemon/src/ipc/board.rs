@@ -1,6 +1,9 @@
 //! The one place where the overview is kept. Actors put their part in, subscribers get all of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use backstay_shared::{
     health::{Failure, FailureId},
@@ -10,6 +13,7 @@ use backstay_shared::{
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
+use super::names;
 use crate::health::{
     snoozes::Snoozes,
     tracker::{self, Tracker},
@@ -29,6 +33,8 @@ pub struct Shown {
 pub struct Board {
     shown: watch::Sender<Shown>,
     computer: Arc<Mutex<Tracker>>,
+    /// What the phones are called before they are told apart.
+    names: Arc<Mutex<BTreeMap<Udid, String>>>,
     nudge: Arc<Notify>,
     snoozes: Snoozes,
 }
@@ -38,7 +44,7 @@ impl Board {
     pub fn new(overview: Overview, snoozes: Snoozes) -> Self {
         let shown = Shown { sequence: 1, overview: Arc::new(overview) };
         let computer = Arc::new(Mutex::new(Tracker::new(snoozes.of(None))));
-        Self { shown: watch::Sender::new(shown), computer, nudge: Arc::default(), snoozes }
+        Self { shown: watch::Sender::new(shown), computer, names: Arc::default(), nudge: Arc::default(), snoozes }
     }
 
     /// What people do not want to hear of.
@@ -56,15 +62,32 @@ impl Board {
         self.shown.borrow().clone()
     }
 
-    /// Puts a phone in or replaces what was said of it. Phones are sorted by name.
+    /// Puts a phone in or replaces what was said of it. Phones are sorted by name, and told apart where several have the
+    /// same.
     pub fn put_phone(&self, phone: PhoneOverview) {
+        self.names().insert(phone.udid.clone(), phone.name.clone());
         self.change(|overview| {
             match overview.phones.iter_mut().find(|known| known.udid == phone.udid) {
                 Some(known) => *known = phone,
                 None => overview.phones.push(phone),
             }
+            for (udid, name) in self.called() {
+                if let Some(known) = overview.phones.iter_mut().find(|known| known.udid == udid) {
+                    known.name = name;
+                }
+            }
             overview.phones.sort_by(|one, other| (&one.name, &one.udid).cmp(&(&other.name, &other.udid)));
         });
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<Udid, String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn called(&self) -> Vec<(Udid, String)> {
+        let (udids, names): (Vec<Udid>, Vec<(String, String)>) =
+            self.names().iter().map(|(udid, name)| (udid.clone(), (name.clone(), udid.to_string()))).unzip();
+        udids.into_iter().zip(names::told_apart(&names)).collect()
     }
 
     /// What is said of a phone.

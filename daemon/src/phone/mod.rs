@@ -21,4 +21,5 @@ pub mod run;
 pub mod scrubber;
 pub mod state;
 pub mod step;
+pub mod turns;
 pub mod vitals;

@@ -10,11 +10,11 @@ use backstay_shared::{
     config::Config,
     health::{Condition, Failure, FailureId},
     ids::{RunId, Udid},
-    overview::{Pause, Timetable},
+    overview::{EarlierPhone, Pause, Timetable},
     protocol::Refusal,
 };
 use chrono::{DateTime, Utc};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     facts::Introduction,
     link::{Attached, Muxer},
     photos,
+    turns::Turns,
     vitals::Vitals,
 };
 use crate::{
@@ -54,10 +55,10 @@ pub struct Surroundings {
     /// Where their state is shown.
     pub board: Board,
     /// One backup at a time: they share a disk.
-    pub turn: Arc<Semaphore>,
+    pub turns: Turns,
     /// A person wants no backups to start by themselves.
     pub paused: watch::Sender<Option<Pause>>,
-    /// Why nothing at all is backed up: nobody knows where to.
+    /// Why nothing at all is backed up: nobody knows where to, or nobody has agreed to it.
     pub held: Option<Failure>,
     /// What is known of iCloud and of iOS versions.
     pub apple: Apple,
@@ -67,6 +68,13 @@ pub struct Surroundings {
     pub shutdown: CancellationToken,
     /// Lets the end wait for everything.
     pub tasks: TaskTracker,
+}
+
+impl Surroundings {
+    /// True before a person has agreed to backups.
+    pub fn is_setup_needed(&self) -> bool {
+        self.held.as_ref().is_some_and(|why| why.id == FailureId::SetupNeeded)
+    }
 }
 
 /// What an actor is told.
@@ -79,7 +87,7 @@ pub(super) enum Message {
     Timetable { reply: oneshot::Sender<Timetable> },
     Snooze { problem: FailureId, until: DateTime<Utc>, reply: oneshot::Sender<bool> },
     LookAgain,
-    Introduced(Introduction),
+    Introduced { introduction: Introduction, earlier: Option<EarlierPhone> },
     Vitals(Vitals),
     Trust(Result<(), Failure>),
     Cured(Condition),

@@ -36,6 +36,8 @@ pub(crate) fn phone(name: &str) -> PhoneOverview {
         next_due_reason: None,
         last_run: Some(ended(1, None)),
         problems: Vec::new(),
+        turned_off: false,
+        earlier: None,
     }
 }
 

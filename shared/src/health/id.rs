@@ -36,6 +36,7 @@ failure_ids! {
     BackupInProgressElsewhere = "backup-in-progress-elsewhere",
     HostSoftwareOutdated = "host-software-outdated",
     ConfigInvalid = "config-invalid",
+    SetupNeeded = "setup-needed",
     DeviceLocked = "device-locked",
     DeviceNotUnlockedSinceRestart = "device-not-unlocked-since-restart",
     PasscodeNeeded = "passcode-needed",

@@ -50,7 +50,7 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
 pub async fn look(given: &Given) -> Vec<Finding> {
     let paths = Arc::new(given.paths.clone());
     let (root, known_roots) = (given.root.clone(), given.known_roots());
-    let backup = given.config.as_ref().map(|config| config.backup.clone()).unwrap_or_default();
+    let config = given.config.as_ref().ok().cloned().unwrap_or_default();
     let on_usb = usb_bus::apple_devices(usb_bus::SYSFS.as_ref());
     let muxer = Muxer::from_environment();
     let bus = desktop::Bus::connect().await;
@@ -64,7 +64,7 @@ pub async fn look(given: &Given) -> Vec<Finding> {
         blocking(Check::BackupFolder, move || backup_folder::look(&root, &known_roots)),
         async {
             let service = usbmuxd::look(&muxer, &on_usb).await;
-            let phones = phones::look(&muxer, &on_usb, &given.root, &backup, store_usable).await;
+            let phones = phones::look(&muxer, &on_usb, &given.root, &config, store_usable).await;
             [service, phones].concat()
         },
         async {

@@ -72,13 +72,7 @@ impl Arguments {
 pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
     let paths = &given.paths;
     match arguments.action {
-        Action::Enable => {
-            let (daemon, tray) = (Program::daemon(given)?, Program::tray()?);
-            if tray.is_none() {
-                output::line("tray: backstay-tray is not installed; install it and do this again to have the icon")?;
-            }
-            system::enable(paths, &daemon, tray.as_ref()).await
-        }
+        Action::Enable => enable(given).await,
         Action::Disable => system::disable(paths).await,
         Action::Status { json } => status(paths, json).await,
         Action::Start => start_now(paths, &Program::daemon(given)?).await,
@@ -91,6 +85,18 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
             start_now(paths, &Program::daemon(given)?).await
         }
     }
+}
+
+/// Lets login start the daemon and the companion, and starts the daemon now.
+///
+/// # Errors
+/// When the system refuses.
+pub async fn enable(given: &Given) -> Result<(), CliError> {
+    let (daemon, tray) = (Program::daemon(given)?, Program::tray()?);
+    if tray.is_none() {
+        output::line("tray: backstay-tray is not installed; install it and do this again to have the icon")?;
+    }
+    system::enable(&given.paths, &daemon, tray.as_ref()).await
 }
 
 async fn start_now(paths: &Paths, daemon: &Program) -> Result<(), CliError> {

@@ -11,9 +11,10 @@ mod starting;
 use std::time::Duration;
 
 use backstay_shared::{
-    health::{Condition, FailureId, Retry},
+    config::Backup,
+    health::{Condition, Failure, FailureId, Retry},
     ids::{RunId, Udid},
-    overview::{EndedRun, Progress},
+    overview::{EarlierPhone, EndedRun, Progress},
     protocol::Refusal,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -53,7 +54,10 @@ struct Active {
     progress: watch::Receiver<Progress>,
     ended: oneshot::Receiver<Ended>,
     cancel: CancellationToken,
-    turn_came: watch::Receiver<bool>,
+    /// Its number in the queue.
+    ticket: u64,
+    /// Its place there; none as soon as it has its turn.
+    places: watch::Receiver<Option<u32>>,
 }
 
 /// Everything about one phone. Only its own task touches it.
@@ -61,6 +65,12 @@ pub(super) struct Actor {
     udid: Udid,
     around: Surroundings,
     plan: Plan,
+    /// `[backup]` as it is for this phone.
+    backup: Backup,
+    /// The settings say that it is never backed up.
+    turned_off: bool,
+    /// The phone that it seems to have replaced.
+    earlier: Option<EarlierPhone>,
     own: mpsc::Sender<Message>,
     known_since: DateTime<Utc>,
     state: PhoneState,
@@ -88,8 +98,11 @@ impl Actor {
         let Standing { receipt, last_run, problems, doing, known_since } = Standing::find(&around.root, &udid, snoozed);
         let raised_by_run = last_run.as_ref().and_then(|ended| ended.failure.as_ref()).map(|problem| problem.id);
         Self {
+            backup: around.config.backup_of(&udid),
+            turned_off: around.config.is_turned_off(&udid),
+            earlier: None,
             introduction: receipt.as_ref().map(Introduction::from).unwrap_or_default(),
-            plan: Plan::from(&around.config.backup),
+            plan: Plan::from(&around.config.backup_of(&udid)),
             udid,
             own,
             known_since,
@@ -163,6 +176,12 @@ impl Actor {
                 if let Some(why) = &self.around.held {
                     return drop(reply.send(Err(Refusal::Failure(why.clone()))));
                 }
+                if self.turned_off {
+                    return drop(reply.send(Err(Refusal::TurnedOff)));
+                }
+                if let Some(active) = &self.active {
+                    self.around.turns.ask(active.ticket);
+                }
                 if self.state.present {
                     self.act(Input::Requested { full });
                 }
@@ -211,7 +230,11 @@ impl Actor {
                     self.act(Input::Cured(condition));
                 }
             }
-            Message::Introduced(introduction) => self.introduction.learn(introduction),
+            Message::Introduced { introduction, earlier } => {
+                self.introduction.learn(introduction);
+                self.earlier = earlier;
+                self.offer_backups();
+            }
             Message::Vitals(vitals) => {
                 self.learn(vitals);
                 // A phone that tells this trusts this computer, whatever was said of it before.
@@ -268,6 +291,20 @@ impl Actor {
             }
             (true, false) => self.act(Input::Detached),
             (false, false) => {}
+        }
+    }
+
+    /// No backup of it is wanted, or not yet.
+    fn is_out_of_use(&self) -> bool {
+        self.turned_off || self.around.is_setup_needed()
+    }
+
+    /// Nothing is backed up before a person agrees; the first phone that comes asks for that.
+    fn offer_backups(&self) {
+        let (board, name) = (&self.around.board, self.introduction.name.as_ref());
+        if self.around.is_setup_needed() && !self.turned_off && !board.has(FailureId::SetupNeeded) {
+            let failure = Failure::from(FailureId::SetupNeeded).path(&self.around.root);
+            board.raise(&name.map_or(failure.clone(), |name| failure.text(name)));
         }
     }
 
@@ -362,7 +399,7 @@ impl Active {
         tokio::select! {
             biased;
             ended = &mut active.ended => Happened::Ended(Box::new(ended.unwrap_or_else(|_| Ended::nothing(run)))),
-            Ok(()) = active.turn_came.changed() => Happened::Progress,
+            Ok(()) = active.places.changed() => Happened::Progress,
             Ok(()) = active.progress.changed() => Happened::Progress,
         }
     }

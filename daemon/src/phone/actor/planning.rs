@@ -39,6 +39,7 @@ impl Actor {
     /// From when on a backup may start by itself.
     pub(super) fn allowed_from(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self.around.held {
+            _ if self.turned_off => None,
             Some(_) => None,
             None => self.plan.allowed_from(&self.known(now), &Local),
         }
@@ -51,9 +52,10 @@ impl Actor {
     }
 
     pub(super) fn timetable(&self, now: DateTime<Utc>) -> Timetable {
-        let settings = &self.around.config.backup;
+        let settings = &self.backup;
         Timetable {
             times: match self.around.held {
+                _ if self.is_out_of_use() => Vec::new(),
                 Some(_) => Vec::new(),
                 None => self.plan.timetable(&self.known(now), &Local, TOLD_TIMES),
             },

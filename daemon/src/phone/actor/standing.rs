@@ -15,6 +15,7 @@ use crate::{
     vault::{
         layout::Layout,
         ledger::LedgerError,
+        phones,
         receipt::{self, Receipt},
         transaction::{self, Idle},
     },
@@ -65,8 +66,7 @@ impl Standing {
             problems.raise_since(warning, receipt.verified_at);
         }
         noticed.into_iter().for_each(|id| problems.raise(&id.into(), now));
-        let made = std::fs::metadata(layout.own()).and_then(|facts| facts.created().or_else(|_| facts.modified()));
-        let known_since = made.map_or(now, DateTime::from).min(now);
+        let known_since = phones::known_since(&layout, now);
         Self { receipt, last_run, problems, doing, known_since }
     }
 }

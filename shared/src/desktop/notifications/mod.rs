@@ -94,6 +94,8 @@ pub struct Notice {
 /// The buttons there are. Desktops show three at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Button {
+    /// Agree to backups.
+    SetUp,
     /// Back up once more.
     Retry,
     /// Show the whole story.
@@ -106,6 +108,7 @@ impl Button {
     /// What it is called on the wire.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::SetUp => "set-up",
             Self::Retry => "retry",
             Self::WhatToDo => "what-to-do",
             Self::Snooze => "snooze",
@@ -115,6 +118,7 @@ impl Button {
     /// What is on it.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::SetUp => "Set up",
             Self::Retry => "Try again",
             Self::WhatToDo => "What to do",
             Self::Snooze => "Not today",

@@ -286,6 +286,7 @@ impl Found<'_> {
         let (subject, id) = (&self.subject, self.problem.id);
         let retry = self.meant.filter(|_| self.problem.actions.contains(&Action::Retry));
         let retry = retry.map(|phone| (Button::Retry, Command::BackUp(phone.udid.clone())));
+        let set_up = self.problem.actions.contains(&Action::SetUp).then_some((Button::SetUp, Command::SetUp));
         let what_to_do = (Button::WhatToDo, Command::WhatToDo(subject.clone(), id));
         let snooze = view::can_be_put_off(subject, self.problem, self.phone)
             .then(|| (Button::Snooze, Command::Snooze(subject.clone(), id)));
@@ -294,7 +295,7 @@ impl Found<'_> {
             key: self.key(),
             summary: self.problem.title.clone(),
             body: self.phone.map_or_else(|| said.clone(), |phone| format!("{}: {said}", phone.name)),
-            buttons: retry.into_iter().chain([what_to_do]).chain(snooze).collect(),
+            buttons: set_up.into_iter().chain(retry).chain([what_to_do]).chain(snooze).collect(),
             severity: self.problem.severity,
         }
     }

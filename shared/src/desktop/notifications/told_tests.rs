@@ -63,6 +63,16 @@ fn with(id: FailureId) -> View {
 }
 
 #[test]
+fn the_first_phone_is_an_offer_with_a_button() {
+    let overview = Overview { problems: vec![problem(FailureId::SetupNeeded)], ..Overview::default() };
+    let shown = Told::default().view(&View::Connected(overview));
+    let [Change::Show(notice)] = &shown[..] else { unreachable!() };
+    let buttons: Vec<(&str, &Command)> = notice.buttons.iter().map(|(button, does)| (button.label(), does)).collect();
+    assert_eq!(buttons[0], ("Set up", &Command::SetUp));
+    assert_eq!(buttons.len(), 3, "desktops show no more");
+}
+
+#[test]
 fn quiet_while_all_is_well() {
     check(vec![
         (Sees(View::Connecting), &[]),
