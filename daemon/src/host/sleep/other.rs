@@ -19,7 +19,6 @@ impl Block {
     ///
     /// # Errors
     /// When the system refuses.
-    #[expect(clippy::unused_async, reason = "on Linux somebody else is asked")]
     pub async fn take(why: &str) -> Result<Self, NotKeptAwake> {
         let awake = keepawake::Builder::default().idle(true).reason(why).app_name(WHO).create();
         awake.map(|awake| Self { _awake: awake }).map_err(|error| NotKeptAwake(error.to_string()))
