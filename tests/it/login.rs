@@ -92,7 +92,7 @@ async fn systemd_starts_it_watches_over_it_and_forgets_it() {
     for (name, value) in [("ActiveState", "active"), ("SubState", "running"), ("NRestarts", "0")] {
         assert_eq!(session.property(UNIT, name).await, value, "{name}");
     }
-    session.wait_for(UNIT, "StatusText", "No iPhone was seen yet").await;
+    session.wait_for(UNIT, "StatusText", "Not set up yet").await;
     let (first, process) = (settings(&session.home()), session.property(UNIT, "MainPID").await);
     assert_eq!(first.len(), 3, "a unit, the link that starts it, the companion's entry: {first:?}");
     let again = must(&session, "enable").await;
@@ -232,7 +232,7 @@ async fn a_login_starts_daemon_and_companion() {
     session.set("USBMUXD_SOCKET_ADDRESS", &usbmuxd.address());
     let told = session.home().join("told");
     let script = format!(
-        "(grep NoNewPrivs /proc/self/status; echo \"$BACKSTAY_EVENT $1 $OWN\") >> {} ; tail -f /dev/null &",
+        "(grep NoNewPrivs /proc/self/status; echo \"$BACKSTAY_EVENT $1 $OWN\") >> {} ; tail -f /dev/null > /dev/null 2>&1 &",
         told.display()
     );
     let hook = format!("[hooks]\non_success = [\"sh\", \"-c\", {script:?}, \"sh\", \"$HOME 100%\"]\n");

@@ -187,7 +187,7 @@ async fn each_phone_has_its_own_settings() {
     let output = world.backstay(&["status"]).await;
     assert!(text(&output).contains("turned off in the settings"), "{}", text(&output));
     let output = world.backstay(&["history", "best"]).await;
-    assert!(text(&output).starts_with("Anna's best: 1 snapshots"), "{}", text(&output));
+    assert!(text(&output).starts_with("Anna's best: one snapshot"), "{}", text(&output));
 }
 
 /// The name is for people, the UDID is what a phone is.
@@ -220,7 +220,7 @@ async fn a_phone_that_replaces_another_is_told_apart_and_offered_its_backup() {
     for phone in [&newer, &world.phone] {
         let output = world.backstay(&["history", &end(phone)]).await;
         let told = text(&output);
-        assert!(told.starts_with(&format!("{}: 1 snapshots", told_apart(phone))), "their history is apart: {told}");
+        assert!(told.starts_with(&format!("{}: one snapshot", told_apart(phone))), "their history is apart: {told}");
     }
 
     // The older one is here after all: then it is no earlier phone.

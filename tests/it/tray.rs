@@ -206,7 +206,7 @@ async fn every_click_reaches_the_daemon() {
     host.click("Remove the oldest snapshots").await;
     assert_eq!(daemon.request().await, Request::FreeSpace { phone: anna() });
     let said = notifications.shown().await;
-    assert_eq!((said.summary.as_str(), said.urgency), ("The oldest snapshots are removed", 1));
+    assert_eq!((said.summary.as_str(), said.urgency), ("There is room on the backup disk", 1));
 
     let tomorrow = Utc::now() + chrono::TimeDelta::days(1);
     let snooze = |request| match request {
@@ -216,7 +216,7 @@ async fn every_click_reaches_the_daemon() {
         }
         other => panic!("{other:?}"),
     };
-    host.click("Not today").await;
+    host.click("Don't remind me today").await;
     snooze(daemon.request().await);
     notifications.press(shown.id, "snooze").await;
     snooze(daemon.request().await);

@@ -205,7 +205,7 @@ fn outcome(command: &Command) -> Option<(&'static str, &'static str)> {
             Some(("The iPhone restarts", "Unlock it once afterwards; the backup then goes on by itself."))
         }
         Command::SetUp => Some(("Backups are set up", "The iPhone is backed up as soon as it is unlocked.")),
-        Command::FreeSpace(_) => Some(("The oldest snapshots are removed", "The backup goes on by itself.")),
+        Command::FreeSpace(_) => Some(("There is room on the backup disk", "The backup goes on by itself.")),
         Command::CopyPhotos(_) => {
             Some(("The photos are being saved", "They come beside the backups. Leave the iPhone connected."))
         }

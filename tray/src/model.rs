@@ -107,7 +107,10 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
         lines.extend(wording::next_due(phone, overview.paused.is_some(), now).map(Line::Text));
         for problem in view::problems(phone) {
             lines.push(problem_menu(&Subject::Phone(phone.udid.clone()), problem, Some(phone)));
-            tooltip.push(problem.title.clone());
+            // While a new try runs, what the last one ran into is history.
+            if !view::is_busy(phone) || view::calls_to_the_phone(problem) {
+                tooltip.push(problem.title.clone());
+            }
         }
         if overview.setup == Setup::Done && !phone.turned_off {
             lines.push(command_line(phone, only_phone.is_some()));
@@ -185,7 +188,7 @@ fn problem_menu(subject: &Subject, problem: &Problem, phone: Option<&PhoneOvervi
         }),
     );
     if view::can_be_put_off(subject, problem, phone) {
-        lines.push(Line::Entry("Not today".to_owned(), Command::Snooze(subject.clone(), problem.id)));
+        lines.push(Line::Entry("Don't remind me today".to_owned(), Command::Snooze(subject.clone(), problem.id)));
     }
     lines.push(Line::Entry("Show all of this in the browser".to_owned(), story.clone()));
     Line::Submenu(format!("\u{26a0} {}", problem.title), lines)

@@ -156,7 +156,10 @@ fn below_a_title_is_why_and_what_to_do() {
     }
     let clicks: Vec<(&str, &Command)> = entries.into_iter().filter(|(_, command)| **command != story).collect();
     assert!(clicks.contains(&("Remove the oldest snapshots", &Command::FreeSpace(udid("Anna")))), "{clicks:?}");
-    assert!(clicks.contains(&("Not today", &Command::Snooze(anna(), FailureId::HostDiskFull))), "{clicks:?}");
+    assert!(
+        clicks.contains(&("Don't remind me today", &Command::Snooze(anna(), FailureId::HostDiskFull))),
+        "{clicks:?}"
+    );
     assert!(clicks.iter().all(|(_, command)| !matches!(command, Command::BackUp(_))), "that is one menu above");
 }
 
@@ -167,7 +170,7 @@ fn when_the_next_backup_comes() {
     let unlocked = Activity::Waiting { until: Condition::DeviceUnlocked };
     for (phone, next) in [
         (due(later, Activity::Idle), Some("Next backup today 22:00")),
-        (due(later, Activity::Away), Some("Next backup today 22:00")),
+        (due(later, Activity::Away), Some("Not connected; next backup today 22:00")),
         (due(past, Activity::Away), Some("Next backup as soon as it is connected")),
         (due(past, Activity::Idle), Some("Next backup is due")),
         (due(past, unlocked), None),
@@ -175,7 +178,7 @@ fn when_the_next_backup_comes() {
         (phone("Anna"), None),
     ] {
         let (lines, _) = drawn(&connected(vec![phone]));
-        let told: Vec<&String> = lines.iter().filter(|line| line.starts_with("Next")).collect();
+        let told: Vec<&String> = lines.iter().filter(|line| line.to_lowercase().contains("next backup")).collect();
         assert_eq!(told, next.into_iter().collect::<Vec<_>>());
     }
 }
@@ -204,7 +207,7 @@ fn problems_that_call_to_the_phone() {
         &["Anna: waiting for you to tap Trust", "\u{26a0} Tap Trust on your iPhone >", "[Back up now]"],
     );
     let lines = below(&trust, "Tap Trust").iter().map(drawn_line).collect::<Vec<_>>();
-    assert!(!lines.contains(&"[Not today]".to_owned()), "{lines:?}");
+    assert!(!lines.contains(&"[Don't remind me today]".to_owned()), "{lines:?}");
     let (lines, icon) = drawn(&connected(vec![with(FailureId::IcloudBackupOff)]));
     assert_eq!(icon, IconKind::Fine, "worth knowing, nothing is broken");
     assert!(lines.contains(&"\u{26a0} iCloud Backup is off >".to_owned()), "{lines:?}");
@@ -290,7 +293,8 @@ fn a_phone_that_is_turned_off_is_left_alone() {
 
 #[test]
 fn every_failure_of_the_catalogue_fits_the_menu() {
-    for id in FailureId::ALL {
+    // Who cancelled a backup knows.
+    for id in FailureId::ALL.iter().filter(|id| **id != FailureId::CancelledByUser) {
         let view = connected(vec![failed("Anna", 2, *id, Activity::Blocked)]);
         let lines: Vec<String> = below(&view, &id.entry().title).iter().map(drawn_line).collect();
         let told = lines.join(" ").replace(['[', ']'], "").split_whitespace().collect::<Vec<_>>().join(" ");

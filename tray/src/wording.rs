@@ -64,6 +64,7 @@ pub(crate) fn next_due<Z: TimeZone<Offset: Display>>(
         return None;
     }
     Some(match (&phone.activity, due.timestamp() > now.timestamp()) {
+        (Activity::Away, true) => format!("Not connected; next backup {}", moment(due, now)),
         (_, true) => format!("Next backup {}", moment(due, now)),
         (Activity::Away, false) => "Next backup as soon as it is connected".to_owned(),
         (Activity::Waiting { .. }, false) => return None,

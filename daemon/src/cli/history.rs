@@ -78,7 +78,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
             .collect();
         return output::json_line(&json!({ "phone": phone.name, "udid": phone.layout.udid(), "snapshots": snapshots }));
     }
-    output::line(&format!("{}: {} snapshots", phone.name, entries.len()))?;
+    output::line(&format!("{}: {}", phone.name, count(entries.len())))?;
     for (entry, cost) in rows {
         let latest = if Some(entry.number) == latest { ", the latest" } else { "" };
         let origin = if entry.receipt.is_none() { ", made by another program" } else { "" };
@@ -133,6 +133,10 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     }
     let kept = entries.len() - gone.len();
     output::line(&format!("{}: {} snapshots {verb}, {kept} kept", phone.name, gone.len()))
+}
+
+fn count(snapshots: usize) -> String {
+    if snapshots == 1 { "one snapshot".to_owned() } else { format!("{snapshots} snapshots") }
 }
 
 /// `backstay prune --free`. What went is told one by one, but what it brought only as a whole: snapshots share files.

@@ -250,6 +250,12 @@ impl Phones {
             Err(error) => return Err(Refusal::Failure(Failure::from(FailureId::HostIoError).text(error))),
         };
         tracing::info!(%udid, removed = freed.removed.len(), bytes_free = freed.bytes_free, "made room");
+        if freed.bytes_free < bytes_wanted {
+            let mut failure = Failure::from(FailureId::HostDiskFull).path(&self.surroundings.root);
+            failure.evidence.bytes_needed = Some(bytes_wanted);
+            failure.evidence.bytes_free = Some(freed.bytes_free);
+            return Err(Refusal::Failure(failure));
+        }
         Ok(())
     }
 

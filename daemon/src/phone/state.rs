@@ -18,6 +18,8 @@ pub struct PhoneState {
     pub full: bool,
     /// It was plugged in anew while a run was still ending.
     pub reattached: bool,
+    /// What is owed waits only for when it may start: not for its own time.
+    pub held_back: bool,
 }
 
 /// What is going on.

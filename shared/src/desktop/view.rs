@@ -80,9 +80,9 @@ pub fn problems(phone: &PhoneOverview) -> Vec<&Problem> {
     problems
 }
 
-/// Those that no other problem explains.
+/// Those that no other problem explains, and that a person does not know: who cancelled a backup does.
 pub fn in_front(problems: &[Problem]) -> Vec<&Problem> {
-    problems.iter().filter(|problem| problem.is_in_front()).collect()
+    problems.iter().filter(|problem| problem.is_in_front() && problem.id != FailureId::CancelledByUser).collect()
 }
 
 /// The phone that is meant when none is named: the only one there is.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use backstay_shared::{
-    health::{Condition, Failure, FailureId},
+    health::{Condition, Failure, FailureId, Retry},
     ids::Udid,
     overview::EndedRun,
 };
@@ -49,11 +49,7 @@ impl Standing {
         let committed = receipt.as_ref().map(|receipt| receipt.run);
         let failed = last_run.as_ref().filter(|ended| idle && Some(ended.run) != committed);
         let failed = failed.and_then(|ended| ended.failure.clone());
-        // A run that was killed is owed, like one whose cable came out.
-        let doing = match &failed {
-            Some(problem) if problem.id == FailureId::BackupIncomplete => Doing::WaitFor(Condition::DeviceReconnected),
-            _ => Doing::Nothing,
-        };
+        let doing = failed.as_ref().map_or(Doing::Nothing, |problem| owed(problem.id));
         let now = Utc::now();
         let mut problems = Tracker::new(snoozed);
         if let Some(problem) = failed {
@@ -68,6 +64,19 @@ impl Standing {
         noticed.into_iter().for_each(|id| problems.raise(&id.into(), now));
         let known_since = phones::known_since(&layout, now);
         Self { receipt, last_run, problems, doing, known_since }
+    }
+}
+
+/// What a run that failed before this start still waits for. One that was killed is owed, like one whose cable came out.
+fn owed(failed: FailureId) -> Doing {
+    use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, UsbmuxdUp};
+    match failed.entry().retry {
+        _ if failed == FailureId::BackupIncomplete => Doing::WaitFor(DeviceReconnected),
+        Retry::AutomaticWhen(condition @ (DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp)) => {
+            Doing::WaitFor(condition)
+        }
+        // The schedule sees to it.
+        _ => Doing::Nothing,
     }
 }
 

@@ -125,7 +125,8 @@ impl Told {
         let held_back = self.is_held_back(overview, Some(phone));
         let seen = self.phones.entry(phone.udid.clone()).or_insert(Seen { run, asked: false, busy });
         // However it ended: nobody waits for it any more.
-        seen.asked &= !(seen.busy && !busy) && seen.run == run;
+        let goes_on = busy || !seen.busy;
+        seen.asked &= goes_on && seen.run == run;
         seen.busy = busy;
         let success = phone.last_run.as_ref().filter(|run| run.failure.is_none() && overview.notifications.success);
         // What is held back stays news until it may be told.
