@@ -253,6 +253,8 @@ mod tests {
             name: udid.into(),
             model: None,
             ios: None,
+            link: None,
+            wifi_allowed: None,
             activity: Activity::Idle,
             last_good: None,
             next_due: None,

@@ -3,6 +3,7 @@
 mod address;
 mod hooks;
 mod metrics;
+mod network;
 mod notify;
 mod watch;
 
@@ -19,6 +20,7 @@ pub use self::{
     address::WebAddress,
     hooks::{HookCommand, Hooks},
     metrics::{Metrics, MetricsFile},
+    network::Network,
     notify::Notify,
     watch::{Addresses, PrivateAddress, Watch},
 };
@@ -30,6 +32,8 @@ use crate::hours::Hours as AllowedHours;
 pub struct Config {
     /// `[backup]`
     pub backup: Backup,
+    /// `[network]`
+    pub network: Network,
     /// `[notify]`
     pub notify: Notify,
     /// `[watch]`
@@ -315,7 +319,7 @@ mod tests {
         );
         assert_eq!(config.watch, Watch::default());
         assert!(config.notify.quiet_hours.is_some() && config.metrics.file.is_some() && !config.hooks.are_none());
-        for section in ["backup", "notify", "watch", "hooks", "metrics"] {
+        for section in ["backup", "network", "notify", "watch", "hooks", "metrics"] {
             // What is refused is refused with the names that are known.
             let known = parse(&format!("[{section}]\nno-setting = 1")).unwrap_err();
             let known = known.split_once("expected").unwrap().1.split('`').skip(1).step_by(2);

@@ -69,6 +69,12 @@ pub struct PhoneOverview {
     /// Its iOS version.
     #[serde(default)]
     pub ios: Option<String>,
+    /// How it is connected; none while it is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+    /// Whether it may be backed up over Wi-Fi; none until it has told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wifi_allowed: Option<bool>,
     /// What it is doing.
     pub activity: Activity,
     /// The last backup that was verified and synced.
@@ -83,6 +89,19 @@ pub struct PhoneOverview {
     /// What is wrong with it, worst first.
     #[serde(default)]
     pub problems: Vec<Problem>,
+}
+
+/// How a phone is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Link {
+    /// On its cable.
+    Usb,
+    /// Over the network.
+    Wifi,
+    /// From a newer daemon.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What a phone is doing.

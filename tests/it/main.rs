@@ -40,3 +40,5 @@ mod screens;
 #[cfg(target_os = "linux")]
 mod tray;
 mod watch;
+#[cfg(target_os = "linux")]
+mod wifi;

@@ -8,6 +8,8 @@
     reason = "test code: a broken invariant of its own ends the test, and names say what fields are"
 )]
 
+#[cfg(target_os = "linux")]
+pub mod network;
 pub mod binaries;
 pub mod decrypt;
 #[cfg(target_os = "linux")]

@@ -58,7 +58,7 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         false => None,
     };
     let muxer = context.muxer()?;
-    let attached = choose(phones::found(&muxer).await?, arguments.phone.as_deref())?;
+    let attached = choose(phones::found(context, &muxer).await?, arguments.phone.as_deref())?;
     let (progress, watched) = watch::channel(Progress::start());
     let cancel = CancellationToken::new();
     let display = Display::new(arguments.json, attached.udid.as_str());

@@ -6,7 +6,7 @@ use backstay_shared::health::readable_bytes;
 use backstay_shared::{
     client::Client,
     health::Condition,
-    overview::{Activity, Overview, PhoneOverview, Problem},
+    overview::{Activity, Link, Overview, PhoneOverview, Problem},
     protocol::{Reply, Request},
 };
 
@@ -78,6 +78,7 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
     lines.push(format!("{} ({}{ios})", phone.name, phone.udid));
     let doing = match &phone.activity {
         Activity::Away => "not connected".into(),
+        Activity::Idle if phone.link == Some(Link::Wifi) => "connected over Wi-Fi".into(),
         Activity::Idle => "connected".into(),
         Activity::Queued { .. } => "waits for its turn".into(),
         Activity::Running { progress, .. } => {
@@ -98,6 +99,10 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
         Activity::Blocked => "waits for the cause below to go".into(),
     };
     lines.push(format!("  now        {doing}"));
+    if let Some(allowed) = phone.wifi_allowed {
+        let told = if allowed { "on: it is backed up there, too" } else { "off; on its cable: backstay wifi on" };
+        lines.push(format!("  Wi-Fi      {told}"));
+    }
     let good = phone.last_good.as_ref().map_or_else(
         || "none yet".into(),
         |good| {

@@ -121,6 +121,8 @@ impl Asked {
             }
             // It has just answered a computer that it trusts.
             Condition::PairingAccepted => true,
+            // It has just answered over it.
+            Condition::NetworkUp | Condition::DeviceSeenOnWifi => true,
             // The phone wants a password set; one that is wrong is mended here, and told by whoever mends it.
             Condition::PasswordEntered => {
                 matches!(watched.failure, FailureId::EncryptionRequired | FailureId::BackupNotEncrypted)

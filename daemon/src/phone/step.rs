@@ -137,7 +137,7 @@ fn cured(state: &mut PhoneState, facts: &Facts, condition: Condition) -> Vec<Eff
 }
 
 fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_began: bool) -> Vec<Effect> {
-    use Condition::{DeviceReconnected, PairingAccepted, UsbmuxdUp};
+    use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, PairingAccepted, UsbmuxdUp};
     let reattached = std::mem::take(&mut state.reattached);
     let Some(next) = next else {
         state.failures_in_a_row = 0;
@@ -152,7 +152,9 @@ fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_be
     state.failures_in_a_row = state.failures_in_a_row.saturating_add(u32::from(!before_it_began));
     match next {
         // It came back before the news of the broken link did.
-        Next::When(DeviceReconnected | UsbmuxdUp | PairingAccepted) if reattached && state.present => {
+        Next::When(DeviceReconnected | UsbmuxdUp | PairingAccepted | NetworkUp | DeviceSeenOnWifi)
+            if reattached && state.present =>
+        {
             start_by_itself(state, facts, Occasion::PersonAtThePhone)
         }
         Next::After(pause) | Next::Anew(pause) => {
