@@ -72,7 +72,11 @@ impl Lan {
         let (phone, hearts) = (self.phone.clone(), self.hearts.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(stop.clone().run_until_cancelled_owned(serve_lockdownd(phone.clone(), hearts.clone(), stream)));
+                tokio::spawn(stop.clone().run_until_cancelled_owned(serve_lockdownd(
+                    phone.clone(),
+                    hearts.clone(),
+                    stream,
+                )));
             }
         }));
         let (phone, hearts, namespace) = (self.phone.clone(), self.hearts.clone(), self.namespace.clone());
@@ -98,7 +102,8 @@ impl Lan {
         self.vanish();
         let name = self.name();
         let properties = self.properties();
-        let service = ServiceInfo::new(SERVICE, &name, "phone.local.", std::net::IpAddr::V4(address), 32498, &properties[..]);
+        let service =
+            ServiceInfo::new(SERVICE, &name, "phone.local.", std::net::IpAddr::V4(address), 32498, &properties[..]);
         let mut service = service.map_err(io::Error::other)?;
         service.set_requires_probe(false);
         let full_name = service.get_fullname().to_owned();

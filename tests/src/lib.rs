@@ -8,8 +8,6 @@
     reason = "test code: a broken invariant of its own ends the test, and names say what fields are"
 )]
 
-#[cfg(target_os = "linux")]
-pub mod network;
 pub mod binaries;
 pub mod decrypt;
 #[cfg(target_os = "linux")]
@@ -18,6 +16,8 @@ pub mod desktop;
 pub mod disk;
 #[cfg(unix)]
 pub mod fake_daemon;
+#[cfg(target_os = "linux")]
+pub mod network;
 pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;

@@ -134,7 +134,17 @@ impl Network {
         run(
             "ip",
             &[
-                "link", "add", "eth0", "netns", computer.name(), "type", "veth", "peer", "name", "eth0", "netns",
+                "link",
+                "add",
+                "eth0",
+                "netns",
+                computer.name(),
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
                 phone.name(),
             ],
         )?;

@@ -105,7 +105,9 @@ async fn tell(context: &Context, as_json: bool) -> Result<(), CliError> {
             output::line(&format!("  {check}"))?;
         }
         match failure {
-            Some(failure) => output::line(&format!("  -> {}: backstay explain {}", failure.id.entry().title, failure.id))?,
+            Some(failure) => {
+                output::line(&format!("  -> {}: backstay explain {}", failure.id.entry().title, failure.id))?
+            }
             None => output::line("  reached")?,
         }
     }

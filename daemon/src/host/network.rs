@@ -17,9 +17,8 @@ impl Networks {
         });
         // Some drivers never say that they are up; tunnels lead to nobody in the room.
         let carries = |status: &IfOperStatus| matches!(status, IfOperStatus::Up | IfOperStatus::Unknown);
-        interfaces.retain(|interface| {
-            !interface.is_loopback() && !interface.is_p2p() && carries(&interface.oper_status)
-        });
+        interfaces
+            .retain(|interface| !interface.is_loopback() && !interface.is_p2p() && carries(&interface.oper_status));
         Self(interfaces)
     }
 

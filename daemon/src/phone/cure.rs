@@ -140,12 +140,13 @@ impl Asked {
         };
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => Session::open(&watched.muxer, &attached).await.ok()?,
+            None if attached.usb => Session::open(&watched.muxer, &attached).await.ok()?,
+            None => Session::open_plainly(&watched.muxer, &attached).await.ok()?,
         };
         let facts = Facts::read(&mut session, &attached.udid).await.ok()?;
         let vitals = Vitals::read(&mut session, &facts).await.ok()?;
-        // Kept for the next question; one that broke is opened anew.
-        self.session = Some(session);
+        // Kept for the next question; one that broke is opened anew. Over Wi-Fi it would keep the phone from sleeping.
+        self.session = attached.usb.then_some(session);
         Some(vitals)
     }
 }

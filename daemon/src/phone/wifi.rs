@@ -3,6 +3,10 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -80,8 +84,9 @@ pub async fn examine(muxer: &Muxer, udid: &Udid) -> Examination {
     if !seen.network || !seen.paired {
         return seen;
     }
-    let (announced, answered) = tokio::join!(listen(muxer, udid), somebody_answers());
-    seen.multicast = Some(answered || announced.is_some());
+    let answered = Asking::everybody();
+    let announced = listen(muxer, udid).await;
+    seen.multicast = Some(announced.is_some() || answered.is_somebody().await);
     // Unheard of, it may still be where it was last.
     let addresses = announced.clone().unwrap_or_else(|| last_seen.address.into_iter().collect());
     seen.announced = Some(announced.unwrap_or_default());
@@ -114,7 +119,8 @@ impl Examination {
             (WifiCondition::Port, is_there(&self.port)),
             (WifiCondition::Session, self.session.as_ref().map(Result::is_ok)),
         ];
-        let looked_at = |(condition, holds): (WifiCondition, Option<bool>)| Some(WifiCheck { condition, holds: holds? });
+        let looked_at =
+            |(condition, holds): (WifiCondition, Option<bool>)| Some(WifiCheck { condition, holds: holds? });
         conditions.into_iter().filter_map(looked_at).collect()
     }
 
@@ -183,7 +189,8 @@ pub async fn told_apart(muxer: &Muxer, attached: &Attached, failure: Failure) ->
 
 /// Phones on the network that this computer was paired with, `except` some. Looks for some seconds, or until all are there.
 pub async fn found(muxer: &Muxer, except: &[Udid]) -> Vec<Attached> {
-    let wanted: Vec<Udid> = muxer.records().on_the_network().into_iter().filter(|udid| !except.contains(udid)).collect();
+    let wanted: Vec<Udid> =
+        muxer.records().on_the_network().into_iter().filter(|udid| !except.contains(udid)).collect();
     let looking = wanted.iter().map(|udid| async move { examine(muxer, udid).await.reached });
     futures_util::future::join_all(looking).await.into_iter().flatten().collect()
 }
@@ -216,15 +223,34 @@ async fn listen(muxer: &Muxer, udid: &Udid) -> Option<Vec<SocketAddr>> {
     tokio::time::timeout(LISTEN_SECONDS_MAX, listening).await.ok().flatten()
 }
 
-/// True when another device in the network answers a question by multicast, whatever it is.
-async fn somebody_answers() -> bool {
-    tokio::task::spawn_blocking(|| ask_everybody().unwrap_or(false)).await.unwrap_or(false)
+/// Whether another device in the network answers a question by multicast, whatever it is; ends when nobody waits for it.
+struct Asking {
+    over: Arc<AtomicBool>,
+    answered: tokio::task::JoinHandle<bool>,
+}
+
+impl Asking {
+    fn everybody() -> Self {
+        let over = Arc::<AtomicBool>::default();
+        let ends = over.clone();
+        Self { over, answered: tokio::task::spawn_blocking(move || ask_everybody(&ends).unwrap_or(false)) }
+    }
+
+    async fn is_somebody(mut self) -> bool {
+        (&mut self.answered).await.unwrap_or(false)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
 }
 
 /// "Which kinds of services are there?", asked from a port of our own, so that the answers come here (RFC 6762, 6.7).
 const QUESTION: &[u8] = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x09_services\x07_dns-sd\x04_udp\x05local\0\0\x0c\0\x01";
 
-fn ask_everybody() -> std::io::Result<bool> {
+fn ask_everybody(over: &AtomicBool) -> std::io::Result<bool> {
     let networks = Networks::now();
     let mut sockets = Vec::new();
     for own in networks.addresses() {
@@ -239,7 +265,7 @@ fn ask_everybody() -> std::io::Result<bool> {
     }
     let began = std::time::Instant::now();
     let mut answer = [0; 512];
-    while !sockets.is_empty() && began.elapsed() < LISTEN_SECONDS_MAX {
+    while !sockets.is_empty() && began.elapsed() < LISTEN_SECONDS_MAX && !over.load(Ordering::Relaxed) {
         for socket in &sockets {
             if let Ok((_, from)) = socket.recv_from(&mut answer)
                 && !networks.are_own(&from.ip())
@@ -292,11 +318,7 @@ mod tests {
                 Some(WifiDifferentNetwork),
                 WifiDifferentNetwork,
             ),
-            (
-                Examination { port: refused(), session: None, ..seen() },
-                Some(WifiFirewallBlocked),
-                WifiFirewallBlocked,
-            ),
+            (Examination { port: refused(), session: None, ..seen() }, Some(WifiFirewallBlocked), WifiFirewallBlocked),
             (Examination { announced: Some(Vec::new()), ..seen() }, Some(WifiFirewallBlocked), WifiFirewallBlocked),
         ] {
             assert_eq!(seen.failure().map(|failure| failure.id), told, "{:?}", seen.checks());

@@ -135,7 +135,10 @@ mod tests {
             mac: mac(mac_text),
             host_id: host_id.into(),
         };
-        [known("00008120-000000000000000A", "a0:b1:c2:0:e4:f5", "OTHER"), known("00008120-000000000000000B", "", HOST_ID)]
+        [
+            known("00008120-000000000000000A", "a0:b1:c2:0:e4:f5", "OTHER"),
+            known("00008120-000000000000000B", "", HOST_ID),
+        ]
     }
 
     fn announcement(before: &str, tags: &[&str]) -> Announcement {

@@ -234,7 +234,8 @@ impl Watcher {
     async fn gone(&mut self, name: &str) {
         tracing::debug!(name, "announces itself no more");
         self.services.remove(name);
-        let phone = self.here.iter().find(|(_, (of, _))| of == name).map(|(udid, (_, address))| (udid.clone(), *address));
+        let phone =
+            self.here.iter().find(|(_, (of, _))| of == name).map(|(udid, (_, address))| (udid.clone(), *address));
         if let Some((udid, address)) = phone {
             tracing::info!(%udid, "gone from Wi-Fi");
             self.here.remove(&udid);

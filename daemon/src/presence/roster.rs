@@ -29,7 +29,8 @@ impl Roster {
             Sighting::ServiceUp | Sighting::NotReached(..) => Vec::new(),
             Sighting::ServiceDown(_) => {
                 let gone = self.links.values().filter(|attached| attached.is_muxed());
-                let mut before: Vec<_> = gone.map(|attached| (attached.udid.clone(), self.best(&attached.udid))).collect();
+                let mut before: Vec<_> =
+                    gone.map(|attached| (attached.udid.clone(), self.best(&attached.udid))).collect();
                 before.sort_by(|one, other| one.0.cmp(&other.0));
                 before.dedup_by(|one, other| one.0 == other.0);
                 self.links.retain(|_, attached| !attached.is_muxed());

@@ -4,12 +4,12 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use super::wifi::WifiCondition;
 use super::{
     FailureId,
     wifi::{self, WifiCheck},
 };
-#[cfg(test)]
-use super::wifi::WifiCondition;
 
 /// What was seen when a failure was told apart; every field is optional since every failure shows other things.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,11 +18,7 @@ use backstay_shared::{ids::Udid, paths::Paths};
 use serde_json::json;
 
 use super::{CliError, Given, output};
-use crate::{
-    host::usb_bus,
-    phone::link::Muxer,
-    vault,
-};
+use crate::{host::usb_bus, phone::link::Muxer, vault};
 use finding::{Check, Finding, State, blocking, in_time};
 
 /// Arguments of `backstay doctor`.

@@ -197,13 +197,7 @@ mod tests {
     fn what_stands_in_the_way_has_a_line_of_its_own() {
         use FailureId::*;
         let told = |vitals: Vitals, password_stored| {
-            let seen = Seen {
-                facts: Facts::sample("26.1"),
-                vitals,
-                link: "USB",
-                password_stored,
-                last_good: None,
-            };
+            let seen = Seen { facts: Facts::sample("26.1"), vitals, link: "USB", password_stored, last_good: None };
             let findings = seen.told("Anna", &Backup::default());
             assert_eq!(findings[0].state, State::Ok);
             assert!(findings[1..].iter().all(|finding| finding.mend.is_some()), "{findings:?}");

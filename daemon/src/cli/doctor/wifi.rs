@@ -43,7 +43,8 @@ fn told(name: &str, seen: &Examination) -> Finding {
         (None, _) => Finding::ok(Check::Wifi, says),
         (Some(failure), _) => {
             let mend = failure.id.entry().steps.first().cloned().unwrap_or_default();
-            let finding = Finding { state: State::Note, ..Finding::of_failure(Check::Wifi, State::Note, &failure, None) };
+            let finding =
+                Finding { state: State::Note, ..Finding::of_failure(Check::Wifi, State::Note, &failure, None) };
             Finding { says: format!("{says} ({})", finding.says), ..finding }.mend(mend)
         }
     };
