@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use if_addrs::{IfAddr, IfOperStatus, Interface};
+use if_addrs::{IfAddr, Interface};
 
 /// The interfaces that carry something, at one moment.
 #[derive(Debug, Default)]
@@ -15,10 +15,8 @@ impl Networks {
             tracing::debug!(%error, "the network interfaces can't be listed");
             Vec::new()
         });
-        // Some drivers never say that they are up; tunnels lead to nobody in the room.
-        let carries = |status: &IfOperStatus| matches!(status, IfOperStatus::Up | IfOperStatus::Unknown);
-        interfaces
-            .retain(|interface| !interface.is_loopback() && !interface.is_p2p() && carries(&interface.oper_status));
+        // Tunnels lead to nobody in the room.
+        interfaces.retain(|interface| !interface.is_loopback() && !interface.is_p2p() && interface.is_oper_up());
         Self(interfaces)
     }
 
@@ -62,7 +60,7 @@ fn same_network(one: u128, other: u128, prefix: u8, bits: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use if_addrs::{Ifv4Addr, Ifv6Addr};
+    use if_addrs::{IfOperStatus, Ifv4Addr, Ifv6Addr};
 
     use super::*;
 

@@ -76,13 +76,12 @@ async fn before_a_backup() {
     assert_eq!(refused(&air).await, "wifi-firewall-blocked");
     lan.vanish();
 
-    // The phone is nowhere.
+    // The phone is nowhere: what it had for an address is nobody's.
     air.network.computer.unblock().unwrap();
-    air.network.phone.set_online(false).unwrap();
+    air.network.phone.set_address(Ipv4Addr::new(10, 79, 0, 200)).unwrap();
     assert_eq!(refused(&air).await, "wifi-device-not-found");
 
     // The computer is in another network than the phone was, or in none.
-    air.network.phone.set_online(true).unwrap();
     air.network.computer.set_address(Ipv4Addr::new(10, 81, 0, 1)).unwrap();
     assert_eq!(refused(&air).await, "wifi-different-network");
     air.network.computer.set_online(false).unwrap();
@@ -195,10 +194,10 @@ async fn in_the_middle_of_a_backup() {
         WifiLost,
         async || {
             lan.vanish();
-            air.network.phone.set_online(false).unwrap();
+            air.network.phone.set_address(Ipv4Addr::new(10, 79, 0, 200)).unwrap();
         },
         async || {
-            air.network.phone.set_online(true).unwrap();
+            air.network.phone.set_address(now).unwrap();
             lan.announce(now).unwrap();
         },
     )
