@@ -59,13 +59,12 @@ impl Lan {
             serving: Mutex::new(CancellationToken::new()),
             responder: Mutex::new(None),
         };
-        lan.listen()?;
         lan.announce(address)?;
         Ok(lan)
     }
 
-    /// Takes connections again.
-    pub fn listen(&self) -> io::Result<()> {
+    /// Takes connections, of which none is from before.
+    fn listen(&self) -> io::Result<()> {
         let stop = CancellationToken::new();
         std::mem::replace(&mut *self.lock_serving(), stop.clone()).cancel();
         let listener = self.bind(lockdownd::PORT)?;
@@ -97,9 +96,11 @@ impl Lan {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Announces itself, also anew at another address.
+    /// Announces itself anew, also at another address. It has been away from the network: nothing that was connected
+    /// before is any more.
     pub fn announce(&self, address: Ipv4Addr) -> io::Result<()> {
         self.vanish();
+        self.listen()?;
         let name = self.name();
         let properties = self.properties();
         let service =

@@ -152,10 +152,12 @@ fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_be
     state.failures_in_a_row = state.failures_in_a_row.saturating_add(u32::from(!before_it_began));
     match next {
         // It came back before the news of the broken link did.
-        Next::When(DeviceReconnected | UsbmuxdUp | PairingAccepted | NetworkUp | DeviceSeenOnWifi)
-            if reattached && state.present =>
-        {
+        Next::When(DeviceReconnected | UsbmuxdUp | PairingAccepted) if reattached && state.present => {
             start_by_itself(state, facts, Occasion::PersonAtThePhone)
+        }
+        // That brings nobody to the phone.
+        Next::When(NetworkUp | DeviceSeenOnWifi) if reattached && state.present => {
+            start_by_itself(state, facts, Occasion::Time)
         }
         Next::After(pause) | Next::Anew(pause) => {
             state.full |= matches!(next, Next::Anew(_));

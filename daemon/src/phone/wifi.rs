@@ -86,7 +86,7 @@ pub async fn examine(muxer: &Muxer, udid: &Udid) -> Examination {
     }
     let answered = Asking::everybody();
     let announced = listen(muxer, udid).await;
-    seen.multicast = Some(announced.is_some() || answered.is_somebody().await);
+    seen.multicast = Some(announced.is_some() || answered.somebody_answers().await);
     // Unheard of, it may still be where it was last.
     let addresses = announced.clone().unwrap_or_else(|| last_seen.address.into_iter().collect());
     seen.announced = Some(announced.unwrap_or_default());
@@ -236,7 +236,7 @@ impl Asking {
         Self { over, answered: tokio::task::spawn_blocking(move || ask_everybody(&ends).unwrap_or(false)) }
     }
 
-    async fn is_somebody(mut self) -> bool {
+    async fn somebody_answers(mut self) -> bool {
         (&mut self.answered).await.unwrap_or(false)
     }
 }
