@@ -44,7 +44,8 @@ pub struct Lan {
     namespace: Namespace,
     announced: Announced,
     hearts: Arc<watch::Sender<usize>>,
-    serving: Mutex<CancellationToken>,
+    serving: Arc<Mutex<CancellationToken>>,
+    over: CancellationToken,
     responder: Mutex<Option<(ServiceDaemon, String)>>,
 }
 
@@ -56,51 +57,45 @@ impl Lan {
             namespace: namespace.clone(),
             announced,
             hearts: Arc::new(watch::Sender::new(0)),
-            serving: Mutex::new(CancellationToken::new()),
+            serving: Arc::default(),
+            over: CancellationToken::new(),
             responder: Mutex::new(None),
         };
+        lan.listen()?;
         lan.announce(address)?;
         Ok(lan)
     }
 
-    /// Takes connections, of which none is from before.
+    /// Takes connections for as long as this lives.
     fn listen(&self) -> io::Result<()> {
-        let stop = CancellationToken::new();
-        std::mem::replace(&mut *self.lock_serving(), stop.clone()).cancel();
-        let listener = self.bind(lockdownd::PORT)?;
-        let (phone, hearts) = (self.phone.clone(), self.hearts.clone());
-        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        let listener = bind(&self.namespace, lockdownd::PORT)?;
+        let (phone, hearts, serving) = (self.phone.clone(), self.hearts.clone(), self.serving.clone());
+        tokio::spawn(self.over.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(stop.clone().run_until_cancelled_owned(serve_lockdownd(
-                    phone.clone(),
-                    hearts.clone(),
-                    stream,
-                )));
+                let serving = lock(&serving).clone();
+                tokio::spawn(serving.run_until_cancelled_owned(serve_lockdownd(phone.clone(), hearts.clone(), stream)));
             }
         }));
-        let (phone, hearts, namespace) = (self.phone.clone(), self.hearts.clone(), self.namespace.clone());
-        let stop = self.lock_serving().clone();
-        self.phone.services().ports.set_opener(Some(Arc::new(move |port| {
-            let Ok(listener) = bind(&namespace, port) else { return };
-            let serving = serve_port(phone.clone(), hearts.clone(), listener, port);
-            tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
-        })));
         Ok(())
     }
 
-    fn bind(&self, port: u16) -> io::Result<tokio::net::TcpListener> {
-        bind(&self.namespace, port)
-    }
-
-    fn lock_serving(&self) -> std::sync::MutexGuard<'_, CancellationToken> {
-        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Serves from now on; of what was connected before nothing is any more.
+    fn serve(&self) {
+        let serving = CancellationToken::new();
+        std::mem::replace(&mut *lock(&self.serving), serving.clone()).cancel();
+        let (phone, hearts, namespace) = (self.phone.clone(), self.hearts.clone(), self.namespace.clone());
+        self.phone.services().ports.set_opener(Some(Arc::new(move |port| {
+            let Ok(listener) = bind(&namespace, port) else { return };
+            let served = serve_port(phone.clone(), hearts.clone(), listener, port);
+            tokio::spawn(serving.clone().run_until_cancelled_owned(served));
+        })));
     }
 
     /// Announces itself anew, also at another address. It has been away from the network: nothing that was connected
     /// before is any more.
     pub fn announce(&self, address: Ipv4Addr) -> io::Result<()> {
         self.vanish();
-        self.listen()?;
+        self.serve();
         let name = self.name();
         let properties = self.properties();
         let service =
@@ -137,9 +132,9 @@ impl Lan {
         }
     }
 
-    /// Takes no connections any more and ends those that there are.
+    /// Ends every connection, and each new one at once.
     pub fn hang_up(&self) {
-        self.lock_serving().cancel();
+        lock(&self.serving).cancel();
         self.phone.services().ports.set_opener(None);
     }
 
@@ -172,7 +167,12 @@ impl Drop for Lan {
     fn drop(&mut self) {
         self.vanish();
         self.hang_up();
+        self.over.cancel();
     }
+}
+
+fn lock(serving: &Mutex<CancellationToken>) -> std::sync::MutexGuard<'_, CancellationToken> {
+    serving.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// HKDF-SHA-512 of the host's id without salt and info, 32 bytes; HMAC-SHA-256 of the identifier with it, the first 8
