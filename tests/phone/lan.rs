@@ -14,7 +14,7 @@ use mdns_sd::{ServiceDaemon, ServiceInfo};
 use plist::Value;
 use sha2::{Sha256, Sha512};
 use tokio::{net::TcpStream, sync::watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use super::{Phone, lockdownd, services, switches::Freezing};
@@ -46,6 +46,7 @@ pub struct Lan {
     hearts: Arc<watch::Sender<usize>>,
     serving: Arc<Mutex<CancellationToken>>,
     over: CancellationToken,
+    listening: TaskTracker,
     responder: Mutex<Option<(ServiceDaemon, String)>>,
 }
 
@@ -59,6 +60,7 @@ impl Lan {
             hearts: Arc::new(watch::Sender::new(0)),
             serving: Arc::default(),
             over: CancellationToken::new(),
+            listening: TaskTracker::new(),
             responder: Mutex::new(None),
         };
         lan.listen()?;
@@ -70,7 +72,7 @@ impl Lan {
     fn listen(&self) -> io::Result<()> {
         let listener = bind(&self.namespace, lockdownd::PORT)?;
         let (phone, hearts, serving) = (self.phone.clone(), self.hearts.clone(), self.serving.clone());
-        tokio::spawn(self.over.clone().run_until_cancelled_owned(async move {
+        self.listening.spawn(self.over.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let serving = lock(&serving).clone();
                 tokio::spawn(serving.run_until_cancelled_owned(serve_lockdownd(phone.clone(), hearts.clone(), stream)));
@@ -130,6 +132,14 @@ impl Lan {
         if let Some((responder, _)) = responder {
             drop(responder.shutdown().map(|done| done.recv_timeout(Duration::from_secs(5))));
         }
+    }
+
+    /// Leaves with a goodbye; its port is free again.
+    pub async fn leave(self) {
+        self.say_goodbye();
+        self.over.cancel();
+        self.listening.close();
+        self.listening.wait().await;
     }
 
     /// Ends every connection, and each new one at once.

@@ -98,6 +98,18 @@ impl Namespace {
         self.command("ip", &["link", "set", "eth0", if online { "up" } else { "down" }])
     }
 
+    /// The kernel takes a moment to see a cable.
+    fn wait_until_online(&self) -> io::Result<()> {
+        for _ in 0..1000 {
+            let output = Command::new("ip").args(["-n", self.name(), "-br", "link", "show", "eth0"]).output()?;
+            if String::from_utf8_lossy(&output.stdout).contains(" UP ") {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
     /// A firewall drops what comes in and goes out for this port, as `udp dport 5353` names it.
     pub fn block(&self, what: &str) -> io::Result<()> {
         let table = "table inet test";
@@ -151,6 +163,9 @@ impl Network {
         for (machine, address) in [(&computer, COMPUTER), (&phone, PHONE)] {
             machine.set_address(address)?;
             machine.set_online(true)?;
+        }
+        for machine in [&computer, &phone] {
+            machine.wait_until_online()?;
         }
         Ok(Self { computer, phone })
     }

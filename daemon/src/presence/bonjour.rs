@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -40,6 +40,20 @@ const PAUSES: [Duration; 4] =
 /// Before listening anew, where it could not begin or was flooded.
 const PAUSE_BETWEEN_EARS: Duration = Duration::from_secs(60);
 
+/// Another network is noticed after so long.
+const NETWORKS_EVERY: Duration = Duration::from_secs(10);
+
+/// Why listening ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deaf {
+    /// Nobody wants to know any more.
+    Over,
+    /// This computer is in other networks than before.
+    Elsewhere,
+    /// The system, or a flood.
+    Broken,
+}
+
 /// Watches for ever, until nobody listens any more.
 pub async fn watch(muxer: Muxer, sightings: mpsc::Sender<Sighting>) {
     let mut changes = muxer.records().changes();
@@ -53,10 +67,12 @@ pub async fn watch(muxer: Muxer, sightings: mpsc::Sender<Sighting>) {
         match Ear::open() {
             Ok(ear) => {
                 let mut watcher = Watcher::new(muxer.clone(), sightings.clone());
-                let over = watcher.listen(&ear).await;
+                let deaf = watcher.listen(&ear).await;
                 watcher.forget_all().await;
-                if over {
-                    return;
+                match deaf {
+                    Deaf::Over => return,
+                    Deaf::Elsewhere => continue,
+                    Deaf::Broken => {}
                 }
             }
             Err(error) => tracing::warn!(%error, "nobody can be heard on the network"),
@@ -111,8 +127,9 @@ impl Watcher {
         }
     }
 
-    /// True when nobody wants to know any more; false when the ear went deaf.
-    async fn listen(&mut self, ear: &Ear) -> bool {
+    async fn listen(&mut self, ear: &Ear) -> Deaf {
+        let networks = own_addresses();
+        let mut look = tokio::time::interval(NETWORKS_EVERY);
         let mut changes = self.muxer.records().changes();
         loop {
             self.ask_who_is_due();
@@ -128,7 +145,7 @@ impl Watcher {
                 heard = ear.next() => match heard {
                     Some(Heard::Here(announcement)) => self.take(announcement),
                     Some(Heard::Gone(name)) => self.gone(&name).await,
-                    None => return false,
+                    None => return Deaf::Broken,
                 },
                 Some(asked) = self.asking.join_next() => if let Ok((name, announcement, asked)) = asked {
                     self.learn(name, &announcement, asked).await;
@@ -136,7 +153,10 @@ impl Watcher {
                 // Who was a stranger may be one of ours now.
                 Ok(()) = changes.changed() => self.ask_all(),
                 () = due => {}
-                () = self.sightings.closed() => return true,
+                _ = look.tick() => if own_addresses() != networks {
+                    return Deaf::Elsewhere;
+                },
+                () = self.sightings.closed() => return Deaf::Over,
             }
         }
     }
@@ -267,6 +287,12 @@ impl Watcher {
         // Nobody may listen any more: then this ends, too.
         drop(self.sightings.send(sighting).await);
     }
+}
+
+fn own_addresses() -> Vec<IpAddr> {
+    let mut addresses = Networks::now().addresses();
+    addresses.sort();
+    addresses
 }
 
 /// Those of this computer's phones that an announcement may be, the likeliest first.

@@ -8,9 +8,6 @@ use crate::host::network::Networks;
 /// What a phone with "Show this iPhone when on Wi-Fi" announces.
 pub const SERVICE: &str = "_apple-mobdev2._tcp.local.";
 
-/// Another network is noticed after so long.
-const NETWORKS_SECONDS: u32 = 10;
-
 /// What was heard.
 #[derive(Debug)]
 pub enum Heard {
@@ -33,7 +30,8 @@ impl Ear {
     /// When the system gives no thread or no sockets.
     pub fn open() -> Result<Self, mdns_sd::Error> {
         let responder = ServiceDaemon::new()?;
-        responder.set_ip_check_interval(NETWORKS_SECONDS)?;
+        // Who keeps it listens anew in another network: an interface that comes late is not always heard.
+        responder.set_ip_check_interval(0)?;
         let events = responder.browse(SERVICE)?;
         Ok(Self { responder, events })
     }

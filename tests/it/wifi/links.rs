@@ -77,7 +77,7 @@ async fn an_impostor_is_nobody() {
         // The escrow bag goes out with the first service.
         let asked = std::iter::from_fn(|| events.try_recv().ok());
         assert_eq!(asked.filter(|event| matches!(event, Event::ServiceStarted(_))).count(), 0, "{shown:?}");
-        lan.say_goodbye();
+        lan.leave().await;
     }
     let _lan = air.join(Announced::ByAddress);
     let (code, done) = world.back_up_once().await;
