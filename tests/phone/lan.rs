@@ -121,7 +121,9 @@ impl Lan {
         if let Some((responder, name)) = responder {
             let told = responder.unregister(&name).ok();
             // Done when it answers.
-            drop(told.map(|told| told.recv_timeout(Duration::from_secs(5))));
+            if told.is_some_and(|told| told.recv_timeout(Duration::from_secs(5)).is_err()) {
+                debug!("the goodbye may not have gone out");
+            }
             drop(responder.shutdown());
         }
     }
