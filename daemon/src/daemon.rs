@@ -2,19 +2,23 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use backstay_shared::overview::{NotificationWishes, Overview, Pause};
+use backstay_shared::{
+    health::FailureId,
+    overview::{NotificationWishes, Overview, Pause, Setup},
+    paths::make_own_folder,
+};
 use chrono::{Local, Utc};
 use interprocess::local_socket::tokio::Listener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    health::computer::Computer,
+    health::{computer::Computer, snoozes::Snoozes},
     hooks,
     host::{
         clock::ClockWatch,
-        disk,
         lock::{LockError, LockFile},
+        sleep,
     },
     ipc::{
         board::Board,
@@ -28,6 +32,7 @@ use crate::{
         link::Muxer,
         phones::{Phones, Surroundings},
         scrubber,
+        turns::Turns,
     },
     presence::{
         bonjour,
@@ -42,6 +47,9 @@ use crate::{
 
 /// Phones that are told within this time of usbmuxd's coming up were there before.
 const LIST_SECONDS_MAX: Duration = Duration::from_secs(1);
+
+/// Begun anew, the daemon knows within this what is still wrong.
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 
 /// A run that commits is waited for this long at the end.
 const SHUTDOWN_SECONDS_MAX: Duration = Duration::from_secs(20);
@@ -75,7 +83,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
         let path = path.to_owned();
         move |source| DaemonError::Socket { path, source }
     };
-    disk::make_private(&paths.runtime_dir).map_err(failed(&paths.runtime_dir))?;
+    make_own_folder(&paths.runtime_dir).map_err(failed(&paths.runtime_dir))?;
     let _lock = match LockFile::take(&paths.lock_file()) {
         Ok(lock) => lock,
         Err(LockError::Held { holder }) => return Err(DaemonError::AlreadyRunning { holder }),
@@ -95,7 +103,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
         let wifi = settings.config.network.wifi;
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
-        notifier.follow(world.serve(listener, notifier.takers()));
+        notifier.follow(world.serve(listener, notifier.takers(), source.clone()));
         let changed = tokio::select! {
             () = &mut the_end => None,
             // Ends with the last who could pause.
@@ -104,11 +112,12 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
             changed = source.changed(&settings, &world.board) => Some(changed),
             never = service::follow(&world.board, &socket) => match never {},
         };
-        just_started = false;
         match changed {
             Some(changed) => {
                 world.end().await;
                 tracing::info!("the settings have changed");
+                // Who agrees to backups is near, too.
+                just_started = settings.setup_needed && !changed.setup_needed;
                 settings = changed;
             }
             None => {
@@ -141,7 +150,7 @@ impl World {
         let state_folder = &source.paths.log_dir;
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let board = Board::new(Overview {
+        let overview = Overview {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             root: root.display().to_string(),
@@ -151,8 +160,11 @@ impl World {
                 success: config.notify.success,
             },
             paused: *paused.borrow(),
+            settling: true,
+            setup: if settings.setup_needed { Setup::Needed } else { Setup::Done },
             ..Overview::default()
-        });
+        };
+        let board = Board::new(overview, Snoozes::kept(state_folder));
         if let Some(mistake) = &settings.mistake {
             board.raise(mistake);
         }
@@ -168,9 +180,12 @@ impl World {
             root: root.clone(),
             known_roots: known_roots.clone(),
             board: board.clone(),
-            turn: Arc::new(Semaphore::new(1)),
+            turns: Turns::default(),
             paused,
-            held: settings.mistake.clone().filter(|_| settings.held),
+            held: match settings.setup_needed {
+                true => Some(FailureId::SetupNeeded.into()),
+                false => settings.mistake.clone().filter(|_| settings.held),
+            },
             apple,
             clock: clock.clone(),
             shutdown: shutdown.clone(),
@@ -178,6 +193,7 @@ impl World {
         });
         phones.remember_all();
         tasks.spawn(scrubber::run(phones.clone(), root.clone(), config.backup.check_days, shutdown.clone()));
+        let wakes = sleep::tell_wakes(clock.clone());
         let computer = Computer {
             board: board.clone(),
             phones: phones.clone(),
@@ -189,7 +205,13 @@ impl World {
         let beside = {
             let (board, shutdown, phones) = (board.clone(), shutdown.clone(), phones.clone());
             async move {
-                let watching = async { tokio::join!(computer.watch(), board.keep_fresh(), phones.end_pauses()) };
+                let settle = async {
+                    tokio::time::sleep(SETTLES_WITHIN).await;
+                    board.settled();
+                };
+                let quiet = computer.clone().keep_quiet_hours();
+                let (looks, fresh, pauses) = (computer.watch(), board.keep_fresh(), phones.end_pauses());
+                let watching = async { tokio::join!(looks, quiet, fresh, pauses, settle, wakes) };
                 shutdown.run_until_cancelled(watching).await
             }
         };
@@ -198,9 +220,9 @@ impl World {
         Self { board, phones, shutdown, tasks }
     }
 
-    fn serve(&self, listener: Listener, takers: Takers) -> Server {
+    fn serve(&self, listener: Listener, takers: Takers, source: Source) -> Server {
         let (board, phones, shutdown) = (self.board.clone(), self.phones.clone(), self.shutdown.clone());
-        let server = Server { board, phones, takers, shutdown };
+        let server = Server { board, phones, takers, source, shutdown };
         self.tasks.spawn(server.clone().serve(listener));
         server
     }

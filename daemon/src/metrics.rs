@@ -192,8 +192,11 @@ mod tests {
                 bytes: u64::MAX,
             }),
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: vec![Problem::new(&Failure::from(FailureId::BackupOverdue), DateTime::UNIX_EPOCH)],
+            turned_off: false,
+            earlier: None,
         };
         let overview = Overview {
             version: "0.1.0".into(),

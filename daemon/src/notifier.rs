@@ -11,7 +11,7 @@ use backstay_shared::{
         page::Page,
         view::View,
     },
-    overview::{Overview, Problem},
+    overview::Overview,
     protocol::Refusal,
 };
 use chrono::Local;
@@ -26,9 +26,6 @@ use crate::ipc::{server::Server, takers::Takers};
 
 /// At login the tray comes some seconds after the daemon, and one that restarts is back sooner.
 const GRACE: Duration = Duration::from_secs(8);
-
-/// Begun anew, the daemon knows within this what is still wrong.
-const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 
 /// Presses that wait; nobody makes more.
 const PRESSES_MAX: usize = 32;
@@ -107,7 +104,7 @@ impl Desk {
         };
         let beside = async { tokio::join!(feed(self.servers.clone(), views), hand.carry_out(pressed), until) };
         tokio::select! {
-            () = notifications::run(shown, heard, presses, quits) => {}
+            () = notifications::run(shown, heard, presses, quits, GRACE) => {}
             _ = beside => {}
         }
     }
@@ -126,7 +123,6 @@ async fn nobody_for(grace: Duration, takers: &mut watch::Receiver<usize>) {
 
 /// Passes on what the boards show, one after the other, for ever.
 async fn feed(mut servers: watch::Receiver<Option<Server>>, views: watch::Sender<View>) {
-    let mut last: Option<Overview> = None;
     loop {
         let Some(server) = servers.borrow_and_update().clone() else {
             if servers.changed().await.is_err() {
@@ -135,43 +131,16 @@ async fn feed(mut servers: watch::Receiver<Option<Server>>, views: watch::Sender
             continue;
         };
         let mut shown = server.board.subscribe();
-        let mut before = last.take();
-        let settled = sleep(SETTLES_WITHIN);
-        tokio::pin!(settled);
         loop {
             let overview = shown.borrow_and_update().overview.clone();
-            let overview = match &before {
-                Some(before) => carried_over(before, &overview),
-                None => Overview::clone(&overview),
-            };
-            last = Some(overview.clone());
-            views.send_replace(View::Connected(overview));
+            views.send_replace(View::Connected(Overview::clone(&overview)));
             tokio::select! {
                 Ok(()) = shown.changed() => {}
                 Ok(()) = servers.changed() => break,
-                () = &mut settled, if before.is_some() => before = None,
                 else => return,
             }
         }
     }
-}
-
-/// What is wrong now, together with what was wrong before the daemon began anew.
-fn carried_over(before: &Overview, now: &Overview) -> Overview {
-    let stay = |before: &[Problem], now: &mut Vec<Problem>| {
-        let missing = before.iter().filter(|problem| now.iter().all(|known| known.id != problem.id));
-        let missing: Vec<Problem> = missing.cloned().collect();
-        now.extend(missing);
-    };
-    let mut carried = now.clone();
-    stay(&before.problems, &mut carried.problems);
-    for phone in &before.phones {
-        match carried.phones.iter_mut().find(|known| known.udid == phone.udid) {
-            Some(known) => stay(&phone.problems, &mut known.problems),
-            None => carried.phones.push(phone.clone()),
-        }
-    }
-    carried
 }
 
 /// Carries out what is pressed.
@@ -239,59 +208,7 @@ fn tell(news: &mpsc::Sender<News>, what: News) {
 
 #[cfg(test)]
 mod tests {
-    use backstay_shared::{
-        health::{Failure, FailureId},
-        overview::{Activity, PhoneOverview},
-    };
-    use chrono::Utc;
-
     use super::*;
-
-    fn phone(udid: &str, problems: &[FailureId]) -> PhoneOverview {
-        PhoneOverview {
-            udid: udid.parse().unwrap(),
-            name: udid.into(),
-            model: None,
-            ios: None,
-            link: None,
-            wifi_allowed: None,
-            activity: Activity::Idle,
-            last_good: None,
-            next_due: None,
-            last_run: None,
-            problems: self::problems(problems),
-        }
-    }
-
-    fn problems(ids: &[FailureId]) -> Vec<Problem> {
-        ids.iter().map(|id| Problem::new(&Failure::from(*id), Utc::now())).collect()
-    }
-
-    fn ids(problems: &[Problem]) -> Vec<FailureId> {
-        problems.iter().map(|problem| problem.id).collect()
-    }
-
-    #[test]
-    fn begun_anew_nothing_that_was_wrong_is_taken_for_cured() {
-        use FailureId::{BackupDriveMissing, ConfigInvalid, DeviceLocked, HostDiskFull};
-        let (anna, tom) = ("00008120-000000000000000A", "00008120-000000000000000B");
-        let before = Overview {
-            phones: vec![phone(anna, &[HostDiskFull, DeviceLocked]), phone(tom, &[DeviceLocked])],
-            problems: problems(&[BackupDriveMissing]),
-            ..Overview::default()
-        };
-        let now = Overview {
-            phones: vec![phone(anna, &[DeviceLocked])],
-            problems: problems(&[ConfigInvalid]),
-            root: "/elsewhere".into(),
-            ..Overview::default()
-        };
-        let carried = carried_over(&before, &now);
-        assert_eq!(carried.root, "/elsewhere");
-        assert_eq!(ids(&carried.problems), [ConfigInvalid, BackupDriveMissing]);
-        assert_eq!(ids(&carried.phones[0].problems), [DeviceLocked, HostDiskFull], "none twice");
-        assert_eq!(carried.phones[1], before.phones[1]);
-    }
 
     #[tokio::test]
     async fn a_front_end_that_comes_and_goes_begins_the_wait_anew() {

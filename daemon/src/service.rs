@@ -6,10 +6,10 @@ use std::{convert::Infallible, path::Path, time::Duration};
 use backstay_shared::{
     client::{Client, ClientError},
     health::Severity,
-    overview::{Activity, Overview},
+    overview::{Activity, Overview, Setup},
     protocol::{Reply, Request},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::ipc::board::Board;
 
@@ -83,7 +83,8 @@ fn watched_every() -> Option<Duration> {
 async fn prove_life(socket: &Path) -> Infallible {
     let Some(within) = watched_every() else { return std::future::pending().await };
     let every = within / 2;
-    let mut ticks = interval_at(Instant::now() + every, every);
+    // The first at once: settings that change begin this anew, and who edits them for long has a living daemon.
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -120,9 +121,12 @@ fn status(overview: &Overview) -> String {
     if overview.paused.is_some() {
         return "Paused".into();
     }
+    if overview.setup == Setup::Needed {
+        return "Not set up yet".into();
+    }
     match &overview.phones[..] {
         [] => "No iPhone was seen yet".into(),
-        phones if phones.iter().all(|phone| phone.last_good.is_some()) => "All backed up".into(),
+        phones if phones.iter().all(|phone| phone.last_good.is_some() || phone.turned_off) => "All backed up".into(),
         _ => "Not everything is backed up yet".into(),
     }
 }

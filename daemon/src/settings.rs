@@ -1,19 +1,28 @@
 //! The daemon's settings. A bad edit keeps the last good ones in force and is told; a good one is taken up by itself.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use backstay_shared::{
-    config::Config,
+    config::{Chosen, Config},
     health::{Failure, FailureId},
     overview::Activity,
     paths::Paths,
 };
 
-use crate::{host::disk, ipc::board::Board};
+use tokio::sync::Notify;
+
+use crate::{
+    health::diagnose,
+    host::disk,
+    ipc::board::Board,
+    transfer::DiskError,
+    vault::{layout::OWN_FOLDER, roots::KnownRoots},
+};
 
 /// The file is looked at this often.
 const EVERY: Duration = Duration::from_secs(5);
@@ -28,6 +37,12 @@ pub struct Source {
     pub paths: Paths,
     /// The backup folder that the command line names; it wins over the file.
     pub root: Option<PathBuf>,
+    /// Whoever started the daemon has named a folder or a file of settings, and so agreed to backups.
+    pub agreed: bool,
+    /// Folders that held backups before.
+    pub known_roots: KnownRoots,
+    /// Has the file looked at now.
+    pub nudge: Arc<Notify>,
 }
 
 /// Settings in force.
@@ -41,6 +56,8 @@ pub struct Settings {
     pub mistake: Option<Failure>,
     /// There never were good ones: nothing is backed up, since nobody knows where to.
     pub held: bool,
+    /// No person has agreed to backups: the file says nothing, and the usual folder holds none of ours.
+    pub setup_needed: bool,
     /// The file as it was when it was read.
     stamp: Stamp,
 }
@@ -83,6 +100,7 @@ impl Source {
                 root: self.root.clone().unwrap_or_else(|| self.paths.default_root.clone()),
                 mistake: Some(mistake),
                 held: true,
+                setup_needed: false,
                 stamp: mistake_stamp,
             },
         }
@@ -93,7 +111,22 @@ impl Source {
         let told = |text: String| Failure::from(FailureId::ConfigInvalid).path(file).text(text);
         let config = Config::read(file).map_err(|error| told(error.to_string()))?;
         let root = choose_root(&config, self.root.as_deref(), &self.paths).map_err(told)?;
-        Ok(Settings { config, root, mistake: None, held: false, stamp })
+        let has_backups = || root.join(OWN_FOLDER).exists() || self.known_roots.contains(&root);
+        let setup_needed = !self.agreed && config == Config::default() && !has_backups();
+        Ok(Settings { config, root, mistake: None, held: false, setup_needed, stamp })
+    }
+
+    /// A person agrees: to the settings that are there, or else to the usual ones. They are taken up at once.
+    ///
+    /// # Errors
+    /// When the settings have a mistake or can't be written.
+    pub fn agree(&self) -> Result<(), Failure> {
+        if self.of_the_file(&self.paths.config_file)?.setup_needed {
+            let usual = Chosen { root: self.paths.default_root.clone(), hours: None, require_encryption: false };
+            write_first(&self.paths.config_file, &usual)?;
+        }
+        self.nudge.notify_one();
+        Ok(())
     }
 
     fn last_good(&self) -> PathBuf {
@@ -117,13 +150,15 @@ impl Source {
     pub async fn changed(&self, current: &Settings, board: &Board) -> Settings {
         let mut seen = current.stamp;
         loop {
-            tokio::time::sleep(EVERY).await;
+            let nudged = tokio::time::timeout(EVERY, self.nudge.notified()).await.is_ok();
             let now = stamp(&self.paths.config_file);
             if now == seen {
                 continue;
             }
             // An editor may be in the middle of it: what has come to rest counts.
-            tokio::time::sleep(REST).await;
+            if !nudged {
+                tokio::time::sleep(REST).await;
+            }
             if now != stamp(&self.paths.config_file) {
                 continue;
             }
@@ -132,12 +167,14 @@ impl Source {
                 Ok(settings) => {
                     board.clear(FailureId::ConfigInvalid);
                     self.remember();
-                    let same = (&settings.config, &settings.root, settings.held)
-                        == (&current.config, &current.root, current.held);
+                    let parts = |settings: &Settings| (settings.root.clone(), settings.held, settings.setup_needed);
+                    let same = settings.config == current.config && parts(&settings) == parts(current);
                     if !same {
                         idle(board).await;
                         // Whoever is told how the last backup ended has a moment to hear it.
-                        tokio::time::sleep(EVERY).await;
+                        if !current.setup_needed {
+                            tokio::time::sleep(EVERY).await;
+                        }
                         // A later edit is looked at first.
                         if stamp(&self.paths.config_file) == settings.stamp {
                             return settings;
@@ -149,6 +186,33 @@ impl Source {
             seen = now;
         }
     }
+}
+
+/// Writes the settings of a person who has just agreed to backups. A file that sets nothing is replaced, and kept beside
+/// them if it is not the one that Backstay makes; one that sets something is left as it is.
+///
+/// # Errors
+/// When there are settings already, or they can't be written.
+pub fn write_first(file: &Path, chosen: &Chosen) -> Result<(), Failure> {
+    let invalid = |text: String| Failure::from(FailureId::ConfigInvalid).path(file).text(text);
+    let failed = |operation| move |source| diagnose::disk(&DiskError { operation, path: file.to_owned(), source });
+    let text = chosen.file().map_err(invalid)?;
+    match fs::read_to_string(file) {
+        Ok(old) if old == Config::TEMPLATE => {}
+        Ok(_) => {
+            let config = Config::read(file).map_err(|error| invalid(error.to_string()))?;
+            if config != Config::default() {
+                return Err(invalid("holds settings already; change them there".to_owned()));
+            }
+            fs::rename(file, file.with_extension("toml.old")).map_err(failed("renaming"))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("reading")(error)),
+    }
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(failed("creating the folder of"))?;
+    }
+    disk::write_durably(file, text.as_bytes()).map_err(failed("writing"))
 }
 
 fn stamp(file: &Path) -> Stamp {
@@ -175,7 +239,44 @@ mod tests {
             runtime_dir: folder.join("run"),
             default_root: folder.join("default"),
         };
-        Source { paths, root: None }
+        let known_roots = KnownRoots::in_folder(&paths.log_dir);
+        Source { paths, root: None, agreed: false, known_roots, nudge: Arc::default() }
+    }
+
+    /// Nothing is agreed to by a file that says nothing, and nobody who has backups is asked again.
+    #[test]
+    fn setup_is_needed_until_somebody_agrees() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = source(folder.path());
+        let (file, root) = (&source.paths.config_file, &source.paths.default_root);
+        let needed = || source.read().setup_needed;
+        assert!(needed());
+        assert!(!Source { agreed: true, ..source.clone() }.read().setup_needed);
+        fs::write(file, Config::TEMPLATE).unwrap();
+        assert!(needed(), "who looks at the settings has not agreed");
+        fs::write(file, "[hooks]\non_start = [\"true\"]").unwrap();
+        assert!(!needed());
+        fs::remove_file(file).unwrap();
+
+        fs::create_dir_all(root.join(OWN_FOLDER)).unwrap();
+        assert!(!needed(), "there are backups");
+        source.known_roots.remember(root).unwrap();
+        fs::remove_dir_all(root).unwrap();
+        assert!(!needed(), "their drive is away");
+        fs::remove_file(source.paths.log_dir.join("backup-folders.json")).unwrap();
+
+        source.agree().unwrap();
+        let settings = source.read();
+        assert_eq!((settings.setup_needed, &settings.root), (false, root));
+        let written = fs::read_to_string(file).unwrap();
+        source.agree().unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), written, "agreeing twice changes nothing");
+        let chosen = Chosen { root: "/elsewhere".into(), hours: None, require_encryption: true };
+        assert_eq!(write_first(file, &chosen).unwrap_err().id, FailureId::ConfigInvalid);
+        fs::write(file, "# mine").unwrap();
+        write_first(file, &chosen).unwrap();
+        assert_eq!(source.read().root, Path::new("/elsewhere"));
+        assert_eq!(fs::read_to_string(folder.path().join("config.toml.old")).unwrap(), "# mine");
     }
 
     #[test]

@@ -32,22 +32,52 @@ VIAddVersionKey LegalCopyright "The Backstay developers. MIT or Apache-2.0."
 !insertmacro MUI_UNPAGE_INSTFILES
 !insertmacro MUI_LANGUAGE "English"
 
-; Windows holds on to the file of a running program, and neither has a window to close. A backup that is broken off here
-; leaves the last good one as it is.
+; Windows holds on to the file of a running program. The daemon is ended by its own number, and a backup that is broken
+; off leaves the last good one as it is; the companion keeps nothing and has no window to close. Anything else, a restore
+; for one, is a person's own work: it is waited for. $1 is 0 when the daemon starts at login, $2 when the companion ran.
 !macro EndRunning
-    nsExec::Exec 'taskkill /F /IM backstay-tray.exe'
-    Pop $0
-    nsExec::Exec 'taskkill /F /IM backstay.exe'
-    Pop $0
-!macroend
-
-Section
-    ; Whoever has it start at login has it running again after an update.
     StrCpy $1 1
+    StrCpy $2 1
     ${If} ${FileExists} "$INSTDIR\backstay.exe"
         nsExec::Exec '"$INSTDIR\backstay.exe" login status'
         Pop $1
+        nsExec::Exec '"$INSTDIR\backstay.exe" login stop'
+        Pop $0
+        nsExec::Exec 'taskkill /F /IM backstay-tray.exe'
+        Pop $2
+        StrCpy $3 0
+        ${Do}
+            ; Nobody may write into a program that runs.
+            ClearErrors
+            FileOpen $0 "$INSTDIR\backstay.exe" a
+            ${IfNot} ${Errors}
+                FileClose $0
+                ${ExitDo}
+            ${EndIf}
+            IntOp $3 $3 + 1
+            ${If} $3 < 20
+                ; What was ended a moment ago may not be gone yet.
+                Sleep 100
+            ${ElseIf} ${Cmd} `MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "Backstay is still at work, with a restore perhaps. Let it finish, then try again." /SD IDCANCEL IDCANCEL`
+                !insertmacro StartAgain
+                Abort
+            ${EndIf}
+        ${Loop}
     ${EndIf}
+!macroend
+
+; Whoever has it start at login has it running again, and who had the icon has it.
+!macro StartAgain
+    ${If} $1 == 0
+        nsExec::Exec '"$INSTDIR\backstay.exe" login start'
+        Pop $0
+    ${EndIf}
+    ${If} $2 == 0
+        Exec '"$INSTDIR\backstay-tray.exe"'
+    ${EndIf}
+!macroend
+
+Section
     !insertmacro EndRunning
     SetOutPath "$INSTDIR"
     File "${FILES}\backstay.exe"
@@ -70,17 +100,14 @@ Section
     WriteRegStr HKCU "${UNINSTALL}" QuietUninstallString '"$INSTDIR\uninstall.exe" /S'
     WriteRegDWORD HKCU "${UNINSTALL}" NoModify 1
     WriteRegDWORD HKCU "${UNINSTALL}" NoRepair 1
-    ${If} $1 == 0
-        nsExec::Exec '"$INSTDIR\backstay.exe" login start'
-        Pop $0
-    ${EndIf}
+    !insertmacro StartAgain
 SectionEnd
 
 ; Files by name and folders only when empty: a backup that somebody put there stays.
 Section Uninstall
+    !insertmacro EndRunning
     nsExec::Exec '"$INSTDIR\backstay.exe" login disable'
     Pop $0
-    !insertmacro EndRunning
     Delete "$INSTDIR\backstay.exe"
     Delete "$INSTDIR\backstay-tray.exe"
     Delete "$INSTDIR\backstay.ico"

@@ -1,16 +1,19 @@
 //! The person's settings, in `config.toml`.
 
 mod address;
+mod chosen;
 mod hooks;
 mod metrics;
 mod network;
 mod notify;
+mod phone;
+mod schedule;
 mod watch;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -18,13 +21,16 @@ use serde::Deserialize;
 
 pub use self::{
     address::WebAddress,
+    chosen::Chosen,
     hooks::{HookCommand, Hooks},
     metrics::{Metrics, MetricsFile},
     network::Network,
     notify::Notify,
+    phone::{Phone, PhoneName},
+    schedule::Schedule,
     watch::{Addresses, PrivateAddress, Watch},
 };
-use crate::hours::Hours as AllowedHours;
+use crate::{hours::Hours as AllowedHours, ids::Udid};
 
 /// Every setting, with its default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -42,6 +48,8 @@ pub struct Config {
     pub hooks: Hooks,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[phones."UDID"]`
+    pub phones: BTreeMap<Udid, Phone>,
 }
 
 /// Where, when and how many.
@@ -52,12 +60,16 @@ pub struct Backup {
     pub root: Option<PathBuf>,
     /// A backup is due this many hours after the last good one.
     pub every_hours: Hours,
-    /// A cron expression with seconds, in local time; replaces `every_hours`.
+    /// A cron expression, in local time; replaces `every_hours`.
     pub schedule: Option<Schedule>,
+    /// Plugging the phone in starts a backup, too, when the last good one is so many hours old.
+    pub on_connect_hours: Option<Hours>,
     /// Backups start by themselves only in these hours of the day, local time; at any hour when absent.
     pub hours: Option<AllowedHours>,
     /// After so many days without a good backup a person is told.
     pub overdue_days: Days,
+    /// A phone without power starts no backup by itself.
+    pub only_when_charging: bool,
     /// A phone that is not charging starts no backup by itself below this, in percent.
     pub battery_percent_min: Percent,
     /// A backup that crawls for so many minutes is told.
@@ -102,8 +114,10 @@ impl Default for Backup {
             root: None,
             every_hours: Hours(20),
             schedule: None,
+            on_connect_hours: None,
             hours: None,
             overdue_days: Days(3),
+            only_when_charging: false,
             battery_percent_min: Percent(20),
             slow_minutes: Minutes(10),
             require_encryption: false,
@@ -122,6 +136,11 @@ impl Default for Backup {
 pub struct Hours(u32);
 
 impl Hours {
+    /// As a number.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
     /// As a duration.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.0 as u64 * 3600)
@@ -196,21 +215,6 @@ impl TryFrom<u32> for Percent {
     }
 }
 
-/// A cron expression.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Schedule(pub cron::Schedule);
-
-impl TryFrom<String> for Schedule {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        cron::Schedule::from_str(&text).map(Self).map_err(|_| {
-            format!("{text:?} is no cron expression: expected second, minute, hour, day, month and weekday, as \"0 0 22 * * *\"")
-        })
-    }
-}
-
 /// The config can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -239,6 +243,27 @@ pub enum ConfigError {
 impl Config {
     /// Every setting there is, with its default and what it means, all of it commented out.
     pub const TEMPLATE: &str = include_str!("config/template.toml");
+
+    /// What this phone has otherwise than the others.
+    pub fn phone(&self, udid: &Udid) -> Option<&Phone> {
+        // People copy it from where it is written in other letters.
+        self.phones.iter().find(|(known, _)| known.as_str().eq_ignore_ascii_case(udid.as_str())).map(|(_, phone)| phone)
+    }
+
+    /// `[backup]` as it is for this phone.
+    pub fn backup_of(&self, udid: &Udid) -> Backup {
+        self.phone(udid).map_or_else(|| self.backup.clone(), |phone| phone.over(&self.backup))
+    }
+
+    /// What a person calls this phone, if the settings say so.
+    pub fn name_of(&self, udid: &Udid) -> Option<&str> {
+        self.phone(udid)?.name.as_ref().map(|name| name.0.as_str())
+    }
+
+    /// Whether this phone is backed up at all.
+    pub fn is_turned_off(&self, udid: &Udid) -> bool {
+        self.phone(udid).is_some_and(|phone| !phone.enabled)
+    }
 
     /// Reads the file; a missing file is the defaults.
     ///
@@ -279,10 +304,16 @@ mod tests {
             ("[backup]\nevery_hors = 3", "line 2", "every_hors"),
             ("[backup]\n\nevery_hours = 0", "line 3", "expected 1 to 8760"),
             ("[backup]\nschedule = \"at noon\"", "line 2", "no cron expression"),
+            ("[backup]\nschedule = \"0 22 1 * 1\"", "line 2", "give one of them"),
+            ("[backup]\non_connect_hours = 0", "line 2", "expected 1 to 8760"),
             ("[backup]\nhours = \"at night\"", "line 2", "are no hours"),
             ("[backup]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
             ("[backup]\noverdue_days = 0", "line 2", "expected 1 to 365"),
             ("[bakcup]", "line 1", "bakcup"),
+            ("[phones.\"00008120-000A\"]\nevery_hors = 3", "line 2", "every_hors"),
+            ("[phones.\"00008120-000A\"]\n\nname = \"\"", "line 3", "is no name"),
+            ("[phones.\"00008120-000A\"]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
+            ("[backup]\n[phones.Anna]\nenabled = false", "line 2", "is not a UDID"),
             ("[notify]\nquiet_hours = \"22-7\"", "line 2", "are no hours"),
             ("[watch]\napple_statsu = false", "line 2", "apple_statsu"),
             ("[watch.addresses]\nstatus = \"http://example.org/\"", "line 2", "expected https://... here"),
@@ -313,11 +344,12 @@ mod tests {
         let config = parse(&uncommented).unwrap();
         let (set, usual) = (config.backup, Backup::default());
         assert_eq!(
-            Backup { root: None, schedule: None, hours: None, ..set },
+            Backup { root: None, schedule: None, on_connect_hours: None, hours: None, ..set },
             usual,
             "what is shown is what holds without it"
         );
         assert_eq!(config.watch, Watch::default());
+        assert_eq!(config.phones.len(), 1);
         assert!(config.notify.quiet_hours.is_some() && config.metrics.file.is_some() && !config.hooks.are_none());
         for section in ["backup", "network", "notify", "watch", "hooks", "metrics"] {
             // What is refused is refused with the names that are known.
@@ -329,6 +361,39 @@ mod tests {
                 assert!(here.contains(&format!("\n#{key} = ")), "{section}.{key} is missing");
             }
         }
+    }
+
+    #[test]
+    fn a_phone_has_its_own_settings_and_the_rest_of_everybody() {
+        let config = parse(
+            r#"
+            [backup]
+            schedule = "0 0 22 * * *"
+            hours = "18:00-08:00"
+            battery_percent_min = 30
+
+            [phones."00008120-001A2D3E0C40201E"]
+            name = " Anna "
+            every_hours = 4
+            require_encryption = true
+
+            [phones."5d2b8bcf0c83fbd8e8fa2cbbf5a1e2c4d1d0f0aa"]
+            enabled = false
+            hours = "09:00-17:00"
+            "#,
+        )
+        .unwrap();
+        let udid = |text: &str| text.parse::<Udid>().unwrap();
+        let (anna, tom) = (udid("00008120-001a2d3e0c40201e"), udid("5d2b8bcf0c83fbd8e8fa2cbbf5a1e2c4d1d0f0aa"));
+        let everybody = config.backup.clone();
+        let of_anna = config.backup_of(&anna);
+        assert_eq!((of_anna.every_hours, of_anna.schedule, of_anna.require_encryption), (Hours(4), None, true));
+        assert_eq!((of_anna.hours, of_anna.battery_percent_min), (everybody.hours, Percent(30)));
+        assert_eq!((config.name_of(&anna), config.is_turned_off(&anna)), (Some("Anna"), false));
+        let of_tom = config.backup_of(&tom);
+        assert!(of_tom.hours != everybody.hours && of_tom.schedule == everybody.schedule);
+        assert_eq!((config.name_of(&tom), config.is_turned_off(&tom)), (None, true));
+        assert_eq!(config.backup_of(&udid("00008120-000B")), everybody);
     }
 
     #[test]

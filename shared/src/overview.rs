@@ -27,9 +27,41 @@ pub struct Overview {
     /// Nothing starts by itself meanwhile, because a person said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
+    /// The daemon has just begun: what is not among the problems may be found yet, and is not cured.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub settling: bool,
     /// What notifications a person wants.
     #[serde(skip_serializing_if = "NotificationWishes::are_usual")]
     pub notifications: NotificationWishes,
+    /// Whether a person has agreed to backups.
+    #[serde(skip_serializing_if = "Setup::is_done")]
+    pub setup: Setup,
+}
+
+impl Overview {
+    /// The phone that this one has replaced, as far as it seems: called so, and not here any more.
+    pub fn earlier_of<'a>(&self, phone: &'a PhoneOverview) -> Option<&'a EarlierPhone> {
+        let earlier = phone.earlier.as_ref()?;
+        let is_here = |other: &PhoneOverview| other.udid == earlier.udid && other.activity != Activity::Away;
+        Some(earlier).filter(|_| !self.phones.iter().any(is_here))
+    }
+}
+
+/// Whether a person has agreed to backups on this computer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setup {
+    /// By settings, by arguments of the daemon, or by backups that are there.
+    #[default]
+    Done,
+    /// Nothing is backed up before that.
+    Needed,
+}
+
+impl Setup {
+    fn is_done(&self) -> bool {
+        *self == Self::Done
+    }
 }
 
 /// What notifications a person wants.
@@ -61,7 +93,8 @@ pub struct Pause {
 pub struct PhoneOverview {
     /// Its identifier.
     pub udid: Udid,
-    /// Its name as its owner gave it; the UDID until it is known.
+    /// Its name as the settings or its owner have it, with a part of the UDID where another phone is called so, too;
+    /// the UDID until it is known.
     pub name: String,
     /// Its model, for example `iPhone15,2`.
     #[serde(default)]
@@ -83,12 +116,108 @@ pub struct PhoneOverview {
     /// When the next backup is due; in the past when it waits for something.
     #[serde(default)]
     pub next_due: Option<DateTime<Utc>>,
+    /// Why then.
+    #[serde(default)]
+    pub next_due_reason: Option<DueReason>,
     /// How the last run ended.
     #[serde(default)]
     pub last_run: Option<EndedRun>,
     /// What is wrong with it, worst first.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// The settings say that it is never backed up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub turned_off: bool,
+    /// The phone that it seems to have replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<EarlierPhone>,
+}
+
+/// A phone of the same name that has not been here since a newer one came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierPhone {
+    /// Its identifier.
+    pub udid: Udid,
+    /// How many snapshots of it are kept.
+    pub snapshots: u64,
+    /// When the last of them was verified.
+    pub last_good: DateTime<Utc>,
+}
+
+impl EarlierPhone {
+    /// What there is, and how to get it onto the phone that came after it, for a person.
+    pub fn sentence(&self, newer: &PhoneOverview) -> String {
+        let (old, new) = (&self.udid, &newer.udid);
+        let snapshots =
+            if self.snapshots == 1 { "a snapshot".to_owned() } else { format!("{} snapshots", self.snapshots) };
+        format!(
+            "an earlier iPhone of this name has {snapshots} here; put one onto this one: backstay restore {old} --to {new}"
+        )
+    }
+}
+
+/// A time at which a backup starts by itself, and why then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// When; in the past when it waits for something since then.
+    pub at: DateTime<Utc>,
+    /// Why then.
+    pub reason: DueReason,
+}
+
+/// Why a backup is due when it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+pub enum DueReason {
+    /// There is no backup yet.
+    FirstBackup,
+    /// So long after the last good one.
+    Interval {
+        /// `every_hours`
+        hours: u32,
+    },
+    /// A time of the schedule.
+    Schedule,
+    /// The schedule has no further time: once a year all the same.
+    NoFurtherTime,
+    /// It was due then, and the phone or the computer was away or busy: as soon as it can be.
+    CatchUp {
+        /// When it was due.
+        since: DateTime<Utc>,
+    },
+    /// It was or is due then; this is the next allowed hour.
+    AllowedHours {
+        /// When it is due.
+        due: DateTime<Utc>,
+    },
+    /// It was or is due then; this is the end of the pause that a person wanted.
+    PauseEnds {
+        /// When it is due.
+        due: DateTime<Utc>,
+    },
+    /// It was or is due then; the clock was just set and may be set again.
+    ClockSettles {
+        /// When it is due.
+        due: DateTime<Utc>,
+    },
+    /// The last good backup is dated a day or more ahead: the clock was set back, and that date says nothing.
+    ClockWasSetBack,
+    /// From a newer daemon.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The backups to come as the schedule has them, if each is made when it is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timetable {
+    /// The times, earliest first; none when nothing starts until a person resumes.
+    pub times: Vec<Due>,
+    /// Plugging the phone in starts one, too, from this age of the last good one on, in hours.
+    #[serde(default)]
+    pub on_connect_hours: Option<u32>,
+    /// It waits while the phone has no power.
+    #[serde(default)]
+    pub only_when_charging: bool,
 }
 
 /// How a phone is connected.
@@ -116,6 +245,9 @@ pub enum Activity {
     Queued {
         /// The run that waits.
         run: RunId,
+        /// Its place in the queue, from 1; none while it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<u32>,
     },
     /// Being backed up.
     Running {

@@ -1,6 +1,9 @@
 //! Where things are on this computer.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use directories::{ProjectDirs, UserDirs};
 
@@ -53,5 +56,57 @@ impl Paths {
     /// Held while a daemon runs, so that a second one never takes a live socket.
     pub fn lock_file(&self) -> PathBuf {
         self.runtime_dir.join("daemon.lock")
+    }
+}
+
+/// Makes a folder that only this user may enter, with those above it that are missing; one that is there is made so.
+///
+/// # Errors
+/// Of the file system, and when the folder belongs to another user, who could see and change what is in it.
+pub fn make_own_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let facts = fs::metadata(folder)?;
+        if facts.uid() != rustix::process::geteuid().as_raw() {
+            let why = format!("{} belongs to another user", folder.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        if facts.mode() & 0o777 != 0o700 {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    use super::*;
+
+    #[test]
+    fn only_this_user_enters_its_own_folder() {
+        let outer = std::env::temp_dir().join(format!("backstay-own-folder-{}", std::process::id()));
+        let folder = outer.join("run");
+        let mode = |folder: &Path| fs::metadata(folder).unwrap().mode() & 0o777;
+        make_own_folder(&folder).unwrap();
+        assert_eq!((mode(&outer), mode(&folder)), (0o700, 0o700));
+        // Made by something that did not care.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        make_own_folder(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o700);
+        // Only root can give it away.
+        if chown(&folder, Some(65534), None).is_ok() {
+            assert_eq!(make_own_folder(&folder).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
+        fs::write(outer.join("file"), "").unwrap();
+        assert!(make_own_folder(&outer.join("file")).is_err());
+        fs::remove_dir_all(outer).unwrap();
     }
 }

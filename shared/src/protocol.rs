@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     health::{Failure, FailureId},
     ids::RunId,
-    overview::Overview,
+    overview::{Overview, PhoneOverview, Timetable},
 };
 
 /// Grows when an older front end would misunderstand.
@@ -135,6 +135,14 @@ pub enum Request {
         #[serde(default)]
         phone: Option<String>,
     },
+    /// When the next backups are due, and why then.
+    Timetable {
+        /// As in `BackUp`.
+        #[serde(default)]
+        phone: Option<String>,
+    },
+    /// A person agrees to backups: with settings that were just written, or else with the usual ones.
+    SetUp,
     /// From a newer front end.
     #[serde(other)]
     Unknown,
@@ -155,6 +163,13 @@ pub enum Reply {
     Started {
         /// The run to follow.
         run: RunId,
+    },
+    /// To `Timetable`.
+    Timetable {
+        /// The phone, with what it is doing now.
+        phone: Box<PhoneOverview>,
+        /// When its next backups are due.
+        timetable: Timetable,
     },
     /// Done.
     Done,
@@ -194,6 +209,9 @@ pub enum Refusal {
     /// Nothing is running.
     #[error("no backup is running")]
     NothingRunning,
+    /// The settings say that this phone is never backed up.
+    #[error("this phone is turned off in the settings: enabled = false")]
+    TurnedOff,
     /// The daemon is older than the front end.
     #[error("this daemon does not know the request; restart it after an update")]
     UnknownRequest,

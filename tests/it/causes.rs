@@ -5,6 +5,7 @@ mod dead_links;
 mod disks;
 mod overdue;
 mod requests;
+mod schedule;
 mod settings;
 mod two_at_once;
 

@@ -21,6 +21,8 @@ mod edges;
 mod encrypted_backups;
 #[cfg(target_os = "linux")]
 mod encryption;
+#[cfg(target_os = "linux")]
+mod first_run;
 #[cfg(unix)]
 mod history;
 #[cfg(unix)]
@@ -38,7 +40,12 @@ mod restore;
 #[cfg(target_os = "linux")]
 mod screens;
 #[cfg(target_os = "linux")]
+mod several_phones;
+#[cfg(target_os = "linux")]
+mod sleep;
+#[cfg(target_os = "linux")]
 mod tray;
 mod watch;
 #[cfg(target_os = "linux")]
 mod wifi;
+mod year;

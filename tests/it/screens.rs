@@ -45,8 +45,11 @@ fn phone() -> PhoneOverview {
         activity: Activity::Idle,
         last_good: Some(LastGood { at: Utc::now(), files: 41_230, bytes: 58_000_000_000 }),
         next_due: Some(Utc::now() + TimeDelta::hours(20)),
+        next_due_reason: None,
         last_run: None,
         problems: Vec::new(),
+        turned_off: false,
+        earlier: None,
     }
 }
 

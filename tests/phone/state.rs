@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, watch};
 use super::{
     Connection, Fault, PhoneSpec,
     backup::{Encryption, Restored},
-    dataset::{DataSet, Mutation},
+    dataset::{DataSet, DataSetSpec, Mutation},
     lockdownd::Trust,
     services::Services,
     switches::Switches,
@@ -192,6 +192,14 @@ impl Phone {
     pub fn mutate(&self, mutation: Mutation) {
         let mut data = self.0.data.lock().unwrap();
         *data = Arc::new(data.mutated(mutation));
+    }
+
+    /// Settings > General > Transfer or Reset > Erase All Content and Settings, and set up anew: it has other content and
+    /// another key, and trusts nobody.
+    pub fn erase(&self, data: &DataSetSpec) {
+        *self.0.data.lock().unwrap() = Arc::new(DataSet::generate(data));
+        *self.0.encryption.lock().unwrap() = None;
+        *self.trust() = Trust::new();
     }
 
     /// The backup password, if backups are encrypted.

@@ -3,6 +3,7 @@
 //! Needs `dbus-daemon` (Debian package of that name), no screen; [`Screen`] makes one. Every test has a bus of its own.
 
 mod desk;
+mod logind;
 mod notification_host;
 mod overheard;
 mod panel_menu;
@@ -23,6 +24,7 @@ use tempfile::TempDir;
 use zbus::connection;
 
 pub use desk::{Desk, Opened};
+pub use logind::Logind;
 pub use notification_host::{Noted, Notification, NotificationHost};
 pub use overheard::Overheard;
 pub use panel_menu::PanelMenu;

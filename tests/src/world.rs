@@ -42,6 +42,8 @@ pub struct World {
     /// The machine that programs run on, where it is not this one.
     #[cfg(target_os = "linux")]
     pub machine: Option<crate::network::Namespace>,
+    /// The private D-Bus of the system, where a test has one.
+    pub system_bus: Option<String>,
     /// Programs run here obey the modes of files also where root runs the tests.
     pub bound_by_permissions: bool,
 }
@@ -69,6 +71,7 @@ impl World {
             usbmuxd,
             folder,
             bus: None,
+            system_bus: None,
             #[cfg(target_os = "linux")]
             machine: None,
             bound_by_permissions: false,
@@ -119,8 +122,13 @@ impl World {
             .env_remove("XDG_STATE_HOME")
             .env_remove("XDG_DATA_HOME")
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            // The computer that runs the tests is not kept awake, and its sleep is nobody's.
+            .env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.folder.path().join("no-system-bus").display()))
             .env_remove("INVOCATION_ID")
             .kill_on_drop(true);
+        if let Some(bus) = &self.system_bus {
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", bus);
+        }
         if let Some(bus) = &self.bus {
             command.env("DBUS_SESSION_BUS_ADDRESS", bus);
         }
@@ -267,6 +275,18 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         }
     };
     timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+/// The last backup was so long ago.
+pub fn age_receipts(world: &World, age: chrono::Duration) {
+    let folder = world.root().join(".backstay").join(world.phone.udid()).join("receipts");
+    let receipts: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!receipts.is_empty());
+    for path in receipts {
+        let mut receipt: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        receipt["verified_at"] = (chrono::Utc::now() - age).to_rfc3339().into();
+        std::fs::write(&path, receipt.to_string()).unwrap();
+    }
 }
 
 /// What a process has used of the processor.

@@ -65,8 +65,13 @@ impl Background {
             let emit = emit.clone();
             runtime.spawn(crate::bus::run(move || emit(Event::BusLost)));
         }
-        let notifications =
-            runtime.spawn(notifications::run(views.clone(), news_receiver, commands.clone(), quit_receiver));
+        let notifications = runtime.spawn(notifications::run(
+            views.clone(),
+            news_receiver,
+            commands.clone(),
+            quit_receiver,
+            Duration::ZERO,
+        ));
         let mut changes = views.clone();
         runtime.spawn(async move {
             while changes.changed().await.is_ok() {

@@ -119,7 +119,7 @@ impl Errands {
         let mut text = String::new();
         for phone in phones {
             let output = self.backstay(&["history", "--root", &root, phone.udid.as_str()]).await?;
-            text.push_str(&format!("{}\n{}\n", phone.name, told(&output)));
+            text.push_str(&format!("{}\n\n", told(&output)));
         }
         self.show(Page::text("history", "History", &text)).await
     }
@@ -130,7 +130,11 @@ impl Errands {
         let argument = file.to_string_lossy();
         let output = self.backstay(&["report", &argument]).await.and_then(said_well)?;
         self.tell(News::Said { title: "The report is saved".to_owned(), text: told(&output) });
-        open(file).await
+        // What is said is where it is; whether it can be shown, too, matters less.
+        open(file).await.or_else(|error| {
+            info!(%error, "the report is not shown");
+            Ok(())
+        })
     }
 
     /// What a command prints, as a page; also what it prints when it finds something wrong.
@@ -167,7 +171,11 @@ fn told(output: &Output) -> String {
 }
 
 async fn open(what: PathBuf) -> io::Result<()> {
-    blocking(move || page::open(what.as_ref())).await
+    let shown = what.display().to_string();
+    blocking(move || page::open(what.as_ref())).await.map_err(|error| {
+        info!(%error, "nothing is opened");
+        io::Error::other(format!("No program of this desktop opens {shown}"))
+    })
 }
 
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {

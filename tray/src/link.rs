@@ -22,6 +22,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A daemon that takes the connection and says nothing for so long is none.
 const HELLO_MAX: Duration = Duration::from_secs(5);
+/// A click is carried out when the daemon is back within this.
+const LATE_MAX: Duration = Duration::from_secs(8);
 /// More answers than a person can owe by clicking.
 const ASKED_MAX: usize = 32;
 
@@ -41,6 +43,7 @@ impl Link {
     /// Runs for ever; ends only when nobody is left who could send a command.
     pub(crate) async fn run(mut self) {
         let mut pause = PAUSE_MIN;
+        let mut late = Late::default();
         loop {
             let connected = match timeout(HELLO_MAX, Client::connect(&self.socket)).await {
                 Ok(connected) => connected,
@@ -50,7 +53,7 @@ impl Link {
                 Ok(client) => {
                     info!("connected");
                     pause = PAUSE_MIN;
-                    let lost = self.follow(client).await;
+                    let lost = self.follow(client, &mut late).await;
                     let Err(error) = lost else { return };
                     info!(%error, "disconnected");
                     self.show(View::Connecting);
@@ -63,7 +66,7 @@ impl Link {
                     });
                 }
             }
-            if !self.wait(pause).await {
+            if !self.wait(pause, &mut late).await {
                 return;
             }
             pause = (pause * 2).min(PAUSE_MAX);
@@ -71,26 +74,39 @@ impl Link {
     }
 
     /// Passes messages on until the connection is lost; `Ok` when nobody is left to ask for anything.
-    async fn follow(&mut self, mut client: Client) -> Result<(), ClientError> {
+    async fn follow(&mut self, mut client: Client, late: &mut Late) -> Result<(), ClientError> {
         client.send(Request::TakeNotifications).await?;
         client.send(Request::Subscribe).await?;
         let mut asked: Vec<(u64, Command)> = Vec::new();
+        for command in late.take() {
+            self.ask(&mut client, command, &mut asked).await?;
+        }
         loop {
             tokio::select! {
                 message = client.message() => self.message(message?, &asked)?,
                 command = self.commands.recv() => {
                     let Some(command) = command else { return Ok(()) };
-                    let Some(request) = command.request(Local::now()) else { continue };
-                    info!(%command, "asking");
-                    if let Command::BackUp(phone) | Command::BackUpFull(phone) = &command {
-                        self.tell(News::Asked(phone.clone()));
-                    }
-                    let id = client.send(request).await.inspect_err(|error| warn!(%command, %error, "lost"))?;
-                    asked.truncate(ASKED_MAX - 1);
-                    asked.insert(0, (id, command));
+                    self.ask(&mut client, command, &mut asked).await?;
                 }
             }
         }
+    }
+
+    async fn ask(
+        &self,
+        client: &mut Client,
+        command: Command,
+        asked: &mut Vec<(u64, Command)>,
+    ) -> Result<(), ClientError> {
+        let Some(request) = command.request(Local::now()) else { return Ok(()) };
+        info!(%command, "asking");
+        if let Command::BackUp(phone) | Command::BackUpFull(phone) = &command {
+            self.tell(News::Asked(phone.clone()));
+        }
+        let id = client.send(request).await.inspect_err(|error| warn!(%command, %error, "lost"))?;
+        asked.truncate(ASKED_MAX - 1);
+        asked.insert(0, (id, command));
+        Ok(())
     }
 
     fn message(&self, message: ServerMessage, asked: &[(u64, Command)]) -> Result<(), ClientError> {
@@ -118,14 +134,19 @@ impl Link {
         Ok(())
     }
 
-    /// Waits; commands meanwhile cannot be carried out, which the log says. False when nobody is left to send any.
-    async fn wait(&mut self, pause: Duration) -> bool {
+    /// Waits; commands meanwhile are late. False when nobody is left to send any.
+    async fn wait(&mut self, pause: Duration, late: &mut Late) -> bool {
         let end = Instant::now() + pause;
         loop {
+            for command in late.too_late() {
+                warn!(%command, "not carried out: the daemon is not connected");
+                let text = "Nothing was done: Backstay is not running. Start it from the menu of its icon.";
+                self.tell(News::Said { title: "Backstay is not running".to_owned(), text: text.to_owned() });
+            }
             tokio::select! {
                 () = sleep_until(end) => return true,
                 command = self.commands.recv() => match command {
-                    Some(command) => warn!(%command, "not carried out: the daemon is not connected"),
+                    Some(command) => late.push(command),
                     None => return false,
                 }
             }
@@ -150,6 +171,29 @@ impl Link {
     }
 }
 
+/// Clicks that came while the daemon was away: one that restarts is back within moments.
+#[derive(Default)]
+struct Late(Vec<(Instant, Command)>);
+
+impl Late {
+    fn push(&mut self, command: Command) {
+        self.0.truncate(ASKED_MAX - 1);
+        self.0.push((Instant::now(), command));
+    }
+
+    /// All that are still wanted.
+    fn take(&mut self) -> impl Iterator<Item = Command> + use<> {
+        std::mem::take(&mut self.0).into_iter().map(|(_, command)| command)
+    }
+
+    /// Those that nobody expects to be carried out any more.
+    fn too_late(&mut self) -> impl Iterator<Item = Command> + use<> {
+        let now = Instant::now();
+        let is_late = |(came, _): &mut (Instant, Command)| now.duration_since(*came) > LATE_MAX;
+        self.0.extract_if(.., is_late).map(|(_, command)| command).collect::<Vec<_>>().into_iter()
+    }
+}
+
 fn of(id: u64, asked: &[(u64, Command)]) -> Option<&Command> {
     asked.iter().find(|(asked_id, _)| *asked_id == id).map(|(_, command)| command)
 }
@@ -160,7 +204,8 @@ fn outcome(command: &Command) -> Option<(&'static str, &'static str)> {
         Command::RestartPhone(_) => {
             Some(("The iPhone restarts", "Unlock it once afterwards; the backup then goes on by itself."))
         }
-        Command::FreeSpace(_) => Some(("The oldest snapshots are removed", "The backup goes on by itself.")),
+        Command::SetUp => Some(("Backups are set up", "The iPhone is backed up as soon as it is unlocked.")),
+        Command::FreeSpace(_) => Some(("There is room on the backup disk", "The backup goes on by itself.")),
         Command::CopyPhotos(_) => {
             Some(("The photos are being saved", "They come beside the backups. Leave the iPhone connected."))
         }
@@ -176,6 +221,7 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::Failure(failure) => failure.id.slug(),
         Refusal::NoSuchProblem { .. } => "no such problem",
         Refusal::NothingRunning => "nothing running",
+        Refusal::TurnedOff => "turned off",
         Refusal::UnknownRequest => "unknown request",
     }
 }

@@ -21,11 +21,16 @@ mod model;
 mod shell;
 mod wording;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{
+    fs::{File, TryLockError},
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
 
-use backstay_shared::paths::Paths;
+use backstay_shared::paths::{self, Paths};
 use clap::Parser;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use app::App;
@@ -52,7 +57,23 @@ fn main() -> ExitCode {
 fn start(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let paths = Paths::of_this_user()?;
     let socket = arguments.socket.unwrap_or_else(|| paths.socket());
+    let Some(_only_one) = only_one(&paths)? else {
+        info!("the companion runs already");
+        return Ok(());
+    };
     event_loop(Places { socket, paths })
+}
+
+/// Held while the companion runs; none when another one does: some desktops start it once more when somebody clicks on
+/// one of its notifications.
+fn only_one(paths: &Paths) -> io::Result<Option<File>> {
+    paths::make_own_folder(&paths.runtime_dir)?;
+    let file = File::options().create(true).truncate(false).write(true).open(paths.runtime_dir.join("tray.lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Where the companion finds things.

@@ -8,7 +8,7 @@ use backstay_shared::{
         view::{self, View},
     },
     health::{Action, Severity},
-    overview::{Activity, Overview, Pause, Phase, PhoneOverview, Problem},
+    overview::{Activity, Overview, Pause, Phase, PhoneOverview, Problem, Setup},
 };
 use chrono::{DateTime, TimeZone};
 
@@ -107,11 +107,17 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
         lines.extend(wording::next_due(phone, overview.paused.is_some(), now).map(Line::Text));
         for problem in view::problems(phone) {
             lines.push(problem_menu(&Subject::Phone(phone.udid.clone()), problem, Some(phone)));
-            tooltip.push(problem.title.clone());
+            // While a new try runs, what the last one ran into is history.
+            if !view::is_busy(phone) || view::calls_to_the_phone(problem) {
+                tooltip.push(problem.title.clone());
+            }
         }
-        lines.push(command_line(phone, only_phone.is_some()));
+        if overview.setup == Setup::Done && !phone.turned_off {
+            lines.push(command_line(phone, only_phone.is_some()));
+        }
         icon = icon.max(phone_icon(phone));
     }
+    lines.extend(offer(overview));
     let of_computer = view::in_front(&overview.problems);
     if !of_computer.is_empty() {
         lines.push(Line::Separator);
@@ -124,6 +130,17 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
     lines.push(Line::Separator);
     lines.extend(house_lines(overview.paused.as_ref()));
     MenuModel { lines, tooltip: tooltip.join("\n"), icon }
+}
+
+/// Before a person has agreed to backups: what a click agrees to.
+fn offer(overview: &Overview) -> Option<Line> {
+    let whom = match &overview.phones[..] {
+        _ if overview.setup == Setup::Done => return None,
+        [] => return None,
+        [phone] => phone.name.clone(),
+        _ => "these iPhones".to_owned(),
+    };
+    Some(Line::Entry(format!("Back up {whom} here: {}", overview.root), Command::SetUp))
 }
 
 /// What is there whatever the phones do.
@@ -170,8 +187,8 @@ fn problem_menu(subject: &Subject, problem: &Problem, phone: Option<&PhoneOvervi
             Some(Line::Entry(action.label(), Command::of_action(action, subject, problem, phone)?))
         }),
     );
-    if view::can_be_put_off(problem) {
-        lines.push(Line::Entry("Not today".to_owned(), Command::Snooze(subject.clone(), problem.id)));
+    if view::can_be_put_off(subject, problem, phone) {
+        lines.push(Line::Entry("Don't remind me today".to_owned(), Command::Snooze(subject.clone(), problem.id)));
     }
     lines.push(Line::Entry("Show all of this in the browser".to_owned(), story.clone()));
     Line::Submenu(format!("\u{26a0} {}", problem.title), lines)

@@ -31,10 +31,17 @@ pub(crate) fn state<Z: TimeZone<Offset: Display>>(phone: &PhoneOverview, now: &D
     if view::waits_for_passcode(phone) {
         return "waiting for its passcode".to_owned();
     }
+    if phone.turned_off {
+        return "turned off in the settings".to_owned();
+    }
     match &phone.activity {
         Activity::Running { progress, .. } => running(progress),
+        Activity::Queued { place: Some(place), .. } if *place > 1 => {
+            format!("waiting for its turn, {place} in the queue")
+        }
         Activity::Queued { .. } => "waiting for its turn".to_owned(),
         Activity::Waiting { until: Condition::DeviceUnlocked } => failed("waits until it is unlocked", phone, now),
+        Activity::Waiting { until: Condition::Charging } => failed("waits until it charges", phone, now),
         _ if !view::is_stuck(phone) => at_rest(phone, now),
         Activity::RetryAt { at, .. } if at.timestamp() <= now.timestamp() => failed("next try soon", phone, now),
         Activity::RetryAt { at, .. } => failed(&format!("next try {}", moment(*at, now)), phone, now),
@@ -57,6 +64,7 @@ pub(crate) fn next_due<Z: TimeZone<Offset: Display>>(
         return None;
     }
     Some(match (&phone.activity, due.timestamp() > now.timestamp()) {
+        (Activity::Away, true) => format!("Not connected; next backup {}", moment(due, now)),
         (_, true) => format!("Next backup {}", moment(due, now)),
         (Activity::Away, false) => "Next backup as soon as it is connected".to_owned(),
         (Activity::Waiting { .. }, false) => return None,

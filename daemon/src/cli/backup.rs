@@ -5,7 +5,7 @@ use backstay_shared::{
     health::{Failure, FailureId, readable_bytes},
     ids::RunId,
     overview::{Activity, EndedRun, Overview, PhoneOverview, Progress},
-    protocol::{Reply, Request},
+    protocol::{Refusal, Reply, Request},
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -59,6 +59,10 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
     };
     let muxer = context.muxer()?;
     let attached = choose(phones::found(context, &muxer).await?, arguments.phone.as_deref())?;
+    if context.config.is_turned_off(&attached.udid) {
+        return Err(Refusal::TurnedOff.into());
+    }
+    let settings = context.config.backup_of(&attached.udid);
     let (progress, watched) = watch::channel(Progress::start());
     let cancel = CancellationToken::new();
     let display = Display::new(arguments.json, attached.udid.as_str());
@@ -68,7 +72,7 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         attached,
         root: context.root.clone(),
         known_roots: context.known_roots(),
-        settings: context.config.backup.clone(),
+        settings,
         occasion: Occasion::Asked,
         full: arguments.full,
         password: password.map(|[password]| password),
@@ -153,7 +157,7 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
 fn phone_of(overview: &Overview, run: RunId) -> Option<&PhoneOverview> {
     overview.phones.iter().find(|phone| {
         let active = match phone.activity {
-            Activity::Queued { run: active } | Activity::Running { run: active, .. } => active == run,
+            Activity::Queued { run: active, .. } | Activity::Running { run: active, .. } => active == run,
             _ => false,
         };
         active || phone.last_run.as_ref().is_some_and(|ended| ended.run == run)

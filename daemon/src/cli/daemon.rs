@@ -1,5 +1,7 @@
 //! `backstay daemon`
 
+use std::sync::Arc;
+
 use super::{CliError, Given};
 use crate::{
     daemon::{self, DaemonError},
@@ -25,6 +27,12 @@ pub async fn run(given: Given) -> Result<(), CliError> {
     let muxer = Muxer::from_environment(&given.paths.log_dir)?;
     let known_roots = given.known_roots();
     // Whether its settings can be used is for it to say: one that does not start tells nobody.
-    let source = Source { paths: given.paths, root: given.root_named };
+    let source = Source {
+        agreed: given.root_named.is_some() || given.config_named.is_some(),
+        paths: given.paths,
+        root: given.root_named,
+        known_roots: known_roots.clone(),
+        nudge: Arc::default(),
+    };
     Ok(daemon::run(source, known_roots, muxer).await?)
 }

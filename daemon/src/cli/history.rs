@@ -52,6 +52,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let told = || Ok((ledger.snapshots()?, ledger.costs()?));
     let (entries, costs) = told().map_err(|error| diagnose::ledger(&error))?;
     let latest = entries.last().map(|entry| entry.number);
+    let before_erasing: Vec<i64> = history::last_before_erasing(&entries, &history::erasings(&phone.layout))
+        .into_iter()
+        .map(|place| entries[place].number)
+        .collect();
+    let is_after_erasing = |entry: &Entry| entry.receipt.as_ref().is_some_and(|receipt| receipt.after_erasing);
     let rows = entries.iter().zip(costs.iter().map(|(_, cost)| *cost));
     if arguments.json {
         let snapshots: Vec<_> = rows
@@ -64,6 +69,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
                 json!({
                     "id": entry.id, "latest": Some(entry.number) == latest, "files": entry.files, "bytes": entry.bytes,
                     "bytes_only_here": cost, "made_by_backstay": entry.receipt.is_some(), "damaged": entry.damaged,
+                    "after_erasing": is_after_erasing(entry),
+                    "kept_from_before_erasing": before_erasing.contains(&entry.number),
                     "checked_at": entry.checked.and_then(|at| chrono::DateTime::<Utc>::from_timestamp(at, 0)),
                     "folder": tree,
                 })
@@ -71,13 +78,18 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
             .collect();
         return output::json_line(&json!({ "phone": phone.name, "udid": phone.layout.udid(), "snapshots": snapshots }));
     }
-    output::line(&format!("{}: {} snapshots", phone.name, entries.len()))?;
+    output::line(&format!("{}: {}", phone.name, count(entries.len())))?;
     for (entry, cost) in rows {
         let latest = if Some(entry.number) == latest { ", the latest" } else { "" };
         let origin = if entry.receipt.is_none() { ", made by another program" } else { "" };
         let damaged = if entry.damaged { ", DAMAGED: backstay verify" } else { "" };
+        let erased = match (is_after_erasing(entry), before_erasing.contains(&entry.number)) {
+            (true, _) => ", the first after the iPhone was erased",
+            (_, true) => ", the last before the iPhone was erased and so kept for now",
+            _ => "",
+        };
         output::line(&format!(
-            "{}  {}, {} files ({}), {} only here{latest}{origin}{damaged}",
+            "{}  {}, {} files ({}), {} only here{latest}{origin}{erased}{damaged}",
             entry.id,
             time_of(&entry.id).map_or_else(String::new, output::moment),
             entry.files,
@@ -105,7 +117,7 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     let before = || Ok((ledger.snapshots()?, ledger.costs()?));
     let (entries, costs) = before().map_err(|error| diagnose::ledger(&error))?;
     let gone: Vec<Entry> = if arguments.dry_run {
-        history::surplus(&entries, &retention).into_iter().cloned().collect()
+        history::surplus(&entries, &history::erasings(&phone.layout), &retention).into_iter().cloned().collect()
     } else {
         history::prune(&phone.layout, &mut ledger, &retention).map_err(|error| diagnose::ledger(&error))?
     };
@@ -121,6 +133,10 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     }
     let kept = entries.len() - gone.len();
     output::line(&format!("{}: {} snapshots {verb}, {kept} kept", phone.name, gone.len()))
+}
+
+fn count(snapshots: usize) -> String {
+    if snapshots == 1 { "one snapshot".to_owned() } else { format!("{snapshots} snapshots") }
 }
 
 /// `backstay prune --free`. What went is told one by one, but what it brought only as a whole: snapshots share files.

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, path::Path};
 
 use tracing_appender::{
-    non_blocking::WorkerGuard,
+    non_blocking::{NonBlockingBuilder, WorkerGuard},
     rolling::{Builder, Rotation},
 };
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
@@ -12,6 +12,9 @@ use super::CliError;
 
 /// What the device library warns of is told in our own words.
 const DAEMON_DEFAULT: &str = "backstay=info,idevice=error,warn";
+
+/// The library sets memory aside for each line that may wait for the disk; its own 128,000 take 4 MB for ever.
+const LINES_WAITING_MAX: usize = 4096;
 
 const VARIABLE: &str = "BACKSTAY_LOG";
 
@@ -41,7 +44,7 @@ pub fn to_file_and_stderr(folder: &Path) -> Result<WorkerGuard, CliError> {
         .max_log_files(FILES_KEPT)
         .build(folder)
         .map_err(|error| unusable(error.to_string()))?;
-    let (writer, guard) = tracing_appender::non_blocking(files);
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(LINES_WAITING_MAX).finish(files);
     let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let to_stderr = tracing_subscriber::fmt::layer()
         .without_time()

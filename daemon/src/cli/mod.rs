@@ -17,7 +17,9 @@ pub mod phones;
 pub mod progress;
 pub mod report;
 pub mod restore;
+pub mod schedule;
 pub mod secrets;
+pub mod setup;
 pub mod status;
 pub mod vault;
 pub mod verify;
@@ -57,10 +59,14 @@ struct Arguments {
 enum Command {
     /// Run in the foreground
     Daemon,
+    /// Agree to backups, and say where to and when
+    Setup(setup::Arguments),
     /// Start at login: the daemon and the icon in the status bar
     Login(login::Arguments),
     /// Show phones, last good backups, what runs and what is wrong
     Status(status::Arguments),
+    /// Show when the next backups are due, and why then
+    Schedule(schedule::Arguments),
     /// Back up now
     Backup(backup::Arguments),
     /// List the phones that are connected
@@ -229,6 +235,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = match &arguments.command {
         Command::Status(arguments) => arguments.json,
+        Command::Schedule(arguments) => arguments.json,
         Command::Backup(arguments) => arguments.json,
         Command::Phones(arguments) => arguments.json,
         Command::History(arguments) => arguments.json,
@@ -244,6 +251,7 @@ pub fn main() -> ExitCode {
         Command::Wifi(arguments) => arguments.json(),
         Command::Report(_)
         | Command::Daemon
+        | Command::Setup(_)
         | Command::Pair(_)
         | Command::Pause(_)
         | Command::Resume
@@ -263,7 +271,12 @@ pub fn command() -> clap::Command {
 
 fn asks_the_daemon(command: &Command) -> bool {
     match command {
-        Command::Status(_) | Command::Pause(_) | Command::Resume | Command::Snooze(_) | Command::Restart(_) => true,
+        Command::Status(_)
+        | Command::Schedule(_)
+        | Command::Pause(_)
+        | Command::Resume
+        | Command::Snooze(_)
+        | Command::Restart(_) => true,
         Command::Backup(arguments) => !arguments.once,
         _ => false,
     }
@@ -281,6 +294,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     match &arguments.command {
         Command::Doctor(arguments) => return threads()?.block_on(doctor::run(&given, arguments)),
         Command::Report(arguments) => return threads()?.block_on(report::run(&given, arguments)),
+        Command::Setup(arguments) => return threads()?.block_on(setup::run(&given, arguments)),
         Command::Login(arguments) => return threads()?.block_on(login::run(&given, arguments)),
         Command::Daemon => {
             // Kept to the end: dropping it flushes the log file.
@@ -298,6 +312,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     threads()?.block_on(async {
         match arguments.command {
             Command::Status(arguments) => status::run(&context, &arguments).await,
+            Command::Schedule(arguments) => schedule::run(&context, &arguments).await,
             Command::Backup(arguments) => backup::run(&context, &arguments).await,
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,
@@ -314,9 +329,12 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Restore(arguments) => restore::run(&context, &arguments).await,
             Command::CopyPhotos(arguments) => copy_photos::run(&context, &arguments).await,
             // Carried out above, where the settings may be broken.
-            Command::Daemon | Command::Explain(_) | Command::Doctor(_) | Command::Report(_) | Command::Login(_) => {
-                Ok(())
-            }
+            Command::Daemon
+            | Command::Explain(_)
+            | Command::Doctor(_)
+            | Command::Report(_)
+            | Command::Login(_)
+            | Command::Setup(_) => Ok(()),
         }
     })
 }

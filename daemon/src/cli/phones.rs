@@ -1,13 +1,16 @@
 //! `backstay phones`: who is connected, asked of usbmuxd and the network directly, so it works without the daemon.
 
-use backstay_shared::health::Failure;
+use backstay_shared::{config::Config, health::Failure};
 use serde_json::json;
 
 use super::{CliError, Context, output};
-use crate::phone::{
-    facts,
-    link::{Attached, Muxer},
-    pairing, wifi,
+use crate::{
+    ipc::names,
+    phone::{
+        facts,
+        link::{Attached, Muxer},
+        pairing, wifi,
+    },
 };
 
 /// Arguments of `backstay phones`.
@@ -23,7 +26,7 @@ pub struct Arguments {
 pub struct Found {
     /// Which.
     pub attached: Attached,
-    /// Its name; its UDID when it does not tell.
+    /// Its name, told apart from those of others; its UDID when it does not tell.
     pub name: String,
     /// Its iOS version.
     pub ios: Option<String>,
@@ -43,14 +46,14 @@ pub async fn found(context: &Context, muxer: &Muxer) -> Result<Vec<Found>, Failu
         Err(failure) if on_the_network.is_empty() => return Err(failure),
         devices => devices.into_iter().flatten().chain(on_the_network).collect(),
     };
-    named(muxer, devices).await
+    named(muxer, &context.config, devices).await
 }
 
 /// Asks each of these for its name.
 ///
 /// # Errors
 /// When usbmuxd can't be asked.
-pub async fn named(muxer: &Muxer, devices: Vec<Attached>) -> Result<Vec<Found>, Failure> {
+pub async fn named(muxer: &Muxer, config: &Config, devices: Vec<Attached>) -> Result<Vec<Found>, Failure> {
     let mut phones = Vec::new();
     for attached in devices {
         let introduction = facts::introduce(muxer, &attached).await.unwrap_or_else(|failure| {
@@ -58,9 +61,13 @@ pub async fn named(muxer: &Muxer, devices: Vec<Attached>) -> Result<Vec<Found>, 
             facts::Introduction::default()
         });
         let trusted = pairing::is_trusted(muxer, &attached).await?;
-        let name = introduction.name.unwrap_or_else(|| attached.udid.to_string());
+        let given = config.name_of(&attached.udid).map(str::to_owned);
+        let name = given.or(introduction.name).unwrap_or_else(|| attached.udid.to_string());
         phones.push(Found { attached, name, ios: introduction.ios, trusted });
     }
+    let known = |phone: &Found| (phone.name.clone(), phone.attached.udid.to_string());
+    let told_apart = names::told_apart(&phones.iter().map(known).collect::<Vec<_>>());
+    phones.iter_mut().zip(told_apart).for_each(|(phone, name)| phone.name = name);
     Ok(phones)
 }
 

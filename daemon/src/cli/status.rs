@@ -6,13 +6,13 @@ use backstay_shared::health::readable_bytes;
 use backstay_shared::{
     client::Client,
     health::Condition,
-    overview::{Activity, Link, Overview, PhoneOverview, Problem},
+    overview::{Activity, Link, Overview, PhoneOverview, Problem, Setup},
     protocol::{Reply, Request},
 };
 
 use chrono::Utc;
 
-use super::{CliError, Context, output, progress};
+use super::{CliError, Context, output, progress, schedule};
 
 /// Arguments of `backstay status`.
 #[derive(Debug, clap::Args)]
@@ -68,37 +68,21 @@ fn text(overview: &Overview) -> String {
     }
     for phone in &overview.phones {
         push_phone(&mut lines, phone);
+        if let Some(earlier) = overview.earlier_of(phone) {
+            lines.push(format!("  note       {}", earlier.sentence(phone)));
+        }
     }
-    lines.push(format!("Backups are kept in {}", overview.root));
+    lines.push(match overview.setup {
+        Setup::Done => format!("Backups are kept in {}", overview.root),
+        Setup::Needed => format!("Nothing is backed up before you agree; backups would go to {}", overview.root),
+    });
     lines.join("\n")
 }
 
 fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
     let ios = phone.ios.as_ref().map(|ios| format!(", iOS {ios}")).unwrap_or_default();
     lines.push(format!("{} ({}{ios})", phone.name, phone.udid));
-    let doing = match &phone.activity {
-        Activity::Away => "not connected".into(),
-        Activity::Idle if phone.link == Some(Link::Wifi) => "connected over Wi-Fi".into(),
-        Activity::Idle => "connected".into(),
-        Activity::Queued { .. } => "waits for its turn".into(),
-        Activity::Running { progress, .. } => {
-            let percent = progress.fraction.map(|part| format!(" {:.0} %", part * 100.0)).unwrap_or_default();
-            format!("backing up{percent}: {}", progress::describe(progress))
-        }
-        Activity::RetryAt { at, attempt, attempts_max } => {
-            format!("tries again {} (try {attempt} of {attempts_max})", output::moment(*at))
-        }
-        Activity::Waiting { until: Condition::DeviceUnlocked } => "goes on as soon as the iPhone is unlocked".into(),
-        Activity::Waiting { until: Condition::UserPresent } => {
-            "goes on when somebody plugs the iPhone in or unlocks it, to type its passcode".into()
-        }
-        Activity::Waiting { .. } => "goes on by itself as soon as the cause below is gone".into(),
-        Activity::GaveUp { attempts, next } => {
-            format!("gave up after {attempts} tries; goes on {}, or when it is plugged in again", output::moment(*next))
-        }
-        Activity::Blocked => "waits for the cause below to go".into(),
-    };
-    lines.push(format!("  now        {doing}"));
+    lines.push(format!("  now        {}", doing(phone)));
     if let Some(allowed) = phone.wifi_allowed {
         let told = if allowed { "on: it is backed up there, too" } else { "off; on its cable: backstay wifi on" };
         lines.push(format!("  Wi-Fi      {told}"));
@@ -113,10 +97,41 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
     lines.push(format!("  last good  {good}"));
     if let Some(due) = phone.next_due {
         let since = if due <= Utc::now() { "since " } else { "" };
-        lines.push(format!("  next due   {since}{}", output::moment(due)));
+        let why = phone.next_due_reason.map(|reason| format!(" ({})", schedule::why(&reason))).unwrap_or_default();
+        lines.push(format!("  next due   {since}{}{why}", output::moment(due)));
     }
     for problem in phone.problems.iter().filter(|problem| problem.is_in_front()) {
         push_problem(lines, problem, "  ");
+    }
+}
+
+/// What a phone is doing.
+pub fn doing(phone: &PhoneOverview) -> String {
+    match &phone.activity {
+        _ if phone.turned_off => "turned off in the settings: it is not backed up".into(),
+        Activity::Away => "not connected".into(),
+        Activity::Idle if phone.link == Some(Link::Wifi) => "connected over Wi-Fi".into(),
+        Activity::Idle => "connected".into(),
+        Activity::Queued { place: Some(1), .. } => "waits for its turn, and is next".into(),
+        Activity::Queued { place: Some(place), .. } => format!("waits for its turn, {place} in the queue"),
+        Activity::Queued { place: None, .. } => "waits for its turn".into(),
+        Activity::Running { progress, .. } => {
+            let percent = progress.fraction.map(|part| format!(" {:.0} %", part * 100.0)).unwrap_or_default();
+            format!("backing up{percent}: {}", progress::describe(progress))
+        }
+        Activity::RetryAt { at, attempt, attempts_max } => {
+            format!("tries again {} (try {attempt} of {attempts_max})", output::moment(*at))
+        }
+        Activity::Waiting { until: Condition::DeviceUnlocked } => "goes on as soon as the iPhone is unlocked".into(),
+        Activity::Waiting { until: Condition::UserPresent } => {
+            "goes on when somebody plugs the iPhone in or unlocks it, to type its passcode".into()
+        }
+        Activity::Waiting { until: Condition::Charging } => "goes on as soon as the iPhone charges".into(),
+        Activity::Waiting { .. } => "goes on by itself as soon as the cause below is gone".into(),
+        Activity::GaveUp { attempts, next } => {
+            format!("gave up after {attempts} tries; goes on {}, or when it is plugged in again", output::moment(*next))
+        }
+        Activity::Blocked => "waits for the cause below to go".into(),
     }
 }
 

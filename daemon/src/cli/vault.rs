@@ -22,7 +22,16 @@ use crate::{
 /// # Errors
 /// When the backup folder can't be read.
 pub fn all_phones(context: &Context) -> Result<Vec<BackedUp>, CliError> {
-    phones::backed_up(&context.root).map_err(|source| reading(&context.root, source).into())
+    let mut found = phones::backed_up(&context.root).map_err(|source| reading(&context.root, source))?;
+    for phone in &mut found {
+        if let Some(name) = context.config.name_of(phone.layout.udid()) {
+            name.clone_into(&mut phone.name);
+        }
+    }
+    let known = |phone: &BackedUp| (phone.name.clone(), phone.layout.udid().to_string());
+    let told_apart = crate::ipc::names::told_apart(&found.iter().map(known).collect::<Vec<_>>());
+    found.iter_mut().zip(told_apart).for_each(|(phone, name)| phone.name = name);
+    Ok(found)
 }
 
 /// The phone that is meant, of those that have a backup; may be left out when there is one.

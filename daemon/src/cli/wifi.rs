@@ -62,8 +62,11 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
 
 async fn set(context: &Context, wanted: Option<&str>, on: bool) -> Result<(), CliError> {
     let muxer = context.muxer()?;
-    let on_cable: Vec<_> =
-        phones::named(&muxer, muxer.devices().await?).await?.into_iter().filter(|phone| phone.attached.usb).collect();
+    let on_cable: Vec<_> = phones::named(&muxer, &context.config, muxer.devices().await?)
+        .await?
+        .into_iter()
+        .filter(|phone| phone.attached.usb)
+        .collect();
     let names: Vec<_> = on_cable.iter().map(|phone| (phone.attached.udid.clone(), phone.name.clone())).collect();
     let attached = backup::choose(on_cable, wanted)?;
     switch(&muxer, &attached, on).await?;

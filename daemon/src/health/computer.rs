@@ -48,7 +48,6 @@ impl Computer {
     pub async fn watch(self) {
         loop {
             self.clock.look();
-            self.board.put_quiet(self.notify.is_quiet(Utc::now(), &Local));
             let this = self.clone();
             // A disk that sleeps takes seconds to answer.
             let looked = tokio::task::spawn_blocking(move || [this.drive(), this.recovery()]).await;
@@ -80,6 +79,14 @@ impl Computer {
                     () = tokio::time::sleep(until_next_look(Utc::now())) => {}
                 }
             }
+        }
+    }
+
+    /// Follows the quiet hours for ever, whatever the disks do.
+    pub async fn keep_quiet_hours(self) {
+        loop {
+            self.board.put_quiet(self.notify.is_quiet(Utc::now(), &Local));
+            tokio::time::sleep(until_next_look(Utc::now())).await;
         }
     }
 

@@ -3,4 +3,5 @@
 pub mod codes;
 pub mod computer;
 pub mod diagnose;
+pub mod snoozes;
 pub mod tracker;

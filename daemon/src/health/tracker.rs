@@ -12,6 +12,8 @@ use backstay_shared::{
 };
 use chrono::{DateTime, Utc};
 
+use super::snoozes::Snoozed;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Raised {
     failure: Failure,
@@ -22,10 +24,20 @@ struct Raised {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tracker {
     raised: BTreeMap<FailureId, Raised>,
-    snoozed: BTreeMap<FailureId, DateTime<Utc>>,
+    snoozed: Snoozed,
 }
 
 impl Tracker {
+    /// Healthy; what of it a person did not want to hear of when it was last looked at.
+    pub fn new(snoozed: Snoozed) -> Self {
+        Self { raised: BTreeMap::new(), snoozed }
+    }
+
+    /// What a person does not want to hear of.
+    pub fn snoozed(&self) -> &Snoozed {
+        &self.snoozed
+    }
+
     /// It is so. What is known already keeps its "since" and takes the newer evidence.
     pub fn raise(&mut self, failure: &Failure, now: DateTime<Utc>) {
         self.raise_since(failure, now);
@@ -47,14 +59,17 @@ impl Tracker {
 
     /// It is not so any more.
     pub fn clear(&mut self, id: FailureId) {
-        self.raised.remove(&id);
-        self.snoozed.remove(&id);
+        // What nobody has raised yet, after a start, is not cured.
+        if self.raised.remove(&id).is_some() {
+            self.snoozed.remove(&id);
+        }
     }
 
     /// Keeps only these.
     pub fn retain(&mut self, keep: impl Fn(FailureId) -> bool) {
+        let raised = &self.raised;
+        self.snoozed.retain(|id, _| keep(*id) || !raised.contains_key(id));
         self.raised.retain(|id, _| keep(*id));
-        self.snoozed.retain(|id, _| keep(*id));
     }
 
     /// A person has heard of it. False when there is no such problem.
@@ -102,10 +117,13 @@ fn told_from(raised: &Raised) -> DateTime<Utc> {
 /// Puts problems behind those that explain them, of the same phone or of the computer. What stands in front is as bad as
 /// the worst that it hides.
 pub fn put_behind(overview: &mut Overview) {
-    let computer = explaining(&overview.problems);
+    let computer = Elsewhere {
+        all: overview.problems.iter().map(|problem| problem.id).collect(),
+        explaining: explaining(&overview.problems),
+    };
     let mut lent = Vec::new();
     let mut own = std::mem::take(&mut overview.problems);
-    behind(&mut own, &BTreeSet::new(), &mut lent);
+    behind(&mut own, &Elsewhere::default(), &mut lent);
     for phone in &mut overview.phones {
         behind(&mut phone.problems, &computer, &mut lent);
     }
@@ -122,18 +140,25 @@ fn explaining(problems: &[Problem]) -> BTreeSet<FailureId> {
     problems.iter().filter(|problem| problem.snoozed_until.is_none()).map(|problem| problem.id).collect()
 }
 
+/// Problems of the computer, as a phone's see them.
+#[derive(Default)]
+struct Elsewhere {
+    all: BTreeSet<FailureId>,
+    explaining: BTreeSet<FailureId>,
+}
+
 /// `elsewhere` are the computer's; what is lent to one of them is noted for later.
 fn behind(
     problems: &mut [Problem],
-    elsewhere: &BTreeSet<FailureId>,
+    elsewhere: &Elsewhere,
     lent: &mut Vec<(FailureId, backstay_shared::health::Severity)>,
 ) {
     let here = explaining(problems);
     for problem in problems.iter_mut() {
         problem.severity = problem.id.entry().severity;
-        let explains = |cause: &&FailureId| here.contains(cause) || elsewhere.contains(cause);
-        // The same trouble told of the computer and of the phone is one.
-        let same = elsewhere.contains(&problem.id).then_some(problem.id);
+        let explains = |cause: &&FailureId| here.contains(cause) || elsewhere.explaining.contains(cause);
+        // The same trouble told of the computer and of the phone is one, also while nobody wants to hear of it.
+        let same = elsewhere.all.contains(&problem.id).then_some(problem.id);
         problem.behind = same.or_else(|| problem.id.entry().depends_on.iter().find(explains).copied());
     }
     let hidden: Vec<_> =
@@ -257,8 +282,11 @@ mod tests {
             activity: backstay_shared::overview::Activity::Idle,
             last_good: None,
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: Vec::new(),
+            turned_off: false,
+            earlier: None,
         }
     }
 }

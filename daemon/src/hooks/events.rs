@@ -138,8 +138,11 @@ mod tests {
             activity: Activity::Idle,
             last_good: None,
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: Vec::new(),
+            turned_off: false,
+            earlier: None,
         }
     }
 

@@ -112,8 +112,11 @@ mod tests {
             activity: Activity::Idle,
             last_good: Some(last_good),
             next_due: None,
+            next_due_reason: None,
             last_run: None,
             problems: Vec::new(),
+            turned_off: false,
+            earlier: None,
         };
         Event { what, phone }
     }

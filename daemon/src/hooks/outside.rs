@@ -1,7 +1,7 @@
 //! The daemon's service denies itself what a person's programs may need: `mount` and `sudo` take privileges, and a file
 //! system that one of them mounts must outlive the daemon. So systemd runs them beside the service, as units of their own.
 
-use std::time::Duration;
+use std::{env, ffi::OsString, time::Duration};
 
 use backstay_shared::config::HookCommand;
 use tokio::process::Command;
@@ -19,7 +19,7 @@ pub(super) struct Outside {
 impl Outside {
     /// None where the program may run as a child: not in a service, or in one without restrictions.
     pub(super) async fn where_needed() -> Option<Self> {
-        let needed = is_restricted() && std::env::var_os("INVOCATION_ID").is_some() && systemd_can_be_asked().await;
+        let needed = is_restricted() && env::var_os("INVOCATION_ID").is_some() && systemd_can_be_asked().await;
         needed.then(|| Self { unit: format!("backstay-hook-{}.service", Uuid::new_v4()) })
     }
 
@@ -32,7 +32,9 @@ impl Outside {
         // For when the daemon ends first.
         command.arg(format!("--property=RuntimeMaxSec={}s", longest.as_secs() + 5));
         // By name alone: values are nobody's business, and a command line can be read by everybody.
-        command.args(variables.iter().map(|(name, _)| format!("--setenv={name}")));
+        let of_event = variables.iter().map(|(name, _)| (*name).to_owned());
+        let names = of_event.chain(env::vars_os().filter_map(of_the_person));
+        command.args(names.map(|name| format!("--setenv={name}")));
         command.arg("--").arg(&hook.program);
         command.args(hook.arguments.iter().map(|argument| argument.replace('$', "$$")));
         command
@@ -47,6 +49,35 @@ impl Outside {
             failed => tracing::debug!(?failed, "a hook's unit could not be killed"),
         }
     }
+}
+
+/// What systemd says to the daemon's own service alone. Source: systemd.exec(5), environment variables set or
+/// propagated by the service manager, and sd_notify(3).
+const OF_THE_SERVICE: [&str; 13] = [
+    "CREDENTIALS_DIRECTORY",
+    "FDSTORE",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_",
+    "MAINPID",
+    "MANAGERPID",
+    "MEMORY_PRESSURE_",
+    "MONITOR_",
+    "NOTIFY_SOCKET",
+    "SYSTEMD_EXEC_PID",
+    "TRIGGER_",
+    "WATCHDOG_",
+];
+
+/// The name of a variable that the program gets, too: a person may have set it for the service, `PATH` for one. A
+/// variable that systemd takes from nobody would keep the program from starting.
+fn of_the_person((name, value): (OsString, OsString)) -> Option<String> {
+    let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+    let takes = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_name = name.bytes().all(takes) && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+    let is_plain = value.chars().all(|character| !character.is_control() || "\t\n".contains(character));
+    let of_service = OF_THE_SERVICE.iter().any(|begin| name.starts_with(begin));
+    (is_name && is_plain && !of_service).then_some(name)
 }
 
 /// Also of its children, for ever.
@@ -71,4 +102,23 @@ async fn systemd_can_be_asked() -> bool {
 #[cfg(not(target_os = "linux"))]
 async fn systemd_can_be_asked() -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_set_goes_along_and_what_systemd_said_does_not() {
+        let passed = |name: &str, value: &str| of_the_person((name.into(), value.into()));
+        for (name, value) in [("PATH", "/opt/bin:/bin"), ("_x1", ""), ("WORDS", "two\nlines"), ("LISTEN", "1")] {
+            assert_eq!(passed(name, value).as_deref(), Some(name));
+        }
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "INVOCATION_ID", "JOURNAL_STREAM", "MAINPID"] {
+            assert_eq!(passed(name, "1"), None, "{name}");
+        }
+        for (name, value) in [("BASH_FUNC_x%%", "() {\n}"), ("1x", "1"), ("", "1"), ("BELL", "\u{7}")] {
+            assert_eq!(passed(name, value), None, "{name}");
+        }
+    }
 }

@@ -4,7 +4,15 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     path::Path,
+    thread,
+    time::Duration,
 };
+
+/// Who only asks whether somebody holds the lock shares it for an instant; that is no other one at work.
+const TRIES: u32 = 20;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -27,13 +35,25 @@ pub enum LockError {
 }
 
 impl LockFile {
-    /// Takes the lock or says who has it; never waits.
+    /// Takes the lock or says who has it, after a moment.
     ///
     /// # Errors
     /// When somebody else has it or the file can't be used.
     pub fn take(path: &Path) -> Result<Self, LockError> {
+        Self::take_between(path, || thread::sleep(PAUSE))
+    }
+
+    fn take_between(path: &Path, mut pause: impl FnMut()) -> Result<Self, LockError> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        for _ in 1..TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            pause();
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -65,5 +85,16 @@ mod tests {
         }
         drop(first);
         LockFile::take(&path).unwrap();
+    }
+
+    #[test]
+    fn who_only_looks_keeps_nobody_from_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        drop(LockFile::take(&path).unwrap());
+        let looking = File::open(&path).unwrap();
+        looking.lock_shared().unwrap();
+        let mut looking = Some(looking);
+        LockFile::take_between(&path, || drop(looking.take())).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The computer: its disk, its locks and its password store. Nothing else in the daemon asks the system for them.
+//! The computer: its disk, its locks, its sleep and its password store. Nothing else in the daemon asks the system for them.
 
 pub mod clock;
 pub mod disk;
@@ -6,6 +6,7 @@ pub mod keyring;
 pub mod lock;
 pub mod network;
 pub mod priority;
+pub mod sleep;
 pub mod usb_bus;
 pub mod volume;
 pub mod web;

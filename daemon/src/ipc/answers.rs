@@ -28,6 +28,12 @@ impl Server {
                 let started = self.phones.back_up(&udid, full).await;
                 return Ok(Reply::Started { run: started.map_err(|refusal| self.with_cause(refusal))? });
             }
+            Request::Timetable { phone } => {
+                let phone = self.chosen(phone.as_deref())?;
+                let ending = || Refusal::Failure(Failure::from(FailureId::UnknownError).text("the daemon is ending"));
+                let timetable = self.phones.timetable(&phone.udid).await.ok_or_else(ending)?;
+                return Ok(Reply::Timetable { phone: Box::new(phone), timetable });
+            }
             Request::Cancel { phone } => self.phones.cancel(&self.choose(phone.as_deref())?).await?,
             Request::Pause { until } => self.phones.pause(Some(Pause { until })),
             Request::Resume => self.phones.pause(None),
@@ -52,6 +58,13 @@ impl Server {
             Request::CopyPhotos { phone } => {
                 let phone = self.chosen(phone.as_deref())?;
                 self.phones.copy_photos(&phone.udid, &phone.name).await?;
+            }
+            Request::SetUp => {
+                let source = self.source.clone();
+                let agreed = tokio::task::spawn_blocking(move || source.agree()).await;
+                agreed
+                    .unwrap_or_else(|error| Err(Failure::from(FailureId::HostIoError).text(error)))
+                    .map_err(Refusal::Failure)?;
             }
             Request::Unknown => return Err(Refusal::UnknownRequest),
         }

@@ -1,6 +1,9 @@
 //! The one place where the overview is kept. Actors put their part in, subscribers get all of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use backstay_shared::{
     health::{Failure, FailureId},
@@ -10,7 +13,11 @@ use backstay_shared::{
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
-use crate::health::tracker::{self, Tracker};
+use super::names;
+use crate::health::{
+    snoozes::Snoozes,
+    tracker::{self, Tracker},
+};
 
 /// One state of the overview.
 #[derive(Debug, Clone, Default)]
@@ -26,14 +33,23 @@ pub struct Shown {
 pub struct Board {
     shown: watch::Sender<Shown>,
     computer: Arc<Mutex<Tracker>>,
+    /// What the phones are called before they are told apart.
+    names: Arc<Mutex<BTreeMap<Udid, String>>>,
     nudge: Arc<Notify>,
+    snoozes: Snoozes,
 }
 
 impl Board {
     /// Begins with this.
-    pub fn new(overview: Overview) -> Self {
+    pub fn new(overview: Overview, snoozes: Snoozes) -> Self {
         let shown = Shown { sequence: 1, overview: Arc::new(overview) };
-        Self { shown: watch::Sender::new(shown), computer: Arc::default(), nudge: Arc::default() }
+        let computer = Arc::new(Mutex::new(Tracker::new(snoozes.of(None))));
+        Self { shown: watch::Sender::new(shown), computer, names: Arc::default(), nudge: Arc::default(), snoozes }
+    }
+
+    /// What people do not want to hear of.
+    pub fn snoozes(&self) -> &Snoozes {
+        &self.snoozes
     }
 
     /// The overview now and at every change, with nothing lost in between.
@@ -46,20 +62,42 @@ impl Board {
         self.shown.borrow().clone()
     }
 
-    /// Puts a phone in or replaces what was said of it. Phones are sorted by name.
+    /// Puts a phone in or replaces what was said of it. Phones are sorted by name, and told apart where several have the
+    /// same.
     pub fn put_phone(&self, phone: PhoneOverview) {
+        self.names().insert(phone.udid.clone(), phone.name.clone());
         self.change(|overview| {
             match overview.phones.iter_mut().find(|known| known.udid == phone.udid) {
                 Some(known) => *known = phone,
                 None => overview.phones.push(phone),
             }
+            for (udid, name) in self.called() {
+                if let Some(known) = overview.phones.iter_mut().find(|known| known.udid == udid) {
+                    known.name = name;
+                }
+            }
             overview.phones.sort_by(|one, other| (&one.name, &one.udid).cmp(&(&other.name, &other.udid)));
         });
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<Udid, String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn called(&self) -> Vec<(Udid, String)> {
+        let (udids, names): (Vec<Udid>, Vec<(String, String)>) =
+            self.names().iter().map(|(udid, name)| (udid.clone(), (name.clone(), udid.to_string()))).unzip();
+        udids.into_iter().zip(names::told_apart(&names)).collect()
     }
 
     /// What is said of a phone.
     pub fn phone(&self, udid: &Udid) -> Option<PhoneOverview> {
         self.shown.borrow().overview.phones.iter().find(|phone| phone.udid == *udid).cloned()
+    }
+
+    /// What is wrong is known by now.
+    pub fn settled(&self) {
+        self.change(|overview| overview.settling = false);
     }
 
     /// A pause begins or ends.
@@ -130,6 +168,7 @@ impl Board {
         let now = Utc::now();
         let mut tracker = self.computer.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = change(&mut tracker, now);
+        self.snoozes.keep(None, tracker.snoozed());
         drop(tracker);
         self.show_computer();
         self.nudge.notify_one();

@@ -22,7 +22,7 @@ use super::{
     board::{Board, Shown},
     takers::{Taker, Takers},
 };
-use crate::phone::phones::Phones;
+use crate::{phone::phones::Phones, settings::Source};
 
 /// Longer requests are none.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -39,6 +39,8 @@ pub struct Server {
     pub phones: Phones,
     /// The connections that show notifications.
     pub takers: Takers,
+    /// The settings, to which a person may agree.
+    pub source: Source,
     /// Ends it.
     pub shutdown: CancellationToken,
 }

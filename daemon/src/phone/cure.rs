@@ -45,8 +45,8 @@ pub struct Watched {
     pub root: PathBuf,
     /// Folders that held backups before.
     pub known_roots: KnownRoots,
-    /// Charge from which a phone without power may start, in percent.
-    pub battery_percent_min: u8,
+    /// Charge from which a phone without power may start, in percent; none when it never may.
+    pub battery_percent_min: Option<u8>,
 }
 
 /// Ends when it holds; never when it is no condition that can be looked at.
@@ -108,7 +108,8 @@ impl Asked {
                 just_unlocked
             }
             Condition::Charging => {
-                vitals.powered == Some(true) || vitals.battery_percent >= Some(u64::from(watched.battery_percent_min))
+                let enough = |least: u8| vitals.battery_percent >= Some(u64::from(least));
+                vitals.powered == Some(true) || watched.battery_percent_min.is_some_and(enough)
             }
             Condition::DeviceSpaceAvailable => {
                 // The phone may have said "full" with more than our limit free; then what is free at the first look counts.

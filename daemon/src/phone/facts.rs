@@ -52,6 +52,13 @@ impl Facts {
         Self { name: "Anna".into(), model: "iPhone15,2".into(), ios: ios.into(), values: Dictionary::new(), udid }
     }
 
+    /// BLAKE3 of `DevicePublicKey`, the half of the key that lockdownd keeps on the data volume: an erased phone has
+    /// another one.
+    pub fn device_key(&self) -> Option<String> {
+        let key = self.values.get("DevicePublicKey")?.as_data()?;
+        Some(blake3::hash(key).to_hex().to_string())
+    }
+
     /// One of lockdownd's values.
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.values.get(key)

@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod actor;
 pub mod afc;
+pub mod awake;
 pub mod backup_password;
 pub mod check;
 pub mod cure;
@@ -23,5 +24,6 @@ pub mod scrubber;
 pub mod secure;
 pub mod state;
 pub mod step;
+pub mod turns;
 pub mod vitals;
 pub mod wifi;

@@ -10,11 +10,11 @@ use backstay_shared::{
     config::Config,
     health::{Condition, Failure, FailureId},
     ids::{RunId, Udid},
-    overview::Pause,
+    overview::{EarlierPhone, Pause, Timetable},
     protocol::Refusal,
 };
 use chrono::{DateTime, Utc};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     facts::Introduction,
     link::{Attached, Muxer},
     photos,
+    turns::Turns,
     vitals::Vitals,
     wifi,
 };
@@ -55,10 +56,10 @@ pub struct Surroundings {
     /// Where their state is shown.
     pub board: Board,
     /// One backup at a time: they share a disk.
-    pub turn: Arc<Semaphore>,
+    pub turns: Turns,
     /// A person wants no backups to start by themselves.
     pub paused: watch::Sender<Option<Pause>>,
-    /// Why nothing at all is backed up: nobody knows where to.
+    /// Why nothing at all is backed up: nobody knows where to, or nobody has agreed to it.
     pub held: Option<Failure>,
     /// What is known of iCloud and of iOS versions.
     pub apple: Apple,
@@ -70,6 +71,13 @@ pub struct Surroundings {
     pub tasks: TaskTracker,
 }
 
+impl Surroundings {
+    /// True before a person has agreed to backups.
+    pub fn is_setup_needed(&self) -> bool {
+        self.held.as_ref().is_some_and(|why| why.id == FailureId::SetupNeeded)
+    }
+}
+
 /// What an actor is told.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -77,9 +85,10 @@ pub(super) enum Message {
     BackUp { full: bool, reply: oneshot::Sender<Result<RunId, Refusal>> },
     Cancel { reply: oneshot::Sender<Result<(), Refusal>> },
     Attached { reply: oneshot::Sender<Option<Attached>> },
+    Timetable { reply: oneshot::Sender<Timetable> },
     Snooze { problem: FailureId, until: DateTime<Utc>, reply: oneshot::Sender<bool> },
     LookAgain,
-    Introduced(Introduction),
+    Introduced { introduction: Introduction, earlier: Option<EarlierPhone> },
     Vitals(Vitals),
     Trust(Result<(), Failure>),
     Cured(Condition),
@@ -219,6 +228,13 @@ impl Phones {
         answer.await.ok().flatten().ok_or_else(away)
     }
 
+    /// When the next backups of a phone are due; none while the daemon ends.
+    pub async fn timetable(&self, udid: &Udid) -> Option<Timetable> {
+        let (reply, answer) = oneshot::channel();
+        self.actor(udid).send(Message::Timetable { reply }).await.ok()?;
+        answer.await.ok()
+    }
+
     /// Restarts a phone.
     ///
     /// # Errors
@@ -258,6 +274,12 @@ impl Phones {
             Err(error) => return Err(Refusal::Failure(Failure::from(FailureId::HostIoError).text(error))),
         };
         tracing::info!(%udid, removed = freed.removed.len(), bytes_free = freed.bytes_free, "made room");
+        if freed.bytes_free < bytes_wanted {
+            let mut failure = Failure::from(FailureId::HostDiskFull).path(&self.surroundings.root);
+            failure.evidence.bytes_needed = Some(bytes_wanted);
+            failure.evidence.bytes_free = Some(freed.bytes_free);
+            return Err(Refusal::Failure(failure));
+        }
         Ok(())
     }
 

@@ -1,6 +1,10 @@
 //! One backup from the first connection to the committed receipt.
 
-use std::{path::PathBuf, thread};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
 
 use backstay_shared::{
     config::Backup,
@@ -13,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    awake,
     check::{self, Checked},
     device_link::{self, Matter},
     facts::Facts,
@@ -45,9 +50,14 @@ use crate::{
     },
 };
 
-/// A number that no other run has, also after a restart: milliseconds since 1970.
+/// A number that no other run has, also after a restart: milliseconds since 1970, or some more where several phones
+/// came in the same one.
 pub fn new_run_id() -> RunId {
-    RunId(u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default())
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default();
+    let next = |last: u64| Some(now.max(last + 1));
+    // It always takes the new one, and gives back the old.
+    RunId(LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(now, |last| now.max(last + 1)))
 }
 
 /// What is to be done.
@@ -127,6 +137,7 @@ impl Ended {
 /// sockets are polled without crossing threads.
 pub fn start(job: Job) -> oneshot::Receiver<Ended> {
     let (sender, receiver) = oneshot::channel();
+    awake::keep_awake(job.progress.subscribe(), "An iPhone is being backed up");
     let body = move || {
         let run = job.run;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -154,6 +165,8 @@ struct Run {
     checked: Checked,
     passcode_asked: bool,
     noted: bool,
+    /// The last backup is from before the phone was erased.
+    erased: bool,
     /// What may open the new backup; empty when the phone does not encrypt.
     passwords: Vec<Password>,
 }
@@ -167,6 +180,7 @@ impl Run {
             checked: Checked::default(),
             passcode_asked: false,
             noted: false,
+            erased: false,
             passwords: Vec::new(),
         }
     }
@@ -307,6 +321,8 @@ impl Run {
             files_received: self.received.files,
             bytes_received: self.received.bytes,
             full: verified.full,
+            device_key: facts.device_key(),
+            after_erasing: self.erased,
             warning: unreadable.or_else(|| transaction.ledger_was_renewed().then(|| FailureId::LedgerDamaged.into())),
             tree: identity.ok_or_else(|| {
                 Failure::from(FailureId::BackupVerifyFailed).path(tree.join("Info.plist")).text("is missing")
@@ -320,6 +336,7 @@ impl Run {
         let mut session = Session::open(&self.job.muxer, &self.job.attached).await?;
         let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
         self.checked.facts = Some(facts.clone());
+        self.erased = was_erased(transaction.layout(), &facts);
         if facts.encrypts_backups(&mut session).await? {
             self.passwords = self.known_passwords().await?;
         }
@@ -364,7 +381,7 @@ impl Run {
         let info = info_plist::gather(session, facts).await?;
         let (size, digest) = info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
         let matter = Matter {
-            order: Order::Backup { full: self.job.full || transaction.base_is_damaged() },
+            order: Order::Backup { full: self.job.full || self.erased || transaction.base_is_damaged() },
             aside: transaction.aside().cloned(),
             base: &layout.next(),
             source: &self.job.attached.udid,
@@ -379,6 +396,18 @@ impl Run {
         digests.received(Name::new("Info.plist"), size, digest);
         outcome.result.map(|()| digests)
     }
+}
+
+/// Whether the phone was erased since its last backup. Such a phone has nothing in common with it but the UDID, so that
+/// it is to send everything.
+fn was_erased(layout: &Layout, facts: &Facts) -> bool {
+    // Receipts that can't be read are the business of whoever commits the next one.
+    let before = receipt::all(layout).unwrap_or_default().into_iter().rev().find_map(|receipt| receipt.device_key);
+    let erased = before.is_some_and(|before| facts.device_key().is_some_and(|now| now != before));
+    if erased {
+        tracing::info!(udid = %layout.udid(), "the phone was erased since its last backup");
+    }
+    erased
 }
 
 /// A ledger in which more is wrong than its own check finds is made anew by the next run.

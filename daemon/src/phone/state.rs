@@ -1,7 +1,7 @@
 //! What is known of one phone between two events.
 
 use backstay_shared::{health::Condition, ids::RunId};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::schedule::retry::Next;
 
@@ -18,6 +18,8 @@ pub struct PhoneState {
     pub full: bool,
     /// It was plugged in anew while a run was still ending.
     pub reattached: bool,
+    /// What is owed waits only for when it may start: not for its own time.
+    pub held_back: bool,
 }
 
 /// What is going on.
@@ -50,6 +52,11 @@ pub enum Input {
     Detached,
     /// Time has passed.
     Tick,
+    /// The clock was set, by so much: no pause becomes longer by that.
+    ClockWasSet {
+        /// Negative when it was set back.
+        by: TimeDelta,
+    },
     /// A person wants a backup now.
     Requested {
         /// Everything anew.

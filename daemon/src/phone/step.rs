@@ -12,6 +12,7 @@
 //! ```
 
 use backstay_shared::health::Condition;
+use chrono::TimeDelta;
 
 use super::state::{Doing, Effect, Facts, Input, Occasion, PhoneState};
 use crate::schedule::retry::Next;
@@ -25,6 +26,13 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
             Vec::new()
         }
         Input::Tick => tick(&mut state, facts),
+        Input::ClockWasSet { by } => {
+            // Forward nothing is moved: the moment may be an hour of the day, and one that is too early is looked at anew.
+            if let Doing::RetryAt(at) | Doing::GaveUp(at) = &mut state.doing {
+                *at += by.min(TimeDelta::zero());
+            }
+            tick(&mut state, facts)
+        }
         Input::Requested { full } => match state.doing {
             Doing::Run(_) => Vec::new(),
             _ if state.present => {
@@ -54,7 +62,7 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
 
 fn start(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
     state.doing = Doing::Run(facts.fresh_run);
-    state.reattached = false;
+    (state.reattached, state.held_back) = (false, false);
     vec![Effect::Start { run: facts.fresh_run, full: state.full, occasion }]
 }
 
@@ -66,6 +74,7 @@ fn start_by_itself(state: &mut PhoneState, facts: &Facts, occasion: Occasion) ->
             // A person who resumes sends a tick. What waits already goes on waiting.
             if from.is_some() || !matches!(state.doing, Doing::RetryAt(_)) {
                 state.doing = Doing::RetryAt(from.unwrap_or(facts.now));
+                state.held_back = true;
             }
             from.map(Effect::WakeAt).into_iter().collect()
         }
@@ -109,6 +118,8 @@ fn tick(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
         _ if !state.present => Vec::new(),
         Doing::Nothing => start_if_due(state, facts, Occasion::Time),
         Doing::RetryAt(at) | Doing::GaveUp(at) if at <= facts.now => start_by_itself(state, facts, Occasion::Time),
+        // Resumed, or the hours have changed: its own time was before.
+        Doing::RetryAt(_) if state.held_back => start_by_itself(state, facts, Occasion::Time),
         Doing::RetryAt(at) | Doing::GaveUp(at) => vec![Effect::WakeAt(at)],
         Doing::Run(_) | Doing::WaitFor(_) | Doing::NeedsPerson => Vec::new(),
     }
@@ -139,6 +150,7 @@ fn cured(state: &mut PhoneState, facts: &Facts, condition: Condition) -> Vec<Eff
 fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_began: bool) -> Vec<Effect> {
     use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, PairingAccepted, UsbmuxdUp};
     let reattached = std::mem::take(&mut state.reattached);
+    state.held_back = false;
     let Some(next) = next else {
         state.failures_in_a_row = 0;
         state.full = false;

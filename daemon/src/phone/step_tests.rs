@@ -135,6 +135,19 @@ fn a_pause_ends() {
     assert_eq!(starts(&step(state, Input::Tick, &later).1), [9]);
 }
 
+/// A clock that is set back by days makes no pause of seconds one of days.
+#[test]
+fn no_pause_becomes_longer_when_the_clock_is_set() {
+    let (state, _) =
+        play(NOON - 1, &[Input::Attached { by_a_person: true }, failed(0, Next::After(Duration::from_secs(60)))]);
+    let three_days = 3 * 24 * 3600;
+    let set_back = Input::ClockWasSet { by: TimeDelta::seconds(-three_days) };
+    let (state, effects) = step(state, set_back, &facts(NOON + 30 - three_days, NOON - 1 - three_days, 8));
+    assert!(starts(&effects).is_empty(), "{effects:?}");
+    let later = facts(NOON + 60 - three_days, NOON - 1 - three_days, 9);
+    assert_eq!(starts(&step(state, Input::Tick, &later).1), [9]);
+}
+
 #[test]
 fn nothing_starts_by_itself_outside_the_hours_or_in_a_pause() {
     let allowed = |from: Option<i64>| {

@@ -1,4 +1,5 @@
-//! A battery that lasts to the end. iOS has no rule of its own that is known; this one is ours.
+//! A battery that lasts to the end, and power where a person wants it. iOS has no rule of its own that is known; these
+//! are ours.
 
 use backstay_shared::health::{Failure, FailureId};
 
@@ -10,7 +11,11 @@ pub(super) fn check(situation: &Situation<'_>) -> Finding {
     let least = u64::from(situation.config.battery_percent_min.0);
     match (vitals.battery_percent, vitals.powered) {
         // A person who asks for it knows.
-        (Some(percent), Some(false)) if percent < least && situation.occasion != Occasion::Asked => {
+        _ if situation.occasion == Occasion::Asked => Finding::Fine,
+        (_, Some(false)) if situation.config.only_when_charging => {
+            Finding::Hindrance(FailureId::DeviceNotCharging.into())
+        }
+        (Some(percent), Some(false)) if percent < least => {
             let mut failure = Failure::from(FailureId::DeviceBatteryLow);
             failure.evidence.percent = Some(percent);
             Finding::Hindrance(failure)

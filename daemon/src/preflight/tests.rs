@@ -69,6 +69,18 @@ fn each_check_by_itself() {
         let verdict = judged(&vitals, &Config::default(), occasion, 900 * GB, Some(GB));
         assert_eq!(ids(&verdict), (hindrance, notices), "{told}");
     }
+    let mut powered = Config::default();
+    powered.backup.only_when_charging = true;
+    for (on_power, occasion, hindrance) in [
+        (Some(false), Time, Some(DeviceNotCharging)),
+        (Some(false), PersonAtThePhone, Some(DeviceNotCharging)),
+        (Some(false), Asked, None),
+        (Some(true), Time, None),
+        (None, Time, None),
+    ] {
+        let vitals = Vitals { powered: on_power, ..healthy() };
+        assert_eq!(ids(&judged(&vitals, &powered, occasion, 900 * GB, Some(GB))).0, hindrance, "{on_power:?}");
+    }
     let mut strict = Config::default();
     strict.backup.require_encryption = true;
     let plain = phone(|vitals| vitals.encrypts = false);

@@ -1,79 +1,160 @@
-//! When the next backup is due, from the last good one and the clock.
+//! When the next backup is due and may start, and why then: from the settings, the last good one and the clock.
 
 use std::time::Duration;
 
-use backstay_shared::config::Backup;
+use backstay_shared::{
+    config::{Backup, Hours},
+    hours::{self, Hours as AllowedHours},
+    overview::{Due, DueReason, Pause},
+};
 use chrono::{DateTime, TimeZone, Utc};
+
+/// A last backup that is dated further ahead was dated by a clock that was wrong.
+const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// An expression that never comes again leaves the phone alone for so long, and not for ever.
+const WITHOUT_FURTHER_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How often.
 #[derive(Debug, Clone)]
-pub enum Rule {
+enum Rule {
     /// This long after the last good backup.
-    Every(Duration),
+    Every(Hours),
     /// At the times of a cron expression, in local time; one that was missed is caught up.
     Cron(Box<cron::Schedule>),
 }
 
-impl From<&Backup> for Rule {
-    fn from(config: &Backup) -> Self {
-        match &config.schedule {
-            Some(schedule) => Self::Cron(Box::new(schedule.0.clone())),
-            None => Self::Every(config.every_hours.duration()),
-        }
+/// What the settings say of when.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    rule: Rule,
+    hours: Option<AllowedHours>,
+    on_connect: Option<Hours>,
+}
+
+/// What it depends on besides.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// The wall clock.
+    pub now: DateTime<Utc>,
+    /// When the last good backup was verified.
+    pub last_good: Option<DateTime<Utc>>,
+    /// Since when the phone has been known here.
+    pub known_since: DateTime<Utc>,
+    /// A person wants no backup to start by itself.
+    pub paused: Option<Pause>,
+    /// After the clock was set: from when on it is believed.
+    pub settled_from: Option<DateTime<Utc>>,
+}
+
+impl Known {
+    /// When the last good one was made, if that can be.
+    fn believed(&self) -> Option<DateTime<Utc>> {
+        self.last_good.filter(|good| *good <= self.now + AHEAD_MAX)
     }
 }
 
-/// When the next backup is due. A moment in the past means: since then.
-///
-/// A last backup "in the future" is a clock that was set back. By less than a day it counts as made just now; by more,
-/// the old time says nothing, and a backup is due.
-pub fn next_due<Zone: TimeZone>(
-    rule: &Rule,
-    last_good: DateTime<Utc>,
-    now: DateTime<Utc>,
-    zone: &Zone,
-) -> DateTime<Utc> {
-    if last_good > now + Duration::from_secs(24 * 3600) {
-        return now;
+impl From<&Backup> for Plan {
+    fn from(config: &Backup) -> Self {
+        let rule = match &config.schedule {
+            Some(schedule) => Rule::Cron(Box::new(schedule.0.clone())),
+            None => Rule::Every(config.every_hours),
+        };
+        Self { rule, hours: config.hours, on_connect: config.on_connect_hours }
     }
-    let last_good = last_good.min(now);
-    match rule {
-        Rule::Every(interval) => last_good + *interval,
-        // An expression that never comes again leaves the phone alone for a year, not for ever.
-        Rule::Cron(schedule) => schedule
-            .after(&last_good.with_timezone(zone))
-            .next()
-            .map_or(last_good + Duration::from_secs(365 * 24 * 3600), |at| at.with_timezone(&Utc)),
+}
+
+impl Plan {
+    /// When the next backup is due. A moment in the past means: since then.
+    ///
+    /// A last backup "in the future" is a clock that was set back. By less than a day its date stands, so that no time
+    /// of the schedule comes twice; by more, the old date says nothing, and a backup is due.
+    pub fn due<Zone: TimeZone>(&self, known: &Known, zone: &Zone) -> Due {
+        let due = |at, reason| Due { at, reason };
+        let Some(good) = known.believed() else {
+            return match known.last_good {
+                Some(_) => due(known.now, DueReason::ClockWasSetBack),
+                None => due(known.known_since.min(known.now), DueReason::FirstBackup),
+            };
+        };
+        match &self.rule {
+            Rule::Every(hours) => due(good + hours.duration(), DueReason::Interval { hours: hours.number() }),
+            Rule::Cron(schedule) => match next_of(schedule, good, zone) {
+                Some(at) => due(at, DueReason::Schedule),
+                None => due(good + WITHOUT_FURTHER_TIME, DueReason::NoFurtherTime),
+            },
+        }
     }
+
+    /// From when on a backup is due that plugging the phone in starts; none where that starts none.
+    pub fn due_on_connect(&self, known: &Known) -> Option<DateTime<Utc>> {
+        let after = self.on_connect?;
+        Some(known.believed().map_or(known.now, |good| good + after.duration()))
+    }
+
+    /// From when on a backup may start by itself: now, at the next allowed hour, after a pause; none until a person
+    /// resumes.
+    pub fn allowed_from<Zone: TimeZone>(&self, known: &Known, zone: &Zone) -> Option<DateTime<Utc>> {
+        let unpaused = match known.paused {
+            Some(pause) => pause.until?.max(known.now),
+            None => known.now,
+        };
+        let settled = known.settled_from.map_or(unpaused, |from| from.max(unpaused));
+        Some(self.hours.map_or(settled, |hours| hours.next(settled, zone)))
+    }
+
+    /// When the next backup starts if nothing but the settings, a pause and the clock hold it up; in the past when it is
+    /// due since then. None until a person resumes.
+    pub fn next<Zone: TimeZone>(&self, known: &Known, zone: &Zone) -> Option<Due> {
+        let due = self.due(known, zone);
+        let mut next = due;
+        let mut not_before = |from: DateTime<Utc>, reason| {
+            if from > next.at.max(known.now) {
+                next = Due { at: from, reason };
+            }
+            next.at.max(known.now)
+        };
+        let mut earliest = known.now.max(due.at);
+        if let Some(pause) = known.paused {
+            earliest = not_before(pause.until?, DueReason::PauseEnds { due: due.at });
+        }
+        if let Some(from) = known.settled_from {
+            earliest = not_before(from, DueReason::ClockSettles { due: due.at });
+        }
+        if let Some(hours) = self.hours {
+            not_before(hours.next(earliest, zone), DueReason::AllowedHours { due: due.at });
+        }
+        let says_since = !matches!(due.reason, DueReason::FirstBackup | DueReason::ClockWasSetBack);
+        if next.at < known.now && says_since {
+            next.reason = DueReason::CatchUp { since: due.at };
+        }
+        Some(next)
+    }
+
+    /// The next so many, if each is made when it is due.
+    pub fn timetable<Zone: TimeZone>(&self, known: &Known, zone: &Zone, count: usize) -> Vec<Due> {
+        let mut known = *known;
+        let mut times = Vec::with_capacity(count);
+        while times.len() < count {
+            let Some(next) = self.next(&known, zone) else { break };
+            times.push(next);
+            known.now = next.at.max(known.now);
+            known.last_good = Some(known.now);
+        }
+        times
+    }
+}
+
+/// The next time of an expression. What clocks skip comes once, at the next moment there is; what they show twice comes
+/// the first time.
+fn next_of<Zone: TimeZone>(schedule: &cron::Schedule, after: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
+    // Asked as if local time were without changes, so that it is here alone that they are dealt with.
+    let shown = after.with_timezone(zone).naive_local().and_utc();
+    let times = schedule.after(&shown).map(|shown| hours::moment_of(shown.naive_utc(), zone));
+    // Where clocks are put back, times are passed again that were there before.
+    { times }.find(|at| *at > after)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::str::FromStr;
-
-    use chrono::FixedOffset;
-
-    use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        DateTime::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn due_follows_the_last_good_backup() {
-        let berlin = FixedOffset::east_opt(3600).unwrap();
-        let every = Rule::Every(Duration::from_secs(20 * 3600));
-        let nightly = Rule::Cron(Box::new(cron::Schedule::from_str("0 0 22 * * *").unwrap()));
-        let now = at("2026-11-23T12:00:00Z");
-        for (rule, last_good, due) in [
-            (&every, "2026-11-23T10:00:00Z", "2026-11-24T06:00:00Z"),
-            (&every, "2026-11-01T10:00:00Z", "2026-11-02T06:00:00Z"),
-            (&every, "2026-11-23T14:00:00Z", "2026-11-24T08:00:00Z"),
-            (&every, "2030-01-01T00:00:00Z", "2026-11-23T12:00:00Z"),
-            (&nightly, "2026-11-23T10:00:00Z", "2026-11-23T21:00:00Z"),
-            (&nightly, "2026-11-20T10:00:00Z", "2026-11-20T21:00:00Z"),
-        ] {
-            assert_eq!(next_due(rule, at(last_good), now, &berlin), at(due), "{rule:?} after {last_good}");
-        }
-    }
-}
+#[path = "due_tests.rs"]
+mod tests;

@@ -71,6 +71,8 @@ mod tests {
             bytes_received,
             full,
             warning: None,
+            device_key: None,
+            after_erasing: false,
             tree: String::new(),
             made_by: String::new(),
         }

@@ -1,5 +1,7 @@
 //! Room on the backup disk, made of old snapshots beyond what the settings would remove.
 
+use chrono::{DateTime, Utc};
+
 use super::{
     history,
     layout::Layout,
@@ -21,11 +23,14 @@ pub struct Freed {
 }
 
 /// The snapshots that may go for room, in the order in which they go: damaged ones first, then oldest first. The latest
-/// backup is never among them, and while it is damaged neither is the newest whole one.
-pub fn expendable(entries: &[Entry]) -> Vec<&Entry> {
+/// backup is never among them, and while it is damaged neither is the newest whole one; nor is the last one from before
+/// the phone was erased.
+pub fn expendable<'a>(entries: &'a [Entry], erasings: &[DateTime<Utc>]) -> Vec<&'a Entry> {
     let Some((latest, older)) = entries.split_last() else { return Vec::new() };
     let fallback = older.iter().rposition(|entry| !entry.damaged).filter(|_| latest.damaged);
-    let may_go = older.iter().enumerate().filter(|(index, _)| Some(*index) != fallback).map(|(_, entry)| entry);
+    let before_erasing = history::last_before_erasing(entries, erasings);
+    let stays = |index: usize| Some(index) == fallback || before_erasing.contains(&index);
+    let may_go = older.iter().enumerate().filter(|(index, _)| !stays(*index)).map(|(_, entry)| entry);
     let (damaged, whole): (Vec<&Entry>, Vec<&Entry>) = may_go.partition(|entry| entry.damaged);
     damaged.into_iter().chain(whole).collect()
 }
@@ -39,7 +44,7 @@ pub fn plan(layout: &Layout, ledger: &Ledger, bytes_wanted: u64) -> Result<Freed
     let bytes_free_before = bytes_free(layout)?;
     let (mut removed, mut bytes_free) = (Vec::new(), bytes_free_before);
     let mut numbers = Vec::new();
-    for entry in expendable(&entries) {
+    for entry in expendable(&entries, &history::erasings(layout)) {
         if bytes_free >= bytes_wanted {
             break;
         }
@@ -76,7 +81,7 @@ pub fn free_locked(layout: &Layout, ledger: &mut Ledger, bytes_wanted: u64) -> R
     let entries = ledger.snapshots()?;
     let bytes_free_before = bytes_free(layout)?;
     let (mut removed, mut bytes_free_now) = (Vec::new(), bytes_free_before);
-    for entry in expendable(&entries) {
+    for entry in expendable(&entries, &history::erasings(layout)) {
         if bytes_free_now >= bytes_wanted {
             break;
         }
@@ -134,7 +139,7 @@ mod tests {
             (&[DAMAGED, DAMAGED], &[1]),
         ] {
             let entries = entries(snapshots);
-            let found: Vec<i64> = expendable(&entries).into_iter().map(|entry| entry.number).collect();
+            let found: Vec<i64> = expendable(&entries, &[]).into_iter().map(|entry| entry.number).collect();
             assert_eq!(found, order, "{snapshots:?}");
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use backstay_shared::config::Retention;
-use chrono::{DateTime, Local, NaiveDateTime, Utc};
+use chrono::{DateTime, Local, NaiveDateTime, TimeDelta, Utc};
 
 use super::{
     layout::Layout,
@@ -106,9 +106,33 @@ pub fn time_of(id: &str) -> Option<DateTime<Utc>> {
     Some(NaiveDateTime::parse_from_str(stamp, "%Y-%m-%dT%H%M%S%.f").ok()?.and_utc())
 }
 
+/// So many days the last snapshot from before the phone was erased stays, whatever the rules say: one may learn late
+/// what is missing, and backups that come in the meantime are of another content.
+const BEFORE_ERASING_DAYS: i64 = 90;
+
+/// When the phone was found to have been erased. Receipts tell it: they stay when their snapshots go.
+pub fn erasings(layout: &Layout) -> Vec<DateTime<Utc>> {
+    // Those that can't be read are the business of whoever commits the next one.
+    let receipts = receipt::all(layout).unwrap_or_default().into_iter();
+    receipts.filter(|receipt| receipt.after_erasing).filter_map(|receipt| time_of(&receipt.id)).collect()
+}
+
+/// The places of the snapshots that stay because the phone was erased after them.
+pub fn last_before_erasing(entries: &[Entry], erasings: &[DateTime<Utc>]) -> Vec<usize> {
+    let times: Vec<DateTime<Utc>> = entries.iter().map(|entry| time_of(&entry.id).unwrap_or_default()).collect();
+    let Some(newest) = times.iter().max() else { return Vec::new() };
+    let recent = erasings.iter().filter(|erased| *newest - **erased < TimeDelta::days(BEFORE_ERASING_DAYS));
+    let last = |erased: &DateTime<Utc>| {
+        let before = |index: &usize| times[*index] < *erased;
+        let whole = (0..entries.len()).rev().filter(before).find(|index| !entries[*index].damaged);
+        whole.or_else(|| (0..entries.len()).rev().find(before))
+    };
+    recent.filter_map(last).collect()
+}
+
 /// The older snapshots that the rules no longer keep, oldest first. While the latest backup is damaged the newest
 /// good one stays in any case.
-pub fn surplus<'a>(entries: &'a [Entry], rule: &Retention) -> Vec<&'a Entry> {
+pub fn surplus<'a>(entries: &'a [Entry], erasings: &[DateTime<Utc>], rule: &Retention) -> Vec<&'a Entry> {
     let Some((latest, older)) = entries.split_last() else { return Vec::new() };
     let times: Vec<DateTime<Utc>> = older.iter().map(|entry| time_of(&entry.id).unwrap_or_default()).collect();
     let kept = retention::keep(&times, time_of(&latest.id), rule, &Local);
@@ -119,7 +143,8 @@ pub fn surplus<'a>(entries: &'a [Entry], rule: &Retention) -> Vec<&'a Entry> {
     let mut kept = kept;
     whole.into_iter().zip(whole_kept).for_each(|(index, stays)| kept[index] |= stays);
     let fallback = older.iter().rposition(|entry| !entry.damaged).filter(|_| latest.damaged);
-    let stays = |index: usize, kept: bool| kept || Some(index) == fallback;
+    let before_erasing = last_before_erasing(entries, erasings);
+    let stays = |index: usize, kept: bool| kept || Some(index) == fallback || before_erasing.contains(&index);
     let rows = older.iter().zip(kept).enumerate();
     rows.filter(|(index, (_, kept))| !stays(*index, *kept)).map(|(_, (entry, _))| entry).collect()
 }
@@ -132,7 +157,7 @@ pub fn surplus<'a>(entries: &'a [Entry], rule: &Retention) -> Vec<&'a Entry> {
 pub fn prune(layout: &Layout, ledger: &mut Ledger, rule: &Retention) -> Result<Vec<Entry>, LedgerError> {
     let entries = ledger.snapshots()?;
     let mut removed = Vec::new();
-    for entry in surplus(&entries, rule) {
+    for entry in surplus(&entries, &erasings(layout), rule) {
         if take_out(layout, entry) {
             removed.push(entry.clone());
         }
@@ -171,5 +196,55 @@ pub fn clear_removed(layout: &Layout) {
             tracing::warn!(path = %removed.display(), %error, "old snapshots can't be deleted yet");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(day: u32) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(day.into())
+    }
+
+    fn entries(days: &[u32], damaged: &[u32]) -> Vec<Entry> {
+        let entry = |(number, day): (i64, &u32)| Entry {
+            number,
+            id: receipt::stamp(at(*day)),
+            tree: String::new(),
+            files: 1,
+            bytes: 1,
+            receipt: None,
+            checked: None,
+            damaged: damaged.contains(day),
+        };
+        (1..).zip(days).map(entry).collect()
+    }
+
+    /// It stays also when the first backup after the erasing is gone, and not for ever.
+    #[test]
+    fn the_last_one_from_before_an_erasing_stays() {
+        let none = Retention { last: 0, daily: 0, weekly: 0, monthly: 0 };
+        let days_of = |entries: Vec<&Entry>| -> Vec<i64> {
+            entries.iter().map(|entry| (time_of(&entry.id).unwrap() - at(0)).num_days()).collect()
+        };
+        for (days, damaged, erased, gone) in [
+            (&[1, 2, 4, 5][..], &[][..], &[][..], &[1, 2, 4][..]),
+            (&[1, 2, 4, 5], &[], &[3], &[1, 4]),
+            (&[1, 2, 4, 5], &[2], &[3], &[2, 4]),
+            (&[1, 2, 90], &[], &[3], &[1]),
+            (&[1, 2, 94], &[], &[3], &[1, 2]),
+            (&[1, 2, 4, 6, 8], &[], &[3, 7], &[1, 4]),
+            (&[4, 5], &[], &[3], &[4]),
+            (&[1, 5], &[1], &[3], &[]),
+        ] {
+            let entries = entries(days, damaged);
+            let erasings: Vec<DateTime<Utc>> = erased.iter().map(|day| at(*day)).collect();
+            let surplus = days_of(surplus(&entries, &erasings, &none));
+            assert_eq!(surplus, gone, "{days:?}, damaged {damaged:?}, erased {erased:?}");
+            let mut may_go = days_of(super::super::free_space::expendable(&entries, &erasings));
+            may_go.sort_unstable();
+            assert_eq!(may_go, gone, "nor for room: {days:?}, damaged {damaged:?}, erased {erased:?}");
+        }
     }
 }

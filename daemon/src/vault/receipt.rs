@@ -42,6 +42,12 @@ pub struct Receipt {
     /// What the phone could not read of its own: the backup is whole without it, and the person has to know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<Failure>,
+    /// BLAKE3 of the phone's own public key, which it makes anew when it is erased; none when it did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_key: Option<String>,
+    /// The phone was erased after the backup before this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_erasing: bool,
     /// BLAKE3 of the tree's `Info.plist`, which is new in every run: says which tree this is about.
     pub tree: String,
     /// Version of Backstay.

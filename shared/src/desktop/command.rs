@@ -17,6 +17,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
+    /// Agree to backups with the usual settings.
+    SetUp,
     /// Back this phone up now.
     BackUp(Udid),
     /// Back this phone up now and bring everything anew.
@@ -109,6 +111,7 @@ impl Command {
         let phone = |udid: &Udid| Some(udid.to_string());
         let tomorrow = now.with_timezone(&Utc) + TimeDelta::days(1);
         match self {
+            Self::SetUp => Some(Request::SetUp),
             Self::BackUp(udid) => Some(Request::BackUp { phone: phone(udid), full: false }),
             Self::BackUpFull(udid) => Some(Request::BackUp { phone: phone(udid), full: true }),
             Self::Cancel(udid) => Some(Request::Cancel { phone: phone(udid) }),
@@ -159,6 +162,7 @@ impl Command {
     ) -> Option<Self> {
         let udid = || phone.map(|phone| phone.udid.clone());
         match action {
+            Action::SetUp => Some(Self::SetUp),
             Action::Retry => udid().map(Self::BackUp),
             Action::RetryFull => udid().map(Self::BackUpFull),
             Action::RestartDevice => udid().map(Self::RestartPhone),
@@ -196,6 +200,7 @@ impl PauseTime {
 impl fmt::Display for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {
+            Self::SetUp => "set up",
             Self::BackUp(_) => "back up",
             Self::BackUpFull(_) => "back up everything",
             Self::Cancel(_) => "cancel",
@@ -229,6 +234,7 @@ mod tests {
     #[test]
     fn every_command_survives_the_way_through_the_menu() {
         for command in [
+            Command::SetUp,
             Command::BackUp(udid("Anna")),
             Command::Pause(PauseTime::Today),
             Command::WhatToDo(Subject::Phone(udid("Anna")), FailureId::HostDiskFull),

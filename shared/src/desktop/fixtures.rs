@@ -35,8 +35,11 @@ pub(crate) fn phone(name: &str) -> PhoneOverview {
         activity: Activity::Idle,
         last_good: Some(LastGood { at: time("2025-03-10T02:14:00Z"), files: 10, bytes: 1000 }),
         next_due: None,
+        next_due_reason: None,
         last_run: Some(ended(1, None)),
         problems: Vec::new(),
+        turned_off: false,
+        earlier: None,
     }
 }
 

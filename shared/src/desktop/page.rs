@@ -13,10 +13,14 @@ use super::notifications::escape;
 use crate::{
     health::Action,
     overview::{PhoneOverview, Problem},
+    paths,
 };
 
 /// A program that fails to show a page says so within this; one that shows it may go on for hours.
 const FAILS_WITHIN: Duration = Duration::from_secs(3);
+
+/// A page that was written so long ago has been read.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// A longer text for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +77,8 @@ impl Page {
     }
 
     fn write(&self, folder: &Path) -> io::Result<PathBuf> {
-        fs::create_dir_all(folder)?;
+        paths::make_own_folder(folder)?;
+        remove_older_pages(folder);
         let file = folder.join(format!("{}.html", self.name));
         // Made anew, so that a link that stands in its place is not followed.
         match fs::remove_file(&file) {
@@ -86,6 +91,20 @@ impl Page {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         io::Write::write_all(&mut options.open(&file)?, self.html.as_bytes())?;
         Ok(file)
+    }
+}
+
+/// Pages name phones: they are not left lying about. One that somebody reads is younger.
+fn remove_older_pages(folder: &Path) {
+    let is_old = |entry: &fs::DirEntry| {
+        let is_page = entry.path().extension().is_some_and(|ending| ending == "html");
+        let modified = entry.metadata().and_then(|facts| facts.modified());
+        is_page && modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > KEPT_FOR))
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(is_old) {
+        if let Err(error) = fs::remove_file(entry.path()) {
+            tracing::debug!(%error, "an older page stays");
+        }
     }
 }
 
@@ -111,7 +130,12 @@ fn open_outside(what: &std::ffi::OsStr) -> bool {
         let mut command = Command::new("systemd-run");
         // A browser goes on when the program that found it has ended.
         command.args(["--user", "--quiet", "--collect", "--wait", "--property=KillMode=process", "--"]);
-        command.arg(opener.get_program()).args(opener.get_args());
+        command.arg(opener.get_program());
+        // systemd puts variables of the environment in, where a path has a `$`.
+        command.args(opener.get_args().map(|argument| match argument.to_str() {
+            Some(text) => text.replace('$', "$$").into(),
+            None => argument.to_owned(),
+        }));
         let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let Ok(mut opener) = started else { return false };
         let (sender, ended) = std::sync::mpsc::channel();

@@ -31,9 +31,14 @@ pub fn worth_telling(problem: &Problem) -> bool {
     (problem.severity > Severity::Info || calls_to_the_phone(problem)) && problem.snoozed_until.is_none()
 }
 
-/// Whether a person may put it off until tomorrow. Nobody does that with a sheet that waits on the phone.
-pub fn can_be_put_off(problem: &Problem) -> bool {
-    !calls_to_the_phone(problem) && problem.snoozed_until.is_none()
+/// Whether a person may put it off until tomorrow. Nobody does that with a sheet that waits on the phone, and what the
+/// daemon has not raised it can't keep quiet about.
+pub fn can_be_put_off(subject: &Subject, problem: &Problem, phone: Option<&PhoneOverview>) -> bool {
+    let is_raised = match subject {
+        Subject::Computer => true,
+        Subject::Phone(_) => phone.is_some_and(|phone| phone.problems.iter().any(|raised| raised.id == problem.id)),
+    };
+    is_raised && !calls_to_the_phone(problem) && problem.snoozed_until.is_none()
 }
 
 /// Whether a backup of this phone is under way or queued.
@@ -75,9 +80,9 @@ pub fn problems(phone: &PhoneOverview) -> Vec<&Problem> {
     problems
 }
 
-/// Those that no other problem explains.
+/// Those that no other problem explains, and that a person does not know: who cancelled a backup does.
 pub fn in_front(problems: &[Problem]) -> Vec<&Problem> {
-    problems.iter().filter(|problem| problem.is_in_front()).collect()
+    problems.iter().filter(|problem| problem.is_in_front() && problem.id != FailureId::CancelledByUser).collect()
 }
 
 /// The phone that is meant when none is named: the only one there is.

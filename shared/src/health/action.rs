@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Action {
+    /// Agree to backups, with the settings as they are.
+    SetUp,
     /// Back up now.
     Retry,
     /// Back up now and bring everything anew.
@@ -48,7 +50,8 @@ pub enum Action {
 }
 
 /// The actions that are a name alone, with what a button says.
-const NAMED: [(Action, &str, &str); 15] = [
+const NAMED: [(Action, &str, &str); 16] = [
+    (Action::SetUp, "set-up", "Set up backups"),
     (Action::Retry, "retry", "Try again"),
     (Action::RetryFull, "retry-full", "Bring everything anew"),
     (Action::RestartDevice, "restart-device", "Restart the iPhone"),
@@ -89,6 +92,7 @@ impl Action {
         };
         let phone_or_word = phone.map_or_else(|| "PHONE".to_owned(), shell_word);
         match self {
+            Self::SetUp => Some("backstay setup".to_owned()),
             Self::Retry => Some(about("backstay backup")),
             Self::RetryFull => Some(about("backstay backup --full")),
             Self::RestartDevice => Some(about("backstay restart")),

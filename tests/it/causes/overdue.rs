@@ -1,25 +1,13 @@
 //! A phone without a backup for days is told, from the receipts and the clock alone.
 
-use std::{fs, path::PathBuf};
-
 use backstay_shared::{health::FailureId::BackupOverdue, overview::Activity};
-use backstay_tests::{phone::dataset::DataSetSpec, world::World};
-use chrono::{Duration, Utc};
-use serde_json::Value;
+use backstay_tests::{
+    phone::dataset::DataSetSpec,
+    world::{World, age_receipts},
+};
+use chrono::Duration;
 
 use super::{backed_up, has};
-
-/// The last backup was so long ago.
-fn age_receipts(world: &World, age: Duration) {
-    let folder = world.root().join(".backstay").join(world.phone.udid()).join("receipts");
-    let receipts: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!receipts.is_empty());
-    for path in receipts {
-        let mut receipt: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        receipt["verified_at"] = (Utc::now() - age).to_rfc3339().into();
-        fs::write(&path, receipt.to_string()).unwrap();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_that_is_away_for_days_is_overdue_until_its_backup() {

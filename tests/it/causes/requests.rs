@@ -117,6 +117,10 @@ async fn a_snoozed_problem_stays_and_is_marked() {
     assert!((until - Utc::now() - TimeDelta::hours(2)).abs() < TimeDelta::minutes(5), "{until}");
     let none = Request::Snooze { phone: None, problem: PairingLost, until };
     assert_eq!(ask(&world, none).await, Reply::Refused(Refusal::NoSuchProblem { problem: PairingLost }));
+    // Nor does a person want to hear of it again because the daemon started anew.
+    daemon.kill().await;
+    let daemon = world.daemon().await;
+    assert_eq!(fails(&daemon, DeviceBatteryLow).await.snoozed_until, Some(until));
     // What a person does not want to hear of is done all the same.
     cured(&world, &daemon, "snoozed", async || world.phone.set_battery(12, true)).await;
 }

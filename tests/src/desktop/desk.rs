@@ -125,6 +125,16 @@ impl Desk {
         self.companion = Some(command.stdin(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
+    /// The companion that runs, so that another can be started beside it.
+    pub fn take(&mut self) -> Child {
+        self.companion.take().unwrap()
+    }
+
+    /// This one is the companion again.
+    pub fn put_back(&mut self, companion: Child) {
+        self.companion = Some(companion);
+    }
+
     /// The companion's log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -3,10 +3,12 @@
 use backstay_shared::{
     client::{Client, ClientError},
     health::{FailureId, Severity},
-    overview::{Overview, Problem},
+    overview::{Overview, Problem, Setup},
     paths::Paths,
     protocol::{Reply, Request},
 };
+
+use chrono::Utc;
 
 use super::finding::{Check, Finding, State};
 
@@ -39,8 +41,21 @@ pub async fn look(paths: &Paths) -> Vec<Finding> {
                 .mend("resume it in the status bar, or back up all the same: backstay backup"),
         );
     }
+    if overview.setup == Setup::Needed {
+        findings.push(told(None, &Problem::new(&FailureId::SetupNeeded.into(), Utc::now())));
+    }
+    for phone in &overview.phones {
+        if let Some(earlier) = overview.earlier_of(phone) {
+            findings.push(
+                Finding::note(Check::Daemon, format!("{}: {}", phone.name, earlier.sentence(phone)))
+                    .about(Some(&phone.name)),
+            );
+        }
+    }
     let of_phones = overview.phones.iter().flat_map(|phone| phone.problems.iter().map(|it| (Some(&*phone.name), it)));
-    let of_computer = overview.problems.iter().map(|problem| (None, problem));
+    // Told above, also before a phone has come for which it is raised.
+    let problems = overview.problems.iter().filter(|problem| problem.id != FailureId::SetupNeeded);
+    let of_computer = problems.map(|problem| (None, problem));
     findings.extend(of_computer.chain(of_phones).map(|(phone, problem)| told(phone, problem)));
     findings
 }

@@ -51,7 +51,7 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
 pub async fn look(given: &Given) -> Vec<Finding> {
     let paths = Arc::new(given.paths.clone());
     let (root, known_roots) = (given.root.clone(), given.known_roots());
-    let backup = given.config.as_ref().map(|config| config.backup.clone()).unwrap_or_default();
+    let config = given.config.as_ref().ok().cloned().unwrap_or_default();
     let looks_for_wifi = given.config.as_ref().is_ok_and(|config| config.network.wifi);
     let names = names(&given.root);
     let on_usb = usb_bus::apple_devices(usb_bus::SYSFS.as_ref());
@@ -68,7 +68,7 @@ pub async fn look(given: &Given) -> Vec<Finding> {
         async {
             let service = usbmuxd::look(&muxer, &on_usb).await;
             let (phones, over_wifi) = tokio::join!(
-                phones::look(&muxer, &on_usb, &given.root, &backup, store_usable),
+                phones::look(&muxer, &on_usb, &given.root, &config, store_usable),
                 in_time(Check::Wifi, async {
                     match &muxer {
                         Ok(muxer) if looks_for_wifi => wifi::look(muxer, &names).await,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use backstay_shared::{
-    config::Backup,
+    config::{Backup, Config},
     health::{Failure, FailureId, readable_bytes},
 };
 use futures_util::future::join_all;
@@ -30,7 +30,7 @@ pub async fn look(
     muxer: &Result<Muxer, Failure>,
     on_usb: &[UsbDevice],
     root: &Path,
-    config: &Backup,
+    config: &Config,
     store_usable: bool,
 ) -> Vec<Finding> {
     let devices = match muxer {
@@ -74,9 +74,14 @@ fn silent(on_usb: &[UsbDevice], devices: Option<&[Attached]>) -> Vec<Finding> {
     findings
 }
 
-async fn one(muxer: &Muxer, attached: &Attached, root: &Path, config: &Backup, store_usable: bool) -> Vec<Finding> {
+async fn one(muxer: &Muxer, attached: &Attached, root: &Path, config: &Config, store_usable: bool) -> Vec<Finding> {
     let introduced = facts::introduce(muxer, attached).await.unwrap_or_default();
-    let name = introduced.name.unwrap_or_else(|| attached.udid.to_string());
+    let given = config.name_of(&attached.udid).map(str::to_owned);
+    let name = given.or(introduced.name).unwrap_or_else(|| attached.udid.to_string());
+    if config.is_turned_off(&attached.udid) {
+        let says = format!("{name}: is turned off in the settings and not backed up");
+        return vec![Finding::note(Check::Phone, says).about(Some(&name))];
+    }
     let lack = |failure: &Failure| Finding::of_failure(Check::Phone, State::Lack, failure, Some(&name));
     let session = match muxer.pair_record(attached).await {
         Ok(Some(_)) => Session::open(muxer, attached).await,
@@ -90,7 +95,7 @@ async fn one(muxer: &Muxer, attached: &Attached, root: &Path, config: &Backup, s
     let seen = Seen::read(&mut session, attached, root, store_usable).await;
     session.close().await;
     match seen {
-        Ok(seen) => seen.told(&name, config),
+        Ok(seen) => seen.told(&name, &config.backup_of(&attached.udid)),
         Err(failure) => vec![lack(&failure)],
     }
 }
@@ -146,7 +151,10 @@ impl Seen {
         });
         for hindrance in &verdict.hindrances {
             // These are gone as soon as its owner picks it up.
-            let passes = matches!(hindrance.id, FailureId::DeviceLocked | FailureId::DeviceBatteryLow);
+            let passes = matches!(
+                hindrance.id,
+                FailureId::DeviceLocked | FailureId::DeviceBatteryLow | FailureId::DeviceNotCharging
+            );
             add(if passes { State::Note } else { State::Lack }, hindrance);
         }
         verdict.notices.iter().for_each(|notice| add(State::Note, notice));

@@ -69,8 +69,8 @@ fn escaped(value: &str) -> String {
 pub struct Entry {
     /// Somebody switched it off, here or in the desktop's settings.
     pub off: bool,
-    /// The executable.
-    pub executable: String,
+    /// What it starts.
+    pub program: Program,
 }
 
 /// Reads one; none when it starts nothing.
@@ -84,8 +84,9 @@ pub fn read(text: &str) -> Option<Entry> {
         .collect();
     let value = |key: &str| entries.iter().find(|entry| entry.0 == key).map(|entry| entry.1);
     let off = value("Hidden") == Some("true") || value("X-GNOME-Autostart-enabled") == Some("false");
-    let executable = first_word(&unescaped(value("Exec")?));
-    (!executable.is_empty()).then_some(Entry { off, executable })
+    let mut words = words(&unescaped(value("Exec")?)).into_iter();
+    let executable = words.next().filter(|word| !word.is_empty())?;
+    Some(Entry { off, program: Program { executable, arguments: words.collect() } })
 }
 
 fn unescaped(value: &str) -> String {
@@ -100,18 +101,22 @@ fn unescaped(value: &str) -> String {
     text
 }
 
-fn first_word(line: &str) -> String {
-    let (mut word, mut in_quotes) = (String::new(), false);
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut in_quotes) = (Vec::new(), None::<String>, false);
     let mut characters = line.chars();
     while let Some(character) = characters.next() {
         match character {
-            '"' => in_quotes = !in_quotes,
-            '\\' if in_quotes => word.extend(characters.next()),
-            ' ' if !in_quotes => break,
-            character => word.push(character),
+            '"' => {
+                in_quotes = !in_quotes;
+                word.get_or_insert_default();
+            }
+            '\\' if in_quotes => word.get_or_insert_default().extend(characters.next()),
+            ' ' if !in_quotes => words.extend(word.take()),
+            character => word.get_or_insert_default().push(character),
         }
     }
-    word.replace("%%", "%")
+    words.extend(word);
+    words.iter().map(|word| word.replace("%%", "%")).collect()
 }
 
 #[cfg(test)]
@@ -129,22 +134,26 @@ mod tests {
             (r"/a\b/tray", r#""/a\\\\b/tray""#),
             ("/`x`;&/tray", r#""/\\`x\\`;&/tray""#),
         ] {
-            let text = text(TRAY, &Program { executable: path.into(), arguments: Vec::new() });
+            let program = Program { executable: path.into(), arguments: Vec::new() };
+            let text = text(TRAY, &program);
             assert!(text.contains(&format!("\nExec={line}\n")), "{text}");
-            assert_eq!(read(&text), Some(Entry { off: false, executable: path.into() }));
+            assert_eq!(read(&text), Some(Entry { off: false, program }));
         }
     }
 
     #[test]
     fn arguments_are_quoted_too() {
         let arguments = ["--root", "/My Backups", "daemon"].map(str::to_owned).to_vec();
-        let text = text(DAEMON, &Program { executable: "/usr/bin/backstay".into(), arguments });
+        let program = Program { executable: "/usr/bin/backstay".into(), arguments };
+        let text = text(DAEMON, &program);
         assert!(text.contains("\nExec=/usr/bin/backstay --root \"/My Backups\" daemon\n"), "{text}");
         assert!(text.starts_with(&format!("# {MARK}\n[Desktop Entry]\n")), "{text}");
+        assert_eq!(read(&text), Some(Entry { off: false, program }));
     }
 
     #[test]
     fn what_a_person_switched_off_is_off() {
+        let program = Program { executable: "x".into(), arguments: vec!["y".into()] };
         let off =
             |line: &str| read(&format!("[Desktop Entry]\nExec=x y\n{line}\n[Desktop Action a]\nExec=z\n")).unwrap();
         for (line, expected) in [
@@ -153,7 +162,7 @@ mod tests {
             ("Hidden=false", false),
             ("Comment=Hidden=true", false),
         ] {
-            assert_eq!(off(line), Entry { off: expected, executable: "x".into() }, "{line}");
+            assert_eq!(off(line), Entry { off: expected, program: program.clone() }, "{line}");
         }
         assert_eq!(read("Exec=x"), None);
     }

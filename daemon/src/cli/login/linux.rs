@@ -106,7 +106,7 @@ impl Places {
         let Some((text, file)) = found else { return Part::Off };
         match desktop_entry::read(&text) {
             Some(entry) if !entry.off => {
-                Part::starting(Means::Autostart, file.display().to_string(), &entry.executable)
+                Part::starting(Means::Autostart, file.display().to_string(), &entry.program.executable)
             }
             _ => Part::Off,
         }
@@ -289,14 +289,28 @@ fn remove_unit(places: &Places) -> Result<Vec<PathBuf>, CliError> {
     Ok(vec![own])
 }
 
+/// What our own entry starts; without it the daemon would back up to where it was never told to.
+fn daemon_of_entry(places: &Places) -> Option<Program> {
+    match own_file::look(&places.own_entry("backstay.desktop")) {
+        Found::Own(text) => Some(desktop_entry::read(&text)?.program),
+        _ => None,
+    }
+}
+
 /// Starts the daemon as login would. Returns the process where there is no service manager to watch over it.
 ///
 /// # Errors
 /// When it can't be started.
 pub(super) fn start(daemon: &Program) -> Result<Option<std::process::Child>, CliError> {
     let places = Places::of_this_user();
+    let at_login = daemon_of_entry(&places);
+    let daemon = at_login.as_ref().unwrap_or(daemon);
     if !places.has_manager() {
         return running::spawn(daemon).map(Some);
+    }
+    // systemd would pass over it and say nothing.
+    if let Part::Broken { place, why } = places.unit_part() {
+        return Err(CliError::Failed(format!("{place}: {why}; mend it with: backstay login enable")));
     }
     // It may have failed so often that it was given up.
     drop(places.systemctl(&["reset-failed", UNIT]));

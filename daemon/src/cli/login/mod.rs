@@ -7,6 +7,7 @@ pub mod agent;
 pub mod desktop_entry;
 pub mod own_file;
 pub mod program;
+pub mod run_value;
 pub mod running;
 pub mod state;
 pub mod unit;
@@ -49,8 +50,10 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Start the daemon now
+    /// Start the daemon now, as login would where it does
     Start,
+    /// End the daemon, if it runs, until the next login or start
+    Stop,
     /// End the daemon, if it runs, and start it
     Restart,
 }
@@ -69,21 +72,31 @@ impl Arguments {
 pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
     let paths = &given.paths;
     match arguments.action {
-        Action::Enable => {
-            let (daemon, tray) = (Program::daemon(given)?, Program::tray()?);
-            if tray.is_none() {
-                output::line("tray: backstay-tray is not installed; install it and do this again to have the icon")?;
-            }
-            system::enable(paths, &daemon, tray.as_ref()).await
-        }
+        Action::Enable => enable(given).await,
         Action::Disable => system::disable(paths).await,
         Action::Status { json } => status(paths, json).await,
         Action::Start => start_now(paths, &Program::daemon(given)?).await,
+        Action::Stop => {
+            system::stop(paths).await?;
+            output::line("daemon: does not run")
+        }
         Action::Restart => {
             system::stop(paths).await?;
             start_now(paths, &Program::daemon(given)?).await
         }
     }
+}
+
+/// Lets login start the daemon and the companion, and starts the daemon now.
+///
+/// # Errors
+/// When the system refuses.
+pub async fn enable(given: &Given) -> Result<(), CliError> {
+    let (daemon, tray) = (Program::daemon(given)?, Program::tray()?);
+    if tray.is_none() {
+        output::line("tray: backstay-tray is not installed; install it and do this again to have the icon")?;
+    }
+    system::enable(&given.paths, &daemon, tray.as_ref()).await
 }
 
 async fn start_now(paths: &Paths, daemon: &Program) -> Result<(), CliError> {

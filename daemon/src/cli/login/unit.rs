@@ -9,9 +9,13 @@ const TEMPLATE: &str = include_str!("../../../../packaging/systemd/backstay.serv
 pub fn text(program: &Program) -> String {
     let mut text = format!("# {MARK}\n# Changes of your own go into: systemctl --user edit backstay\n");
     for line in TEMPLATE.lines() {
-        match line.starts_with("ExecStart=") {
-            true => text.push_str(&format!("ExecStart={}", command_line(program))),
-            false => text.push_str(line),
+        match line.split_once('=') {
+            Some(("ExecStart", _)) => text.push_str(&format!("ExecStart={}", command_line(program))),
+            // Taken to the end of the line: nothing is quoted there.
+            Some((key @ "ConditionFileIsExecutable", _)) => {
+                text.push_str(&format!("{key}={}", program.executable.replace('%', "%%")));
+            }
+            _ => text.push_str(line),
         }
         text.push('\n');
     }
@@ -84,6 +88,8 @@ mod tests {
         ] {
             let program = program(executable, &["--root", argument, "daemon"]);
             assert_eq!(command_line(&program), line);
+            let condition = format!("\nConditionFileIsExecutable={}\n", executable.replace('%', "%%"));
+            assert!(text(&program).contains(&condition), "{condition}");
             let words = words(&text(&program)).unwrap();
             assert_eq!(words, [executable, "--root", argument, "daemon"]);
         }

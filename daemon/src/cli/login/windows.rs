@@ -7,7 +7,7 @@ use winreg::{RegKey, enums::HKEY_CURRENT_USER};
 
 use super::{
     program::Program,
-    running,
+    run_value, running,
     state::{Means, Part, State},
 };
 use crate::cli::{CliError, output};
@@ -24,28 +24,15 @@ fn key() -> Result<RegKey, CliError> {
     Ok(RegKey::predef(HKEY_CURRENT_USER).create_subkey(RUN).map_err(failed)?.0)
 }
 
-/// The daemon is a program of the console, which shows a window unless its host is told not to.
-fn without_window(program: &Program) -> String {
-    format!("conhost.exe --headless {}", command_line(program))
-}
-
-/// No path and no name of ours holds a quotation mark: Windows forbids it.
-fn command_line(program: &Program) -> String {
-    let words = std::iter::once(&program.executable).chain(&program.arguments);
-    let quoted = words.map(|word| {
-        // A backslash at the end would quote the quotation mark.
-        let doubled = if word.ends_with('\\') { "\\" } else { "" };
-        format!("\"{word}{doubled}\"")
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+fn value(name: &str) -> Option<String> {
+    key().ok()?.get_value(name).ok()
 }
 
 fn part(name: &str) -> Part {
-    let value: Option<String> = key().ok().and_then(|key| key.get_value(name).ok());
-    let Some(value) = value else { return Part::Off };
+    let Some(value) = value(name) else { return Part::Off };
     let place = format!(r"HKCU\{RUN}\{name}");
-    match value.split('"').nth(1) {
-        Some(executable) => Part::starting(Means::RunKey, place, executable),
+    match run_value::read(&value) {
+        Some(program) => Part::starting(Means::RunKey, place, &program.executable),
         None => Part::On { by: Means::RunKey, place },
     }
 }
@@ -61,7 +48,7 @@ pub fn state() -> State {
 /// When the registry can't be written.
 pub(super) async fn enable(paths: &Paths, daemon: &Program, tray: Option<&Program>) -> Result<(), CliError> {
     let key = key()?;
-    let both = [("daemon", DAEMON, Some(without_window(daemon))), ("tray", TRAY, tray.map(command_line))];
+    let both = [("daemon", DAEMON, Some(run_value::of_daemon(daemon))), ("tray", TRAY, tray.map(run_value::of_tray))];
     for (part, name, wanted) in both {
         let Some(wanted) = wanted else { continue };
         key.set_value(name, &wanted).map_err(failed)?;
@@ -86,12 +73,13 @@ pub(super) async fn disable(paths: &Paths) -> Result<(), CliError> {
     stop(paths).await
 }
 
-/// Starts the daemon in the background.
+/// Starts the daemon in the background, with the options that login gives it.
 ///
 /// # Errors
 /// When it can't be started.
 pub(super) fn start(daemon: &Program) -> Result<Option<Child>, CliError> {
-    running::spawn(daemon).map(Some)
+    let at_login = value(DAEMON).and_then(|value| run_value::read(&value));
+    running::spawn(at_login.as_ref().unwrap_or(daemon)).map(Some)
 }
 
 /// Ends the daemon, if one runs.

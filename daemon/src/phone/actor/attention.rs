@@ -185,7 +185,7 @@ impl Actor {
             true => (FailureId::BackupSlow, FailureId::WifiWeak),
             false => (FailureId::WifiWeak, FailureId::BackupSlow),
         };
-        let after = self.around.config.backup.slow_minutes.duration();
+        let after = self.backup.slow_minutes.duration();
         let rate = self.attention.slow(progress.as_ref(), after, Instant::now()).map(|rate| {
             let mut failure = Failure::from(slow);
             failure.evidence.bytes_per_second = Some(rate);
@@ -198,9 +198,12 @@ impl Actor {
 
     /// Derived from the receipt on disk and the clock alone, so that nothing that fails to run can hide it.
     fn overdue(&self, now: DateTime<Utc>) -> Option<Failure> {
+        if self.is_out_of_use() {
+            return None;
+        }
         let last = self.receipt.as_ref().map_or(self.known_since, |receipt| receipt.verified_at);
         let late = self.around.clock.settled_from().is_none()
-            && now - last >= chrono::Duration::from_std(self.around.config.backup.overdue_days.duration()).ok()?;
+            && now - last >= chrono::Duration::from_std(self.backup.overdue_days.duration()).ok()?;
         late.then(|| {
             let mut failure = Failure::from(FailureId::BackupOverdue);
             failure.evidence.days = u64::try_from((now - last).num_days()).ok();

@@ -36,17 +36,15 @@ impl Actor {
             ended.result =
                 ended.result.map_err(|failure| self.attention.in_the_light_of_history(failure, last_contact, now));
         }
+        let waits_quietly = hindered && ended.result.as_ref().is_err_and(|failure| is_no_failure(failure.id));
         match &ended.result {
             Ok(receipt) => {
                 tracing::info!(udid = %self.udid, run = %ended.run, files = ended.files_received, "backed up and verified");
                 self.backed_up(receipt.clone());
                 self.attention.succeeded();
             }
-            // Nothing has failed: it waits for a moment in which somebody can type the passcode. A wait that takes too long
-            // is told as overdue.
-            Err(failure) if hindered && failure.id == FailureId::DeviceLocked => {
-                tracing::info!(udid = %self.udid, "due, and waits until the phone is unlocked");
-            }
+            // A wait that takes too long is told as overdue.
+            Err(failure) if waits_quietly => tracing::info!(udid = %self.udid, %failure, "due, and waits"),
             Err(failure) => {
                 tracing::warn!(udid = %self.udid, run = %ended.run, %failure, "a backup failed");
                 // The latest news of why there is no backup replaces the older.
@@ -71,7 +69,7 @@ impl Actor {
                 self.problems.set(id, notice.cloned(), now);
             }
         }
-        if !(hindered && ended.result.as_ref().is_err_and(|failure| failure.id == FailureId::DeviceLocked)) {
+        if !waits_quietly {
             self.last_run = Some(ended.told());
         }
         let next = ended.result.as_ref().err().map(|failure| {
@@ -85,6 +83,12 @@ impl Actor {
         });
         self.act(Input::Ended { run: ended.run, next, before_it_began: hindered });
     }
+}
+
+/// Seen beforehand, these are no failure of anything: it waits for a moment in which somebody can type the passcode, or
+/// for the power that a person wants it to wait for.
+const fn is_no_failure(id: FailureId) -> bool {
+    matches!(id, FailureId::DeviceLocked | FailureId::DeviceNotCharging)
 }
 
 /// True for what stood in the way of a backup; what is known of iCloud and of nearly full disks has news of its own.

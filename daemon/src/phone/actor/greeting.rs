@@ -1,15 +1,21 @@
 //! A phone that has just come: its name, its trust, and how it is.
 
+use std::path::PathBuf;
+
 use backstay_shared::health::FailureId;
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
 use super::Actor;
-use crate::phone::{
-    facts::{self, Facts},
-    link::{Attached, Muxer, Session},
-    pairing,
-    phones::Message,
-    vitals::Vitals,
+use crate::{
+    phone::{
+        facts::{self, Facts},
+        link::{Attached, Muxer, Session},
+        pairing,
+        phones::Message,
+        vitals::Vitals,
+    },
+    vault::phones,
 };
 
 impl Actor {
@@ -19,16 +25,41 @@ impl Actor {
         if let Some(earlier) = self.trust.replace(cancel.clone()) {
             earlier.cancel();
         }
-        let greeting = greet(self.around.muxer.clone(), attached, self.own.clone());
+        let greeting = greet(Greeting {
+            muxer: self.around.muxer.clone(),
+            root: self.around.root.clone(),
+            known_since: self.known_since,
+            // Its owner is asked for nothing that is not wanted.
+            is_wanted: !self.is_out_of_use(),
+            attached,
+            actor: self.own.clone(),
+        });
         self.around.tasks.spawn(async move { cancel.run_until_cancelled(greeting).await });
     }
 }
 
+/// What a greeting needs to know.
+struct Greeting {
+    muxer: Muxer,
+    root: PathBuf,
+    known_since: DateTime<Utc>,
+    is_wanted: bool,
+    attached: Attached,
+    actor: mpsc::Sender<Message>,
+}
+
 /// Learns the phone's name and sees to it that it trusts this computer.
-async fn greet(muxer: Muxer, attached: Attached, actor: mpsc::Sender<Message>) {
+async fn greet(greeting: Greeting) {
+    let Greeting { muxer, root, known_since, is_wanted, attached, actor } = greeting;
     let tell = async |message| drop(actor.send(message).await);
     match facts::introduce(&muxer, &attached).await {
-        Ok(introduction) => tell(Message::Introduced(introduction)).await,
+        Ok(introduction) => {
+            let (udid, name) = (attached.udid.clone(), introduction.name.clone().unwrap_or_default());
+            // Receipts are read for it, maybe from a disk that has to wake up.
+            let looking = tokio::task::spawn_blocking(move || phones::earlier(&root, &udid, &name, known_since));
+            let earlier = looking.await.ok().flatten();
+            tell(Message::Introduced { introduction, earlier }).await;
+        }
         Err(failure) => tracing::warn!(udid = %attached.udid, %failure, "a phone does not tell its name"),
     }
     match pairing::is_trusted(&muxer, &attached).await {
@@ -43,6 +74,7 @@ async fn greet(muxer: Muxer, attached: Attached, actor: mpsc::Sender<Message>) {
             Err(failure) => return tracing::debug!(udid = %attached.udid, %failure, "a phone does not tell how it is"),
         },
         Err(_) => return,
+        Ok(false) if !is_wanted => return,
         Ok(false) => tell(Message::Trust(Err(FailureId::TrustPending.into()))).await,
     }
     let paired = pairing::pair(&muxer, &attached, |failure| tracing::info!(%failure, "waiting for trust")).await;

@@ -3,6 +3,7 @@
 mod attention;
 mod ending;
 mod greeting;
+mod planning;
 mod publish;
 mod standing;
 mod starting;
@@ -10,12 +11,13 @@ mod starting;
 use std::time::Duration;
 
 use backstay_shared::{
-    health::{Condition, FailureId, Retry},
+    config::Backup,
+    health::{Condition, Failure, FailureId, Retry},
     ids::{RunId, Udid},
-    overview::{EndedRun, Progress},
+    overview::{EarlierPhone, EndedRun, Progress},
     protocol::Refusal,
 };
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -35,7 +37,7 @@ use super::{
 };
 use crate::{
     health::tracker::Tracker,
-    schedule::due::{Rule, next_due},
+    schedule::due::Plan,
     vault::{
         layout::Layout,
         receipt::{self, Receipt},
@@ -53,13 +55,23 @@ struct Active {
     progress: watch::Receiver<Progress>,
     ended: oneshot::Receiver<Ended>,
     cancel: CancellationToken,
-    turn_came: watch::Receiver<bool>,
+    /// Its number in the queue.
+    ticket: u64,
+    /// Its place there; none as soon as it has its turn.
+    places: watch::Receiver<Option<u32>>,
 }
 
 /// Everything about one phone. Only its own task touches it.
 pub(super) struct Actor {
     udid: Udid,
     around: Surroundings,
+    plan: Plan,
+    /// `[backup]` as it is for this phone.
+    backup: Backup,
+    /// The settings say that it is never backed up.
+    turned_off: bool,
+    /// The phone that it seems to have replaced.
+    earlier: Option<EarlierPhone>,
     own: mpsc::Sender<Message>,
     known_since: DateTime<Utc>,
     state: PhoneState,
@@ -75,16 +87,23 @@ pub(super) struct Actor {
     trust: Option<CancellationToken>,
     cure: Option<(Condition, CancellationToken)>,
     checked_at: Instant,
+    /// By how much the clock had been set at the last look.
+    clock_set_by: TimeDelta,
     /// What the last failed run told.
     raised_by_run: Option<FailureId>,
 }
 
 impl Actor {
     pub(super) fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
-        let Standing { receipt, last_run, problems, doing, known_since } = Standing::find(&around.root, &udid);
+        let snoozed = around.board.snoozes().of(Some(&udid));
+        let Standing { receipt, last_run, problems, doing, known_since } = Standing::find(&around.root, &udid, snoozed);
         let raised_by_run = last_run.as_ref().and_then(|ended| ended.failure.as_ref()).map(|problem| problem.id);
         Self {
+            backup: around.config.backup_of(&udid),
+            turned_off: around.config.is_turned_off(&udid),
+            earlier: None,
             introduction: receipt.as_ref().map(Introduction::from).unwrap_or_default(),
+            plan: Plan::from(&around.config.backup_of(&udid)),
             udid,
             own,
             known_since,
@@ -100,6 +119,7 @@ impl Actor {
             trust: None,
             cure: None,
             checked_at: Instant::now(),
+            clock_set_by: around.clock.set_by(),
             raised_by_run,
             around,
         }
@@ -107,6 +127,7 @@ impl Actor {
 
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut paused = self.around.paused.subscribe();
+        let mut woke = self.around.clock.wakes();
         let mut apple = self.around.apple.findings();
         self.check_itself();
         self.publish();
@@ -119,6 +140,7 @@ impl Actor {
                 () = tokio::time::sleep_until(wake) => Happened::Wake,
                 Ok(()) = paused.changed() => Happened::Wake,
                 Ok(()) = apple.changed() => Happened::Wake,
+                Ok(()) = woke.changed() => Happened::HostAwake,
                 () = self.around.shutdown.cancelled() => Happened::Message(None),
             };
             match happened {
@@ -126,15 +148,26 @@ impl Actor {
                 Happened::Message(None) => return self.shut_down().await,
                 Happened::Progress => {}
                 Happened::Ended(ended) => self.ended(*ended),
-                Happened::Wake => {
-                    // A time that has passed must not wake again: what still waits for one asks anew.
-                    self.wake_at = self.wake_at.filter(|at| *at > Utc::now());
-                    self.check_itself();
-                    self.act(Input::Tick);
+                Happened::Wake => self.wake_up(),
+                Happened::HostAwake => {
+                    // The disk may have been at another computer meanwhile.
+                    if self.active.is_none() && self.look_again() {
+                        self.act(Input::Satisfied);
+                    }
+                    self.wake_up();
                 }
             }
             self.publish();
         }
+    }
+
+    fn wake_up(&mut self) {
+        // A time that has passed must not wake again: what still waits for one asks anew.
+        self.wake_at = self.wake_at.filter(|at| *at > Utc::now());
+        self.check_itself();
+        let set_by = self.around.clock.set_by();
+        let by = set_by - std::mem::replace(&mut self.clock_set_by, set_by);
+        self.act(if by.is_zero() { Input::Tick } else { Input::ClockWasSet { by } });
     }
 
     fn take(&mut self, message: Message) {
@@ -143,6 +176,12 @@ impl Actor {
             Message::BackUp { full, reply } => {
                 if let Some(why) = &self.around.held {
                     return drop(reply.send(Err(Refusal::Failure(why.clone()))));
+                }
+                if self.turned_off {
+                    return drop(reply.send(Err(Refusal::TurnedOff)));
+                }
+                if let Some(active) = &self.active {
+                    self.around.turns.ask(active.ticket);
                 }
                 if self.state.present {
                     self.act(Input::Requested { full });
@@ -159,6 +198,7 @@ impl Actor {
                 self.act(Input::CancelRequested);
                 drop(reply.send(if running { Ok(()) } else { Err(Refusal::NothingRunning) }));
             }
+            Message::Timetable { reply } => drop(reply.send(self.timetable(Utc::now()))),
             Message::Attached { reply } => drop(reply.send(self.attached.borrow().clone())),
             Message::Noticed(failure) => {
                 tracing::warn!(udid = %self.udid, %failure, "noticed");
@@ -197,7 +237,11 @@ impl Actor {
                     self.act(Input::Cured(condition));
                 }
             }
-            Message::Introduced(introduction) => self.introduction.learn(introduction),
+            Message::Introduced { introduction, earlier } => {
+                self.introduction.learn(introduction);
+                self.earlier = earlier;
+                self.offer_backups();
+            }
             Message::Vitals(vitals) => {
                 self.learn(vitals);
                 // A phone that tells this trusts this computer, whatever was said of it before.
@@ -258,26 +302,18 @@ impl Actor {
         }
     }
 
-    fn due(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        match &self.receipt {
-            Some(receipt) => next_due(&Rule::from(&self.around.config.backup), receipt.verified_at, now, &Local),
-            // Without a backup it is due since it was first heard of.
-            None => self.known_since.min(now),
-        }
+    /// No backup of it is wanted, or not yet.
+    fn is_out_of_use(&self) -> bool {
+        self.turned_off || self.around.is_setup_needed()
     }
 
-    /// From when on a backup may start by itself.
-    fn allowed_from(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if self.around.held.is_some() {
-            return None;
+    /// Nothing is backed up before a person agrees; the first phone that comes asks for that.
+    fn offer_backups(&self) {
+        let (board, name) = (&self.around.board, self.introduction.name.as_ref());
+        if self.around.is_setup_needed() && !self.turned_off && !board.has(FailureId::SetupNeeded) {
+            let failure = Failure::from(FailureId::SetupNeeded).path(&self.around.root);
+            board.raise(&name.map_or(failure.clone(), |name| failure.text(name)));
         }
-        let unpaused = match *self.around.paused.borrow() {
-            Some(pause) => pause.until?.max(now),
-            None => now,
-        };
-        let settled = self.around.clock.settled_from().map_or(unpaused, |from| from.max(unpaused));
-        let hours = &self.around.config.backup.hours;
-        Some(hours.map_or(settled, |hours| hours.next(settled, &Local)))
     }
 
     /// Somebody may have made a backup without the daemon; true when it is so.
@@ -298,13 +334,14 @@ impl Actor {
     }
 
     fn act(&mut self, input: Input) {
-        let may_start =
-            self.active.is_none() && matches!(input, Input::Attached { .. } | Input::Tick | Input::Cured(_));
-        if may_start && self.due(Utc::now()) <= Utc::now() && self.look_again() {
+        let may_start = self.active.is_none()
+            && matches!(input, Input::Attached { .. } | Input::Tick | Input::ClockWasSet { .. } | Input::Cured(_));
+        if may_start && self.due_at(&input, Utc::now()) <= Utc::now() && self.look_again() {
             self.act(Input::Satisfied);
         }
         let now = Utc::now();
-        let facts = Facts { now, due: self.due(now), allowed_from: self.allowed_from(now), fresh_run: new_run_id() };
+        let due = self.due_at(&input, now);
+        let facts = Facts { now, due, allowed_from: self.allowed_from(now), fresh_run: new_run_id() };
         let before = std::mem::take(&mut self.state);
         let (state, effects) = step(before.clone(), input.clone(), &facts);
         if state != before {
@@ -360,6 +397,7 @@ enum Happened {
     Progress,
     Ended(Box<Ended>),
     Wake,
+    HostAwake,
 }
 
 impl Active {
@@ -369,7 +407,7 @@ impl Active {
         tokio::select! {
             biased;
             ended = &mut active.ended => Happened::Ended(Box::new(ended.unwrap_or_else(|_| Ended::nothing(run)))),
-            Ok(()) = active.turn_came.changed() => Happened::Progress,
+            Ok(()) = active.places.changed() => Happened::Progress,
             Ok(()) = active.progress.changed() => Happened::Progress,
         }
     }

@@ -1,7 +1,7 @@
 //! What front ends are shown of the phone.
 
 use backstay_shared::{
-    health::{Failure, FailureId},
+    health::{Failure, FailureId, Group},
     overview::{Activity, Link, Phase, PhoneOverview, Problem},
 };
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use crate::{phone::state::Doing, schedule::retry::ATTEMPTS_MAX, vault::receipt::
 
 impl Actor {
     pub(in crate::phone) fn publish(&self) {
+        self.around.board.snoozes().keep(Some(&self.udid), self.problems.snoozed());
         let activity = self.activity();
         let now = Utc::now();
         let mut problems = self.problems.told(now);
@@ -23,9 +24,14 @@ impl Actor {
             problems.retain(|problem| Some(problem.id) != self.raised_by_run);
             problems.push(Problem::new(&failure, since));
         }
+        if self.turned_off {
+            // What stands in the way of the next backup is nobody's trouble.
+            problems.retain(|problem| problem.id.entry().group == Group::Backups);
+        }
         let introduction = &self.introduction;
+        let next_due = (!self.is_out_of_use()).then(|| self.next_due(now));
         self.around.board.put_phone(PhoneOverview {
-            name: introduction.name.clone().unwrap_or_else(|| self.udid.to_string()),
+            name: self.name().unwrap_or_else(|| self.udid.to_string()),
             udid: self.udid.clone(),
             model: introduction.model.clone(),
             ios: introduction.ios.clone(),
@@ -33,28 +39,28 @@ impl Actor {
             wifi_allowed: self.vitals.as_ref().and_then(|vitals| vitals.wifi_allowed),
             activity,
             last_good: self.receipt.as_ref().map(Receipt::last_good),
-            next_due: Some(self.starts_from(now)),
+            next_due: next_due.map(|due| due.at),
+            next_due_reason: next_due.map(|due| due.reason),
             last_run: self.last_run.clone(),
             problems,
+            turned_off: self.turned_off,
+            earlier: self.earlier.clone(),
         });
     }
 
-    /// When it is due, or as late as the hours, a pause or the clock let it start.
-    fn starts_from(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let due = self.due(now);
-        match self.allowed_from(now) {
-            Some(from) if from > now => due.max(from),
-            _ => due,
-        }
+    /// As the settings have it, else as its owner has it.
+    fn name(&self) -> Option<String> {
+        let given = self.around.config.name_of(&self.udid).map(str::to_owned);
+        given.or_else(|| self.introduction.name.clone())
     }
 
     fn activity(&self) -> Activity {
         let attempt = self.state.failures_in_a_row + 1;
         match (&self.active, &self.state.doing) {
-            (Some(active), _) if *active.turn_came.borrow() => {
-                Activity::Running { run: active.run, progress: active.progress.borrow().clone() }
-            }
-            (Some(active), _) => Activity::Queued { run: active.run },
+            (Some(active), _) => match *active.places.borrow() {
+                None => Activity::Running { run: active.run, progress: active.progress.borrow().clone() },
+                place => Activity::Queued { run: active.run, place },
+            },
             _ if !self.state.present => Activity::Away,
             (None, Doing::RetryAt(at)) => Activity::RetryAt { at: *at, attempt, attempts_max: ATTEMPTS_MAX },
             (None, Doing::WaitFor(condition)) => Activity::Waiting { until: *condition },

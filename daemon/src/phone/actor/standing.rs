@@ -3,18 +3,19 @@
 use std::path::Path;
 
 use backstay_shared::{
-    health::{Condition, Failure, FailureId},
+    health::{Condition, Failure, FailureId, Retry},
     ids::Udid,
     overview::EndedRun,
 };
 use chrono::{DateTime, Utc};
 
 use crate::{
-    health::tracker::Tracker,
+    health::{snoozes::Snoozed, tracker::Tracker},
     phone::state::Doing,
     vault::{
         layout::Layout,
         ledger::LedgerError,
+        phones,
         receipt::{self, Receipt},
         transaction::{self, Idle},
     },
@@ -32,7 +33,7 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Puts in order what an earlier run left, and looks.
-    pub(super) fn find(root: &Path, udid: &Udid) -> Self {
+    pub(super) fn find(root: &Path, udid: &Udid, snoozed: Snoozed) -> Self {
         let layout = Layout::new(root, udid);
         let found = transaction::recover_if_idle(&layout).unwrap_or_else(|error| {
             tracing::warn!(%udid, %error, "what an earlier run left could not be tidied up");
@@ -48,13 +49,9 @@ impl Standing {
         let committed = receipt.as_ref().map(|receipt| receipt.run);
         let failed = last_run.as_ref().filter(|ended| idle && Some(ended.run) != committed);
         let failed = failed.and_then(|ended| ended.failure.clone());
-        // A run that was killed is owed, like one whose cable came out.
-        let doing = match &failed {
-            Some(problem) if problem.id == FailureId::BackupIncomplete => Doing::WaitFor(Condition::DeviceReconnected),
-            _ => Doing::Nothing,
-        };
+        let doing = failed.as_ref().map_or(Doing::Nothing, |problem| owed(problem.id));
         let now = Utc::now();
-        let mut problems = Tracker::default();
+        let mut problems = Tracker::new(snoozed);
         if let Some(problem) = failed {
             let failure = Failure { id: problem.id, evidence: Box::new(problem.evidence) };
             problems.raise_since(&failure, problem.since);
@@ -65,9 +62,21 @@ impl Standing {
             problems.raise_since(warning, receipt.verified_at);
         }
         noticed.into_iter().for_each(|id| problems.raise(&id.into(), now));
-        let made = std::fs::metadata(layout.own()).and_then(|facts| facts.created().or_else(|_| facts.modified()));
-        let known_since = made.map_or(now, DateTime::from).min(now);
+        let known_since = phones::known_since(&layout, now);
         Self { receipt, last_run, problems, doing, known_since }
+    }
+}
+
+/// What a run that failed before this start still waits for. One that was killed is owed, like one whose cable came out.
+fn owed(failed: FailureId) -> Doing {
+    use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, UsbmuxdUp};
+    match failed.entry().retry {
+        _ if failed == FailureId::BackupIncomplete => Doing::WaitFor(DeviceReconnected),
+        Retry::AutomaticWhen(condition @ (DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp)) => {
+            Doing::WaitFor(condition)
+        }
+        // The schedule sees to it.
+        _ => Doing::Nothing,
     }
 }
 

@@ -23,7 +23,10 @@ impl Actor {
         let Some(attached) = self.attached.borrow().clone() else { return };
         tracing::info!(udid = %self.udid, %run, full, ?occasion, "a backup begins");
         let (progress, watched) = watch::channel(Progress::start());
-        let (turn, turn_came) = watch::channel(false);
+        let last_good = self.receipt.as_ref().map(|receipt| receipt.verified_at);
+        let waiting = self.around.turns.wait(occasion == Occasion::Asked, last_good);
+        let ticket = waiting.number();
+        let (place, places) = watch::channel(Some(waiting.place()));
         let (sender, ended) = oneshot::channel();
         let cancel = self.around.shutdown.child_token();
         let job = Job {
@@ -32,7 +35,7 @@ impl Actor {
             attached,
             root: self.around.root.clone(),
             known_roots: self.around.known_roots.clone(),
-            settings: self.around.config.backup.clone(),
+            settings: self.backup.clone(),
             occasion,
             full,
             password: None,
@@ -40,26 +43,28 @@ impl Actor {
             cancel: cancel.clone(),
             shutdown: self.around.shutdown.clone(),
         };
-        let semaphore = self.around.turn.clone();
         let link = self.attached.subscribe();
         self.around.tasks.spawn(async move {
             let cancelled = |run| Ended { result: Err(FailureId::CancelledByUser.into()), ..Ended::nothing(run) };
             let mut job = job;
-            let permit = tokio::select! {
-                permit = semaphore.acquire_owned() => permit,
+            let turn = tokio::select! {
+                turn = waiting.turn(&place) => turn,
                 () = job.cancel.cancelled() => return drop(sender.send(cancelled(run))),
             };
-            turn.send_replace(true);
+            place.send_replace(None);
+            if turn.asked {
+                job.occasion = Occasion::Asked;
+            }
             // It may have been plugged in anew while it waited.
             if let Some(attached) = link.borrow().clone() {
                 job.attached = attached;
             }
             let ended = run::start(job).await.unwrap_or_else(|_| Ended::nothing(run));
-            drop(permit);
+            drop(turn);
             // An actor that is gone has ended with the daemon; the receipt is on disk.
             drop(sender.send(ended));
         });
-        self.active = Some(Active { run, progress: watched, ended, cancel, turn_came });
+        self.active = Some(Active { run, progress: watched, ended, cancel, ticket, places });
     }
 
     /// Watches for what is waited for now, and for nothing else.
@@ -76,6 +81,7 @@ impl Actor {
         }
         let Some(condition) = wanted else { return };
         let failed = self.last_run.as_ref().and_then(|ended| ended.failure.as_ref());
+        let settings = &self.backup;
         let watched = Watched {
             condition,
             failure: failed.map_or(FailureId::UnknownError, |problem| problem.id),
@@ -85,7 +91,7 @@ impl Actor {
             attached: self.attached.subscribe(),
             root: self.around.root.clone(),
             known_roots: self.around.known_roots.clone(),
-            battery_percent_min: self.around.config.backup.battery_percent_min.0,
+            battery_percent_min: (!settings.only_when_charging).then_some(settings.battery_percent_min.0),
         };
         let cancel = self.around.shutdown.child_token();
         self.cure = Some((condition, cancel.clone()));

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    awake,
     device_link::{self, Matter},
     facts::Facts,
     link::{Attached, Muxer, Session},
@@ -76,6 +77,7 @@ pub struct Job {
 /// Runs a job on a thread of its own, as a backup does.
 pub fn start(job: Job) -> oneshot::Receiver<Result<Sent, Failure>> {
     let (sender, receiver) = oneshot::channel();
+    awake::keep_awake(job.progress.subscribe(), "An iPhone is being restored");
     let body = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let ended = match runtime {

@@ -40,6 +40,8 @@ fn receipt_for(transaction: &Transaction, verified_at: DateTime<Utc>) -> Receipt
         bytes_received: 0,
         full: false,
         warning: None,
+        device_key: None,
+        after_erasing: false,
         tree: receipt::tree_identity(&tree).unwrap().unwrap(),
         made_by: "test".into(),
     }

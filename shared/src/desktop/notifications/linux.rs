@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::{
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
-use zbus::{Connection, proxy, zvariant::Value};
+use zbus::{Connection, names::UniqueName, proxy, zvariant::Value};
 
 use super::{About, Button, Change, Key, Notice, escape};
 use crate::{desktop::command::Command, health::Severity};
@@ -28,6 +28,8 @@ const BUS_PAUSES: (Duration, Duration) = (Duration::from_secs(3), Duration::from
 const SERVICE_PAUSES: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(480));
 /// What a click on the notification itself is called, by the specification.
 const DEFAULT: &str = "default";
+/// Draws a button for that, too, where others take a click anywhere for it.
+const DRAWS_DEFAULT: &str = "Xfce Notify Daemon";
 /// The service closes it by itself after a while.
 const FLEETING: i32 = -1;
 /// It stays until it is cured or put away.
@@ -53,6 +55,8 @@ trait Notifications {
         timeout_ms: i32,
     ) -> zbus::Result<u32>;
     fn get_capabilities(&self) -> zbus::Result<Vec<String>>;
+    /// Name, vendor, version, and version of the specification.
+    fn get_server_information(&self) -> zbus::Result<(String, String, String, String)>;
     fn close_notification(&self, id: u32) -> zbus::Result<()>;
     #[zbus(signal)]
     fn action_invoked(&self, id: u32, action: String) -> zbus::Result<()>;
@@ -61,8 +65,8 @@ trait Notifications {
 }
 
 /// Carries changes out until their sender is gone, across restarts of the bus and of the notification service.
-pub(super) async fn run(mut changes: mpsc::Receiver<Change>, commands: mpsc::Sender<Command>) {
-    let mut desk = Desk { waiting: BTreeMap::new(), shown: BTreeMap::new(), commands };
+pub(super) async fn run(mut changes: mpsc::Receiver<Change>, commands: mpsc::Sender<Command>, patience: Duration) {
+    let mut desk = Desk { patience, not_before: None, waiting: BTreeMap::new(), shown: BTreeMap::new(), commands };
     let mut next_pause = BUS_PAUSES.0;
     loop {
         // Nothing to show, nobody to ask.
@@ -118,6 +122,9 @@ impl Session {
 
 /// What is to be on the screen and what is.
 struct Desk {
+    /// A desktop that has just begun is given so long to bring somebody else who shows notifications.
+    patience: Duration,
+    not_before: Option<Instant>,
     /// To be shown, and not yet.
     waiting: BTreeMap<Key, Notice>,
     shown: BTreeMap<Key, Shown>,
@@ -133,7 +140,7 @@ impl Desk {
     async fn serve(&mut self, mut session: Session, changes: &mut mpsc::Receiver<Change>) -> Result<(), BusLost> {
         let mut next_pause = SERVICE_PAUSES.0;
         loop {
-            self.show_waiting(&session.proxy).await?;
+            self.show_waiting(&mut session).await?;
             if self.waiting.is_empty() {
                 next_pause = SERVICE_PAUSES.0;
             }
@@ -153,10 +160,7 @@ impl Desk {
                     }
                 }
                 owner = session.owners.next() => {
-                    let owner = owner.ok_or(BusLost)?;
-                    debug!(?owner, "notification service");
-                    // A new service counts from one again: an old id may be another program's notification.
-                    self.shown.clear();
+                    self.has_owner(&owner.ok_or(BusLost)?);
                 }
                 change = changes.recv() => match change {
                     Some(Change::Withdraw(key)) => {
@@ -168,6 +172,9 @@ impl Desk {
                         return Ok(());
                     }
                 },
+                () = sleep_until(self.not_before.unwrap_or_else(Instant::now)), if self.not_before.is_some() => {
+                    self.not_before = None;
+                }
                 () = sleep(next_pause), if !self.waiting.is_empty() => {
                     next_pause = (next_pause * 2).min(SERVICE_PAUSES.1);
                 }
@@ -187,10 +194,30 @@ impl Desk {
         }
     }
 
-    async fn show_waiting(&mut self, proxy: &NotificationsProxy<'_>) -> Result<(), BusLost> {
-        while let Some((key, notice)) = self.waiting.pop_first() {
+    /// Shows what waits. What one of them meets holds up no other, unless the service hangs.
+    async fn show_waiting(&mut self, session: &mut Session) -> Result<(), BusLost> {
+        if self.waiting.is_empty() || self.not_before.is_some_and(|time| Instant::now() < time) {
+            return Ok(());
+        }
+        let service = match timeout(REPLY_MAX, Service::ask(&session.proxy)).await {
+            Ok(Ok(service)) => service,
+            Ok(Err(zbus::Error::InputOutput(_))) => return Err(BusLost),
+            Ok(Err(error)) => {
+                info!(%error, "no notification yet");
+                return Ok(());
+            }
+            Err(_elapsed) => {
+                info!("no notification yet: the service does not answer");
+                return Ok(());
+            }
+        };
+        // The question may have started the service: what it knows of our notifications is older than those to come.
+        while let Some(owner) = session.owners.next().now_or_never() {
+            self.has_owner(&owner.ok_or(BusLost)?);
+        }
+        for (key, notice) in std::mem::take(&mut self.waiting) {
             let replaces = self.shown.get(&key).map_or(0, |shown| shown.id);
-            match timeout(REPLY_MAX, show(proxy, &notice, replaces)).await {
+            match timeout(REPLY_MAX, service.show(&session.proxy, &notice, replaces)).await {
                 Ok(Ok(id)) => {
                     debug!(id, %key, "shown");
                     self.shown.insert(key, Shown { id, buttons: notice.buttons });
@@ -204,9 +231,15 @@ impl Desk {
                 Err(_elapsed) => info!("no notification yet: the service does not answer"),
             }
             self.waiting.insert(key, notice);
-            break;
         }
         Ok(())
+    }
+
+    /// A new service counts from one again: an old id may be another program's notification.
+    fn has_owner(&mut self, owner: &Option<UniqueName<'_>>) {
+        debug!(?owner, "notification service");
+        self.shown.clear();
+        self.not_before = owner.as_ref().map(|_| Instant::now() + self.patience).filter(|_| !self.patience.is_zero());
     }
 
     async fn withdraw(&mut self, proxy: &NotificationsProxy<'_>, key: &Key) {
@@ -240,35 +273,51 @@ impl Desk {
     }
 }
 
-async fn show(proxy: &NotificationsProxy<'_>, notice: &Notice, replaces: u32) -> zbus::Result<u32> {
-    let capabilities = proxy.get_capabilities().await?;
-    let can = |what: &str| capabilities.iter().any(|capability| capability == what);
-    let mut body = notice.body.clone();
-    let mut actions = Vec::new();
-    if can("actions") {
-        if notice.buttons.iter().any(|(button, _)| *button == Button::WhatToDo) {
-            actions.extend([DEFAULT, Button::WhatToDo.label()]);
+/// What the notification service is like.
+struct Service {
+    capabilities: Vec<String>,
+    draws_default: bool,
+}
+
+impl Service {
+    async fn ask(proxy: &NotificationsProxy<'_>) -> zbus::Result<Self> {
+        let capabilities = proxy.get_capabilities().await?;
+        let draws_default = proxy.get_server_information().await?.0 == DRAWS_DEFAULT;
+        Ok(Self { capabilities, draws_default })
+    }
+
+    fn can(&self, what: &str) -> bool {
+        self.capabilities.iter().any(|capability| capability == what)
+    }
+
+    async fn show(&self, proxy: &NotificationsProxy<'_>, notice: &Notice, replaces: u32) -> zbus::Result<u32> {
+        let mut body = notice.body.clone();
+        let mut actions = Vec::new();
+        if self.can("actions") {
+            if !self.draws_default && notice.buttons.iter().any(|(button, _)| *button == Button::WhatToDo) {
+                actions.extend([DEFAULT, Button::WhatToDo.label()]);
+            }
+            actions.extend(notice.buttons.iter().flat_map(|(button, _)| [button.name(), button.label()]));
+        } else if !notice.buttons.is_empty() {
+            body.push_str("\nThe Backstay menu has more.");
         }
-        actions.extend(notice.buttons.iter().flat_map(|(button, _)| [button.name(), button.label()]));
-    } else if !notice.buttons.is_empty() {
-        body.push_str("\nThe Backstay menu has more.");
+        if self.can("body-markup") {
+            body = escape(&body);
+        }
+        let (icon, urgency) = match notice.severity {
+            Severity::Error => ("dialog-error", 2_u8),
+            Severity::Warning => ("dialog-warning", 1),
+            Severity::Info => ("dialog-information", 1),
+        };
+        let hints = HashMap::from([
+            ("urgency", Value::U8(urgency)),
+            ("category", Value::from("device")),
+            ("desktop-entry", Value::from("backstay-tray")),
+        ]);
+        let time = match notice.key.about {
+            About::Problem(_) | About::Refusal => LASTING,
+            About::Answer | About::Success => FLEETING,
+        };
+        proxy.notify("Backstay", replaces, icon, &notice.summary, &body, &actions, hints, time).await
     }
-    if can("body-markup") {
-        body = escape(&body);
-    }
-    let (icon, urgency) = match notice.severity {
-        Severity::Error => ("dialog-error", 2_u8),
-        Severity::Warning => ("dialog-warning", 1),
-        Severity::Info => ("dialog-information", 1),
-    };
-    let hints = HashMap::from([
-        ("urgency", Value::U8(urgency)),
-        ("category", Value::from("device")),
-        ("desktop-entry", Value::from("backstay-tray")),
-    ]);
-    let time = match notice.key.about {
-        About::Problem(_) | About::Refusal => LASTING,
-        About::Answer | About::Success => FLEETING,
-    };
-    proxy.notify("Backstay", replaces, icon, &notice.summary, &body, &actions, hints, time).await
 }

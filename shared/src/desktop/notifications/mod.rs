@@ -94,6 +94,8 @@ pub struct Notice {
 /// The buttons there are. Desktops show three at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Button {
+    /// Agree to backups.
+    SetUp,
     /// Back up once more.
     Retry,
     /// Show the whole story.
@@ -106,6 +108,7 @@ impl Button {
     /// What it is called on the wire.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::SetUp => "set-up",
             Self::Retry => "retry",
             Self::WhatToDo => "what-to-do",
             Self::Snooze => "snooze",
@@ -115,6 +118,7 @@ impl Button {
     /// What is on it.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::SetUp => "Set up",
             Self::Retry => "Try again",
             Self::WhatToDo => "What to do",
             Self::Snooze => "Not today",
@@ -152,15 +156,17 @@ impl fmt::Display for Key {
     }
 }
 
-/// Follows views and news until `quit`, then withdraws what it has shown.
+/// Follows views and news until `quit`, then withdraws what it has shown. A desktop that has just begun is given
+/// `patience` to bring somebody else who shows notifications.
 pub async fn run(
     mut views: watch::Receiver<View>,
     mut news: mpsc::Receiver<News>,
     commands: mpsc::Sender<Command>,
     mut quit: oneshot::Receiver<()>,
+    patience: Duration,
 ) {
     let (changes, carried_out) = mpsc::channel(CHANGES_MAX);
-    let platform = tokio::spawn(platform::run(carried_out, commands));
+    let platform = tokio::spawn(platform::run(carried_out, commands, patience));
     let mut told = Told::default();
     loop {
         let found = tokio::select! {

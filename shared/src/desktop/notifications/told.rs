@@ -21,9 +21,11 @@ use crate::{
 pub(super) struct Told {
     by_key: BTreeMap<Key, Telling>,
     phones: BTreeMap<Udid, Seen>,
+    /// The daemon of the last view had just begun.
+    settling: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Telling {
     severity: Severity,
     /// The phone's last run at that time, or when the person asked.
@@ -32,6 +34,16 @@ struct Telling {
     asked: bool,
     /// A person did not want to hear of it, and then asked what it is.
     snoozed: bool,
+    /// The phone that another try is for.
+    meant: Option<Udid>,
+    /// Seen since the daemon began: if it is gone, it is cured.
+    confirmed: bool,
+}
+
+impl Telling {
+    fn of(severity: Severity, meant: Option<&Udid>) -> Self {
+        Self { severity, run: None, asked: false, snoozed: false, meant: meant.cloned(), confirmed: true }
+    }
 }
 
 /// What was seen of a phone last.
@@ -40,6 +52,8 @@ struct Seen {
     run: Option<RunId>,
     /// A person asked for a backup and waits for how it goes: told at any hour.
     asked: bool,
+    /// A backup was under way.
+    busy: bool,
 }
 
 /// A problem with all that its notification says.
@@ -54,8 +68,12 @@ struct Found<'a> {
 impl Told {
     /// What a new view changes. A daemon that cannot be asked changes nothing: nobody knows what is cured.
     pub(super) fn view(&mut self, view: &View) -> Vec<Change> {
-        let View::Connected(overview) = view else { return Vec::new() };
+        let View::Connected(overview) = view else {
+            self.settling = false;
+            return Vec::new();
+        };
         let found = found(overview);
+        self.confirm(overview, &found);
         let mut changes = self.cured(overview, &found);
         for found in found {
             let news = match self.by_key.get(&found.key()) {
@@ -87,8 +105,7 @@ impl Told {
             }
             News::Said { title, text } => {
                 let key = Key { subject: Subject::Computer, about: About::Answer };
-                let telling = Telling { severity: Severity::Info, run: None, asked: false, snoozed: false };
-                self.by_key.insert(key.clone(), telling);
+                self.by_key.insert(key.clone(), Telling::of(Severity::Info, None));
                 let notice = Notice { key, summary: title, body: text, buttons: Vec::new(), severity: Severity::Info };
                 vec![Change::Show(notice)]
             }
@@ -104,26 +121,43 @@ impl Told {
     /// Looks whether a run of this phone has ended since the last view, and tells that it went well if that is wanted.
     fn ended(&mut self, overview: &Overview, phone: &PhoneOverview) -> Option<Change> {
         let run = phone.last_run.as_ref().map(|run| run.run);
+        let busy = view::is_busy(phone);
         let held_back = self.is_held_back(overview, Some(phone));
-        let seen = self.phones.entry(phone.udid.clone()).or_insert(Seen { run, asked: false });
-        if seen.run == run {
+        let seen = self.phones.entry(phone.udid.clone()).or_insert(Seen { run, asked: false, busy });
+        // However it ended: nobody waits for it any more.
+        let goes_on = busy || !seen.busy;
+        seen.asked &= goes_on && seen.run == run;
+        seen.busy = busy;
+        let success = phone.last_run.as_ref().filter(|run| run.failure.is_none() && overview.notifications.success);
+        // What is held back stays news until it may be told.
+        if seen.run == run || (held_back && success.is_some()) {
             return None;
         }
-        *seen = Seen { run, asked: false };
-        let run = phone.last_run.as_ref().filter(|run| run.failure.is_none())?;
-        if !overview.notifications.success || held_back {
-            return None;
-        }
-        let notice = success(phone, run);
-        let telling = Telling { severity: Severity::Info, run: Some(run.run), asked: false, snoozed: false };
-        self.by_key.insert(notice.key.clone(), telling);
+        seen.run = run;
+        let notice = self::success(phone, success?);
+        self.by_key.insert(notice.key.clone(), Telling::of(Severity::Info, Some(&phone.udid)));
         Some(Change::Show(notice))
+    }
+
+    /// Notes what is so since the daemon began.
+    fn confirm(&mut self, overview: &Overview, found: &[Found<'_>]) {
+        if overview.settling && !self.settling {
+            self.by_key.values_mut().for_each(|telling| telling.confirmed = false);
+        }
+        self.settling = overview.settling;
+        for found in found {
+            if let Some(telling) = self.by_key.get_mut(&found.key()) {
+                telling.confirmed = true;
+            }
+        }
     }
 
     /// Withdraws what no longer holds.
     fn cured(&mut self, overview: &Overview, found: &[Found<'_>]) -> Vec<Change> {
-        let holds =
-            |key: &Key, telling: &Telling| still_holds(key, overview, found) && !is_snoozed(key, telling, found);
+        let holds = |key: &Key, telling: &Telling| {
+            let unknown = overview.settling && !telling.confirmed;
+            (unknown || still_holds(key, overview, found)) && !is_snoozed(key, telling, found)
+        };
         let gone = self.by_key.iter().filter(|(key, telling)| !holds(key, telling)).map(|(key, _)| key.clone());
         let gone: Vec<Key> = gone.collect();
         gone.into_iter()
@@ -136,7 +170,8 @@ impl Told {
 
     fn tell(&mut self, found: &Found<'_>) -> Change {
         let snoozed = found.problem.snoozed_until.is_some();
-        let telling = Telling { severity: found.problem.severity, run: found.run(), asked: false, snoozed };
+        let meant = found.meant.map(|phone| &phone.udid);
+        let telling = Telling { run: found.run(), snoozed, ..Telling::of(found.problem.severity, meant) };
         self.by_key.insert(found.key(), telling);
         Change::Show(found.notice())
     }
@@ -147,7 +182,7 @@ impl Told {
             seen.asked = true;
             *seen
         });
-        let of_this_phone = self.by_key.iter_mut().filter(|(key, _)| key.subject.phone() == Some(udid));
+        let of_this_phone = self.by_key.iter_mut().filter(|(_, telling)| telling.meant.as_ref() == Some(udid));
         of_this_phone
             .map(|(key, telling)| {
                 telling.asked = true;
@@ -186,7 +221,11 @@ impl Told {
                 severity: Severity::Warning,
             },
         };
-        self.by_key.insert(key, Telling { severity: notice.severity, run: None, asked: false, snoozed: false });
+        // There is no run to wait for.
+        if let Some(seen) = subject.phone().and_then(|udid| self.phones.get_mut(udid)) {
+            seen.asked = false;
+        }
+        self.by_key.insert(key, Telling::of(notice.severity, subject.phone()));
         Change::Show(notice)
     }
 }
@@ -241,21 +280,23 @@ impl Found<'_> {
     }
 
     fn run(&self) -> Option<RunId> {
-        Some(self.phone?.last_run.as_ref()?.run)
+        Some(self.meant?.last_run.as_ref()?.run)
     }
 
     fn notice(&self) -> Notice {
         let (subject, id) = (&self.subject, self.problem.id);
         let retry = self.meant.filter(|_| self.problem.actions.contains(&Action::Retry));
         let retry = retry.map(|phone| (Button::Retry, Command::BackUp(phone.udid.clone())));
+        let set_up = self.problem.actions.contains(&Action::SetUp).then_some((Button::SetUp, Command::SetUp));
         let what_to_do = (Button::WhatToDo, Command::WhatToDo(subject.clone(), id));
-        let snooze = view::can_be_put_off(self.problem).then(|| (Button::Snooze, Command::Snooze(subject.clone(), id)));
+        let snooze = view::can_be_put_off(subject, self.problem, self.phone)
+            .then(|| (Button::Snooze, Command::Snooze(subject.clone(), id)));
         let said = text(self.problem);
         Notice {
             key: self.key(),
             summary: self.problem.title.clone(),
             body: self.phone.map_or_else(|| said.clone(), |phone| format!("{}: {said}", phone.name)),
-            buttons: retry.into_iter().chain([what_to_do]).chain(snooze).collect(),
+            buttons: set_up.into_iter().chain(retry).chain([what_to_do]).chain(snooze).collect(),
             severity: self.problem.severity,
         }
     }

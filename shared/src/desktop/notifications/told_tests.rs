@@ -63,6 +63,16 @@ fn with(id: FailureId) -> View {
 }
 
 #[test]
+fn the_first_phone_is_an_offer_with_a_button() {
+    let overview = Overview { problems: vec![problem(FailureId::SetupNeeded)], ..Overview::default() };
+    let shown = Told::default().view(&View::Connected(overview));
+    let [Change::Show(notice)] = &shown[..] else { unreachable!() };
+    let buttons: Vec<(&str, &Command)> = notice.buttons.iter().map(|(button, does)| (button.label(), does)).collect();
+    assert_eq!(buttons[0], ("Set up", &Command::SetUp));
+    assert_eq!(buttons.len(), 3, "desktops show no more");
+}
+
+#[test]
 fn quiet_while_all_is_well() {
     check(vec![
         (Sees(View::Connecting), &[]),
@@ -318,4 +328,64 @@ fn the_whole_story_has_every_step() {
     for step in &FULL.entry().steps {
         assert!(notice.body.contains(step.as_str()), "{}", notice.body);
     }
+}
+
+/// The daemon begins anew with each change of the settings, and finds out again what is wrong.
+#[test]
+fn what_a_daemon_that_has_just_begun_does_not_know_yet_is_not_cured() {
+    let settling = |view: View| {
+        let View::Connected(overview) = view else { unreachable!() };
+        View::Connected(Overview { settling: true, ..overview })
+    };
+    check(vec![
+        (Sees(blocked(2)), &["+host-disk-full"]),
+        (Sees(View::Connecting), &[]),
+        (Sees(settling(connected(vec![]))), &[]),
+        (Sees(settling(well())), &[]),
+        (Sees(settling(blocked(2))), &[]),
+        (Sees(settling(well())), &["-host-disk-full"]), // seen by this daemon, and gone
+        (Sees(settling(blocked(3))), &["+host-disk-full"]),
+        (Sees(blocked(3)), &[]),
+        (Sees(settling(well())), &[]), // another one
+        (Sees(well()), &["-host-disk-full"]),
+    ]);
+}
+
+#[test]
+fn a_try_that_fails_for_the_computers_reason_is_answered() {
+    let missing = |run| {
+        let phone = PhoneOverview { last_run: Some(ended(run, Some(FailureId::BackupDriveMissing))), ..phone("Anna") };
+        let problems = vec![problem(FailureId::BackupDriveMissing)];
+        View::Connected(Overview { phones: vec![phone], problems, ..Overview::default() })
+    };
+    check(vec![
+        (Sees(missing(1)), &["+backup-drive-missing"]),
+        (Hears(News::Asked(udid("Anna"))), &["-backup-drive-missing"]),
+        (Sees(missing(1)), &[]),
+        (Sees(missing(2)), &["+backup-drive-missing"]),
+        (Sees(missing(3)), &[]),
+    ]);
+}
+
+#[test]
+fn who_was_refused_waits_for_nothing() {
+    let quiet = |view| with_wishes(view, true, false);
+    let refused = News::Refused(Subject::Phone(udid("Anna")), Refusal::Failure(Failure::from(FULL)));
+    check(vec![
+        (Sees(quiet(done(1))), &[]),
+        (Hears(News::Asked(udid("Anna"))), &[]),
+        (Hears(refused), &["+refusal"]),
+        (Sees(quiet(blocked(2))), &[]),
+    ]);
+}
+
+#[test]
+fn a_success_at_a_quiet_time_is_told_in_the_morning() {
+    check(vec![
+        (Sees(with_wishes(done(1), true, true)), &[]),
+        (Sees(with_wishes(done(2), true, true)), &[]),
+        (Sees(with_wishes(done(3), true, true)), &[]),
+        (Sees(with_wishes(done(3), false, true)), &["+success"]),
+        (Sees(with_wishes(done(3), false, true)), &[]),
+    ]);
 }

@@ -1,0 +1,106 @@
+//! `schedule`: times as in a crontab.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use serde::Deserialize;
+
+const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+
+/// A cron expression, in local time: five fields as in a crontab, or six that begin with the second.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Schedule(pub cron::Schedule);
+
+impl TryFrom<String> for Schedule {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let whole = match fields[..] {
+            [_, _, day, _, weekday] if !is_any(day) && !is_any(weekday) => {
+                return Err(format!(
+                    "{text:?} has a day of the month and a weekday, which some programs take for \"either\" and some for \
+                     \"both\": give one of them, and * for the other"
+                ));
+            }
+            [minute, hour, day, month, weekday] => {
+                weekdays_by_name(weekday).map(|weekday| format!("0 {minute} {hour} {day} {month} {weekday}"))
+            }
+            _ => Some(text.clone()),
+        };
+        whole.and_then(|whole| cron::Schedule::from_str(&whole).ok()).map(Self).ok_or_else(|| {
+            format!("{text:?} is no cron expression: expected minute, hour, day, month and weekday, as \"0 22 * * *\"")
+        })
+    }
+}
+
+fn is_any(field: &str) -> bool {
+    matches!(field, "*" | "?")
+}
+
+/// Weekdays with names in place of numbers, which count from Sunday = 0 in a crontab, where 7 is Sunday as well, and
+/// from Sunday = 1 in what reads it. None for numbers that are no weekdays.
+fn weekdays_by_name(field: &str) -> Option<String> {
+    if is_any(field) || field.contains(|character: char| character.is_ascii_alphabetic()) {
+        return Some(field.to_owned());
+    }
+    let mut days = BTreeSet::new();
+    for part in field.split(',') {
+        let (range, step) = match part.split_once('/') {
+            Some((range, step)) => (range, Some(step.parse::<usize>().ok().filter(|step| *step > 0)?)),
+            None => (part, None),
+        };
+        let (from, to) = match range.split_once('-') {
+            Some((from, to)) => (from.parse().ok()?, to.parse().ok()?),
+            None if is_any(range) => (0, 6),
+            None => {
+                let day: usize = range.parse().ok()?;
+                (day, if step.is_some() { 6 } else { day })
+            }
+        };
+        if from > to || to > 7 {
+            return None;
+        }
+        days.extend((from..=to).step_by(step.unwrap_or(1)).map(|day| day % 7));
+    }
+    Some(days.into_iter().map(|day| WEEKDAYS[day]).collect::<Vec<_>>().join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+
+    /// The first three times from the beginning of a week on, Sunday, 2026-11-22.
+    fn times(text: &str) -> Vec<String> {
+        let schedule = Schedule::try_from(text.to_owned()).unwrap();
+        let sunday: DateTime<Utc> = "2026-11-21T23:59:59Z".parse().unwrap();
+        schedule.0.after(&sunday).take(3).map(|at| at.format("%a %d %H:%M:%S").to_string()).collect()
+    }
+
+    #[test]
+    fn five_fields_are_those_of_a_crontab() {
+        for (text, expected) in [
+            ("0 22 * * *", ["Sun 22 22:00:00", "Mon 23 22:00:00", "Tue 24 22:00:00"]),
+            ("0 0 22 * * *", ["Sun 22 22:00:00", "Mon 23 22:00:00", "Tue 24 22:00:00"]),
+            ("30 6 * * 1", ["Mon 23 06:30:00", "Mon 30 06:30:00", "Mon 07 06:30:00"]),
+            ("30 6 * * 0", ["Sun 22 06:30:00", "Sun 29 06:30:00", "Sun 06 06:30:00"]),
+            ("30 6 * * 7", ["Sun 22 06:30:00", "Sun 29 06:30:00", "Sun 06 06:30:00"]),
+            ("30 6 * * 5-7", ["Sun 22 06:30:00", "Fri 27 06:30:00", "Sat 28 06:30:00"]),
+            ("30 6 * * 1-5/2", ["Mon 23 06:30:00", "Wed 25 06:30:00", "Fri 27 06:30:00"]),
+            ("30 6 * * */3", ["Sun 22 06:30:00", "Wed 25 06:30:00", "Sat 28 06:30:00"]),
+            ("30 6 * * Mon,Thu", ["Mon 23 06:30:00", "Thu 26 06:30:00", "Mon 30 06:30:00"]),
+            ("*/30 6 1 * *", ["Tue 01 06:00:00", "Tue 01 06:30:00", "Fri 01 06:00:00"]),
+        ] {
+            assert_eq!(times(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_schedule() {
+        for text in ["", "22", "0 22 * *", "60 22 * * *", "0 22 * * 8", "0 22 * * 5-2", "0 22 * * 1/0", "0 22 1 * 1"] {
+            assert!(Schedule::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}

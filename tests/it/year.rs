@@ -1,0 +1,417 @@
+//! A year of the schedule in a simulated time: the daemon's own rules ([`Plan`], [`step`], [`ClockWatch`], `retry`), on a
+//! computer that sleeps, with clocks that are changed and set, and a phone that comes and goes and lies locked.
+//!
+//! What has to hold is told by another reckoning: the minutes of the year, one by one. `BACKSTAY_SEED` repeats a draw.
+
+mod life;
+mod reckoning;
+
+use std::time::{Duration, Instant};
+
+use backstay::{
+    host::clock::{ClockWatch, Reading},
+    phone::{
+        state::{Doing, Effect, Facts, Input, Occasion, PhoneState},
+        step::step,
+    },
+    schedule::{
+        due::{Known, Plan},
+        retry::{self, Circumstances},
+    },
+};
+use backstay_shared::{
+    config::Config,
+    health::{Condition, FailureId},
+    ids::RunId,
+};
+use backstay_tests::random::{Random, seed};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::{America, Australia, Europe, Tz};
+
+use self::{
+    life::{Happening, Life},
+    reckoning::Reckoning,
+};
+
+/// As often as the daemon looks at the clock by itself.
+const SELF_CHECK: u64 = 60;
+
+/// What could start has started by then: the daemon looks at the clock once in so long, also after a sleep.
+const LATE_SECONDS_MAX: u64 = SELF_CHECK + 1;
+
+/// How soon the daemon sees that a phone was unlocked.
+const CURE_AFTER: u64 = 4;
+
+/// A clock that is set by so many seconds has not been set, as far as the daemon can tell.
+const SET_UNNOTICED: u64 = 120;
+
+struct Run {
+    number: RunId,
+    ends_at: u64,
+    /// None for success.
+    failure: Option<FailureId>,
+    hindered: bool,
+    passcode_asked: bool,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    backups: usize,
+    failed: usize,
+    hindered: usize,
+    events: usize,
+    looks: usize,
+}
+
+/// The computer, the phone and what the daemon knows of them. Times in seconds: `time` really passes, `awake` stands
+/// still while the computer sleeps, `set_by` is what the wall clock is off.
+struct Year<'a> {
+    zone: Tz,
+    plan: Plan,
+    reckoning: &'a Reckoning,
+    random: Random,
+    start: DateTime<Utc>,
+    time: u64,
+    awake: u64,
+    set_by: i64,
+    is_awake: bool,
+    /// As it really is; the daemon hears of it while the computer is awake.
+    is_here: bool,
+    is_unlocked: bool,
+    clock: ClockWatch,
+    clock_set_by: TimeDelta,
+    state: PhoneState,
+    known_since: DateTime<Utc>,
+    last_good: Option<DateTime<Utc>>,
+    run: Option<Run>,
+    runs: u64,
+    wake_at: Option<DateTime<Utc>>,
+    checked_at: u64,
+    /// When the timer of the daemon goes off, in time awake.
+    timer: u64,
+    cured_at: Option<(u64, Condition)>,
+    /// The last try came to nothing, so that another is owed, at the latest then.
+    owed: Option<u64>,
+    could_start_for: u64,
+    counts: Counts,
+    starts: Vec<DateTime<Utc>>,
+}
+
+impl Year<'_> {
+    fn wall(&self) -> DateTime<Utc> {
+        self.start + TimeDelta::seconds(i64::try_from(self.time).unwrap() + self.set_by)
+    }
+
+    fn known(&self) -> Known {
+        let (now, settled_from) = (self.wall(), self.clock.settled_from());
+        Known { now, last_good: self.last_good, known_since: self.known_since, paused: None, settled_from }
+    }
+
+    fn look(&mut self) {
+        let since_boot = Some(Duration::from_secs(self.time));
+        self.clock.look_at(Reading { wall: self.wall(), since_boot, awake: Duration::from_secs(self.awake) });
+        self.checked_at = self.awake;
+    }
+
+    /// As the actor does after its timer went off or the computer woke.
+    fn wake_up(&mut self) {
+        self.wake_at = self.wake_at.filter(|at| *at > self.wall());
+        self.look();
+        let set_by = self.clock.set_by();
+        let by = set_by - std::mem::replace(&mut self.clock_set_by, set_by);
+        // Time starts nothing for a phone that is away, so that nothing is to be reckoned.
+        if self.state.present || !by.is_zero() {
+            self.act(if by.is_zero() { Input::Tick } else { Input::ClockWasSet { by } });
+        }
+    }
+
+    fn act(&mut self, input: Input) {
+        let known = self.known();
+        self.runs += 1;
+        let facts = Facts {
+            now: known.now,
+            due: self.plan.due(&known, &self.zone).at,
+            allowed_from: self.plan.allowed_from(&known, &self.zone),
+            fresh_run: RunId(self.runs),
+        };
+        let (state, effects) = step(std::mem::take(&mut self.state), input, &facts);
+        self.state = state;
+        for effect in effects {
+            match effect {
+                Effect::Start { run, occasion, .. } => self.start(run, occasion),
+                Effect::WakeAt(at) => self.wake_at = Some(at),
+                Effect::Cancel(_) => unreachable!("nobody cancels"),
+            }
+        }
+        self.cured_at = match self.state.doing {
+            Doing::WaitFor(Condition::DeviceUnlocked) if self.state.present && self.is_unlocked => {
+                Some((self.time + CURE_AFTER, Condition::DeviceUnlocked))
+            }
+            _ => None,
+        };
+    }
+
+    fn start(&mut self, number: RunId, occasion: Occasion) {
+        let now = self.wall();
+        let shown = now.with_timezone(&self.zone);
+        assert!(self.reckoning.allows(now), "outside the allowed hours: {shown}");
+        assert!(self.clock.settled_from().is_none_or(|from| from <= now), "by a clock that was just set: {shown}");
+        assert!(self.is_awake && self.state.present && self.run.is_none(), "nothing could start: {shown}");
+        let is_due = self.reckoning.is_due(self.last_good, now);
+        assert!(is_due || self.owed.is_some(), "not due, or a second time: {shown}, last good {:?}", self.last_good);
+        let hindered = occasion == Occasion::Time && !self.is_unlocked;
+        let (seconds, failure) = match self.random.below(20) {
+            _ if hindered => (2, Some(FailureId::DeviceLocked)),
+            0 => (90, Some(FailureId::PasscodeNotEntered)),
+            1 => (self.random.below(900) + 5, Some(FailureId::SessionLost)),
+            _ => (self.random.below(2400) + 5, None),
+        };
+        let passcode_asked = !hindered && self.random.below(2) == 0;
+        self.run = Some(Run { number, ends_at: self.time + seconds, failure, hindered, passcode_asked });
+        self.starts.push(now);
+    }
+
+    fn run_ends(&mut self, broken_by: Option<FailureId>) {
+        let Some(run) = self.run.take() else { return };
+        let failure = broken_by.or(run.failure);
+        let next = failure.map(|failure| {
+            let seen = Circumstances {
+                failures_in_a_row: self.state.failures_in_a_row + u32::from(!run.hindered),
+                before_it_began: run.hindered,
+                passcode_asked: run.passcode_asked,
+                jitter: self.random.below(1000) as f64 / 1000.0,
+            };
+            retry::next(failure, &seen)
+        });
+        self.owed = match next {
+            None => {
+                self.last_good = Some(self.wall());
+                self.counts.backups += 1;
+                None
+            }
+            Some(retry::Next::After(pause) | retry::Next::Anew(pause) | retry::Next::GiveUp(pause)) => {
+                self.counts.failed += 1;
+                // A clock that is set by less than is noticed makes a pause so much longer.
+                Some(self.time + pause.as_secs() + SET_UNNOTICED + 1)
+            }
+            Some(_) => {
+                self.counts.failed += usize::from(!run.hindered);
+                self.counts.hindered += usize::from(run.hindered);
+                Some(0)
+            }
+        };
+        self.act(Input::Ended { run: run.number, next, before_it_began: run.hindered });
+    }
+
+    /// By the other reckoning: it is due and allowed, and nothing but the daemon is in the way.
+    fn could_start(&self) -> bool {
+        let now = self.wall();
+        let pause_is_over = self.owed.is_none_or(|until| until <= self.time);
+        let waits = match self.state.doing {
+            Doing::Run(_) | Doing::NeedsPerson => true,
+            Doing::WaitFor(Condition::DeviceUnlocked) => !self.is_unlocked,
+            Doing::WaitFor(_) => true,
+            Doing::Nothing | Doing::RetryAt(_) | Doing::GaveUp(_) => !pause_is_over,
+        };
+        let is_settled = self.clock.settled_from().is_none_or(|from| from <= now);
+        self.is_awake
+            && self.state.present
+            && !waits
+            && is_settled
+            && self.reckoning.allows(now)
+            && self.reckoning.is_due(self.last_good, now)
+    }
+
+    fn pass(&mut self, until: u64) {
+        let before = self.could_start();
+        let passed = until - self.time;
+        self.time = until;
+        self.awake += if self.is_awake { passed } else { 0 };
+        self.could_start_for = if before && self.could_start() { self.could_start_for + passed } else { 0 };
+        assert!(
+            self.could_start_for <= LATE_SECONDS_MAX,
+            "missed for {} s at {}: {:?}, last good {:?}",
+            self.could_start_for,
+            self.wall().with_timezone(&self.zone),
+            self.state,
+            self.last_good
+        );
+    }
+
+    /// True when the daemon hears of it at once.
+    fn happens(&mut self, happening: Happening) -> bool {
+        match happening {
+            Happening::Sleeps => {
+                // While bytes move it is kept from sleeping, but for a lid that is closed by force.
+                if self.run.is_none() || self.random.below(2) == 0 {
+                    self.is_awake = false;
+                }
+                false
+            }
+            Happening::Wakes => {
+                let slept = !std::mem::replace(&mut self.is_awake, true);
+                // Not every system tells.
+                let told = slept && self.random.below(3) > 0;
+                if told {
+                    self.wake_up();
+                    let asks_the_phone = matches!(self.state.doing, Doing::WaitFor(_));
+                    assert!(asks_the_phone || !self.could_start(), "told that it woke, and nothing started");
+                }
+                if slept && self.run.is_some() {
+                    self.run_ends(Some(FailureId::HostAsleep));
+                }
+                self.sees_the_phone() || told
+            }
+            Happening::Comes | Happening::Goes => {
+                self.is_here = happening == Happening::Comes;
+                self.is_awake && self.sees_the_phone()
+            }
+            Happening::Unlocked => {
+                self.is_unlocked = true;
+                match self.state.doing {
+                    Doing::WaitFor(Condition::UserPresent) if self.state.present && self.is_awake => {
+                        self.cured_at = Some((self.time + CURE_AFTER, Condition::UserPresent));
+                    }
+                    Doing::WaitFor(Condition::DeviceUnlocked) if self.state.present => {
+                        self.cured_at = Some((self.time + CURE_AFTER, Condition::DeviceUnlocked));
+                    }
+                    _ => {}
+                }
+                false
+            }
+            Happening::Locked => {
+                self.is_unlocked = false;
+                self.cured_at = None;
+                false
+            }
+            Happening::ClockSet { by } => {
+                self.set_by += by;
+                false
+            }
+        }
+    }
+
+    /// True when that is news.
+    fn sees_the_phone(&mut self) -> bool {
+        match (self.is_here, self.state.present) {
+            (true, false) => self.act(Input::Attached { by_a_person: true }),
+            (false, true) => {
+                self.act(Input::Detached);
+                self.run_ends(Some(FailureId::UsbDisconnected));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn live(&mut self, life: Life) {
+        let end = life.seconds;
+        let mut happenings = life.happenings.into_iter().peekable();
+        self.look();
+        while self.time < end {
+            self.counts.looks += 1;
+            // As the actor: the next moment by the wall clock, or the next look.
+            let until_wake =
+                self.wake_at.filter(|_| self.state.present).map(|at| (at - self.wall()).num_milliseconds());
+            let until_wake = until_wake.map(|left| self.awake + u64::try_from(left).unwrap_or(0).div_ceil(1000));
+            self.timer = (self.checked_at + SELF_CHECK).min(until_wake.unwrap_or(u64::MAX)).max(self.awake);
+            // The clock may be set before it goes off: then it goes off when it was meant to.
+            loop {
+                let timer = self.is_awake.then(|| self.time + (self.timer - self.awake));
+                let run = self.run.as_ref().filter(|_| self.is_awake).map(|run| run.ends_at.max(self.time));
+                let cured = self.cured_at.filter(|_| self.is_awake).map(|(at, _)| at.max(self.time));
+                let next = happenings.peek().map(|(at, _)| *at);
+                let Some(until) = [timer, run, cured, next].into_iter().flatten().min() else { return };
+                self.pass(until);
+                if next == Some(until) {
+                    let Some((_, happening)) = happenings.next() else { return };
+                    self.counts.events += 1;
+                    // Of what nobody tells it, the daemon knows nothing: its timer stays as it is.
+                    if self.happens(happening) { break } else { continue }
+                }
+                if run == Some(until) {
+                    self.run_ends(None);
+                } else if cured == Some(until) {
+                    let (_, condition) = self.cured_at.take().unwrap();
+                    self.act(Input::Cured(condition));
+                } else {
+                    self.wake_up();
+                }
+                break;
+            }
+        }
+    }
+}
+
+fn live(zone: Tz, schedule: Option<&[(u32, u32)]>, hours: Option<&str>, mut random: Random) -> Counts {
+    let mut config = Config::default();
+    config.backup.hours = hours.map(|text| text.to_owned().try_into().unwrap());
+    config.backup.schedule = schedule.map(|times| {
+        let list = |part: fn(&(u32, u32)) -> u32| {
+            times.iter().map(|time| part(time).to_string()).collect::<Vec<_>>().join(",")
+        };
+        format!("{} {} * * *", list(|time| time.1), list(|time| time.0)).try_into().unwrap()
+    });
+    let reckoning = Reckoning::new(zone, schedule, config.backup.every_hours.duration(), hours);
+    let life = Life::draw(&reckoning, &mut random);
+    let mut year = Year {
+        zone,
+        plan: Plan::from(&config.backup),
+        reckoning: &reckoning,
+        random,
+        start: reckoning.start,
+        time: 0,
+        awake: 0,
+        set_by: 0,
+        is_awake: true,
+        is_here: false,
+        is_unlocked: false,
+        clock: ClockWatch::default(),
+        clock_set_by: TimeDelta::zero(),
+        state: PhoneState::default(),
+        known_since: reckoning.start,
+        last_good: None,
+        run: None,
+        runs: 0,
+        wake_at: None,
+        checked_at: 0,
+        timer: 0,
+        cured_at: None,
+        owed: None,
+        could_start_for: 0,
+        counts: Counts::default(),
+        starts: Vec::new(),
+    };
+    year.live(life);
+    // Whatever was drawn: the nights in which clocks are changed were lived through with a phone at hand.
+    if schedule.is_some() && hours.is_none() {
+        assert_eq!(reckoning.changes.len(), 2, "{:?}", reckoning.changes);
+        for change in &reckoning.changes {
+            let near = |start: &&DateTime<Utc>| (**start - *change).abs() < TimeDelta::hours(4);
+            assert!(year.starts.iter().any(|start| near(&start)), "nothing around {change}");
+        }
+    }
+    year.counts
+}
+
+#[test]
+fn a_year_without_a_backup_missed_or_made_twice() {
+    let seed = seed();
+    let nightly: &[(u32, u32)] = &[(1, 15), (1, 45), (2, 15), (2, 45)];
+    let twice: &[(u32, u32)] = &[(2, 15), (13, 15)];
+    let plans = [(None, Some("18:00-08:00")), (Some(nightly), None), (Some(twice), Some("02:10-05:00"))];
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for (number, zone) in (1..).zip([America::New_York, Europe::Berlin, Australia::Lord_Howe]) {
+            scope.spawn(move || {
+                for (draw, (schedule, hours)) in (0..).zip(plans) {
+                    let random = Random::new(seed.wrapping_add(10 * number + draw));
+                    let counts = live(zone, schedule, hours, random);
+                    println!("{zone} {schedule:?} {hours:?}: {counts:?}");
+                    assert!(counts.backups > 10 && counts.hindered > 0, "{counts:?}");
+                }
+            });
+        }
+    });
+    println!("nine years in {:?}", began.elapsed());
+}
