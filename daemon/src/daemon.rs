@@ -35,7 +35,6 @@ use crate::{
         turns::Turns,
     },
     presence::{
-        bonjour,
         roster::Roster,
         usbmuxd::{self, Sighting},
     },
@@ -100,7 +99,6 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     // Who has just logged in is near, too. Later a list of phones that are here says nothing of anybody's presence.
     let mut just_started = true;
     loop {
-        let wifi = settings.config.network.wifi;
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
         notifier.follow(world.serve(listener, notifier.takers(), source.clone()));
@@ -108,7 +106,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
             () = &mut the_end => None,
             // Ends with the last who could pause.
             () = &mut keeping => None,
-            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), Occasion { just_started, wifi }) => None,
+            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), just_started) => None,
             changed = source.changed(&settings, &world.board) => Some(changed),
             never = service::follow(&world.board, &socket) => match never {},
         };
@@ -236,28 +234,14 @@ impl World {
     }
 }
 
-/// How presence is followed this time.
-#[derive(Clone, Copy)]
-struct Occasion {
-    just_started: bool,
-    wifi: bool,
-}
-
-async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, occasion: Occasion) {
+async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, just_started: bool) {
     let (sender, mut sightings) = mpsc::channel(64);
     let muxer_place = muxer.clone();
-    let watching = async {
-        let over_wifi = async {
-            if occasion.wifi {
-                bonjour::watch(muxer.clone(), sender.clone()).await;
-            }
-        };
-        tokio::join!(usbmuxd::watch(muxer.clone(), sender.clone()), over_wifi);
-    };
+    let watching = usbmuxd::watch(muxer, sender);
     tokio::pin!(watching);
     let mut roster = Roster::default();
     let mut told = Vec::new();
-    let mut first_list = occasion.just_started;
+    let mut first_list = just_started;
     let mut listing_until: Option<tokio::time::Instant> = None;
     loop {
         let sighting = tokio::select! {
@@ -279,7 +263,6 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, occasion: O
                 told.push(failure.id);
                 board.raise(failure);
             }
-            Sighting::NotReached(udid, failure) => phones.not_reached(udid, failure.clone()).await,
             Sighting::Attached(_) | Sighting::Detached(_) => {}
         }
         for change in roster.apply(&sighting) {

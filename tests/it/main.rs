@@ -46,6 +46,4 @@ mod sleep;
 #[cfg(target_os = "linux")]
 mod tray;
 mod watch;
-#[cfg(target_os = "linux")]
-mod wifi;
 mod year;

@@ -4,12 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(test)]
-use super::wifi::WifiCondition;
-use super::{
-    FailureId,
-    wifi::{self, WifiCheck},
-};
+use super::FailureId;
 
 /// What was seen when a failure was told apart; every field is optional since every failure shows other things.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +58,6 @@ pub struct Evidence {
     /// Bytes a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
-    /// What was looked at on the way to a phone on Wi-Fi, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub wifi: Vec<WifiCheck>,
 }
 
 impl Evidence {
@@ -94,7 +86,6 @@ impl Evidence {
             "version" => self.version.clone(),
             "newest" => self.newest.clone(),
             "bytes_per_second" => bytes(self.bytes_per_second),
-            "wifi" => wifi::told(&self.wifi),
             _ => None,
         }
     }
@@ -174,7 +165,6 @@ impl Evidence {
             version: Some("18.1".into()),
             newest: Some("26.1".into()),
             bytes_per_second: Some(200_000),
-            wifi: vec![WifiCheck { condition: WifiCondition::Network, holds: true }],
         }
     }
 }

@@ -17,11 +17,7 @@ pub(super) async fn serve<S: Stream>(phone: &Phone, mut stream: S) -> io::Result
     loop {
         let heartbeat = *switch.borrow_and_update();
         let pause = match heartbeat {
-            Heartbeat::Sleeps => {
-                say_sleepy_time(&mut stream).await?;
-                phone.tell(Event::SaidGoodNight);
-                return Ok(());
-            }
+            Heartbeat::Sleeps => return say_sleepy_time(&mut stream).await,
             Heartbeat::Stops => Duration::MAX,
             Heartbeat::Beats { interval } => {
                 if !beat(&mut stream, interval).await? {
