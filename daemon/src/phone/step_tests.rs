@@ -196,3 +196,17 @@ fn what_can_not_be_built_on_is_brought_anew() {
     let effects = step(state, Input::Tick, &facts(NOON + 1, NOON - 1, 2)).1;
     assert!(matches!(effects[..], [Effect::Start { full: true, .. }]), "{effects:?}");
 }
+
+/// Plugged in during a pause of hours, what is owed starts as soon as the person resumes, and not at the pause's old end.
+#[test]
+fn what_a_pause_held_back_starts_when_it_is_resumed() {
+    let at = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
+    let waits = PhoneState { doing: Doing::WaitFor(Condition::DeviceReconnected), ..PhoneState::default() };
+    let paused = Facts { allowed_from: Some(at(NOON + 7200)), ..facts(NOON, NOON + 60_000, 1) };
+    let (state, effects) = step(waits, Input::Attached { by_a_person: true }, &paused);
+    assert_eq!(effects, [Effect::WakeAt(at(NOON + 7200))]);
+    let (state, effects) = step(state, Input::Tick, &paused);
+    assert_eq!(starts(&effects), [0_u64; 0], "the pause goes on");
+    let (_, effects) = step(state, Input::Tick, &facts(NOON, NOON + 60_000, 2));
+    assert_eq!(starts(&effects), [2]);
+}
