@@ -35,6 +35,7 @@ use crate::{
         turns::Turns,
     },
     presence::{
+        bonjour,
         roster::Roster,
         usbmuxd::{self, Sighting},
     },
@@ -99,6 +100,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     // Who has just logged in is near, too. Later a list of phones that are here says nothing of anybody's presence.
     let mut just_started = true;
     loop {
+        let wifi = settings.config.network.wifi;
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
         notifier.follow(world.serve(listener, notifier.takers(), source.clone()));
@@ -106,7 +108,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
             () = &mut the_end => None,
             // Ends with the last who could pause.
             () = &mut keeping => None,
-            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), just_started) => None,
+            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), Occasion { just_started, wifi }) => None,
             changed = source.changed(&settings, &world.board) => Some(changed),
             never = service::follow(&world.board, &socket) => match never {},
         };
@@ -234,14 +236,28 @@ impl World {
     }
 }
 
-async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, just_started: bool) {
+/// How presence is followed this time.
+#[derive(Clone, Copy)]
+struct Occasion {
+    just_started: bool,
+    wifi: bool,
+}
+
+async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, occasion: Occasion) {
     let (sender, mut sightings) = mpsc::channel(64);
     let muxer_place = muxer.clone();
-    let watching = usbmuxd::watch(muxer, sender);
+    let watching = async {
+        let over_wifi = async {
+            if occasion.wifi {
+                bonjour::watch(muxer.clone(), sender.clone()).await;
+            }
+        };
+        tokio::join!(usbmuxd::watch(muxer.clone(), sender.clone()), over_wifi);
+    };
     tokio::pin!(watching);
     let mut roster = Roster::default();
     let mut told = Vec::new();
-    let mut first_list = just_started;
+    let mut first_list = occasion.just_started;
     let mut listing_until: Option<tokio::time::Instant> = None;
     loop {
         let sighting = tokio::select! {
@@ -263,6 +279,7 @@ async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, just_starte
                 told.push(failure.id);
                 board.raise(failure);
             }
+            Sighting::NotReached(udid, failure) => phones.not_reached(udid, failure.clone()).await,
             Sighting::Attached(_) | Sighting::Detached(_) => {}
         }
         for change in roster.apply(&sighting) {

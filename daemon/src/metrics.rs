@@ -183,6 +183,8 @@ mod tests {
             name: "Zoë's \"old\" \\ one\nbackstay_up 1".into(),
             model: None,
             ios: None,
+            link: None,
+            wifi_allowed: None,
             activity: Activity::Away,
             last_good: Some(LastGood {
                 at: DateTime::from_timestamp(1_764_000_000, 0).unwrap(),

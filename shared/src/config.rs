@@ -4,6 +4,7 @@ mod address;
 mod chosen;
 mod hooks;
 mod metrics;
+mod network;
 mod notify;
 mod phone;
 mod schedule;
@@ -23,6 +24,7 @@ pub use self::{
     chosen::Chosen,
     hooks::{HookCommand, Hooks},
     metrics::{Metrics, MetricsFile},
+    network::Network,
     notify::Notify,
     phone::{Phone, PhoneName},
     schedule::Schedule,
@@ -36,6 +38,8 @@ use crate::{hours::Hours as AllowedHours, ids::Udid};
 pub struct Config {
     /// `[backup]`
     pub backup: Backup,
+    /// `[network]`
+    pub network: Network,
     /// `[notify]`
     pub notify: Notify,
     /// `[watch]`
@@ -347,7 +351,7 @@ mod tests {
         assert_eq!(config.watch, Watch::default());
         assert_eq!(config.phones.len(), 1);
         assert!(config.notify.quiet_hours.is_some() && config.metrics.file.is_some() && !config.hooks.are_none());
-        for section in ["backup", "notify", "watch", "hooks", "metrics"] {
+        for section in ["backup", "network", "notify", "watch", "hooks", "metrics"] {
             // What is refused is refused with the names that are known.
             let known = parse(&format!("[{section}]\nno-setting = 1")).unwrap_err();
             let known = known.split_once("expected").unwrap().1.split('`').skip(1).step_by(2);

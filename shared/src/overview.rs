@@ -102,6 +102,12 @@ pub struct PhoneOverview {
     /// Its iOS version.
     #[serde(default)]
     pub ios: Option<String>,
+    /// How it is connected; none while it is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+    /// Whether it may be backed up over Wi-Fi; none until it has told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wifi_allowed: Option<bool>,
     /// What it is doing.
     pub activity: Activity,
     /// The last backup that was verified and synced.
@@ -212,6 +218,19 @@ pub struct Timetable {
     /// It waits while the phone has no power.
     #[serde(default)]
     pub only_when_charging: bool,
+}
+
+/// How a phone is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Link {
+    /// On its cable.
+    Usb,
+    /// Over the network.
+    Wifi,
+    /// From a newer daemon.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What a phone is doing.

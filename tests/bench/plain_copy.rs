@@ -35,7 +35,7 @@ pub struct Arguments {
 pub fn carry_out(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let muxer = Muxer::from_environment()?;
+        let muxer = Muxer::from_environment(&arguments.target)?;
         let found = muxer.devices().await?.into_iter().find(|phone| phone.udid.as_str() == arguments.udid);
         let mut session = Session::open(&muxer, &found.ok_or("the phone is not there")?).await?;
         let socket = session.service("com.apple.mobilebackup2").await?.get_socket().ok_or("no socket")?;

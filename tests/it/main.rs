@@ -46,4 +46,6 @@ mod sleep;
 #[cfg(target_os = "linux")]
 mod tray;
 mod watch;
+#[cfg(target_os = "linux")]
+mod wifi;
 mod year;

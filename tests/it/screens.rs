@@ -40,6 +40,8 @@ fn phone() -> PhoneOverview {
         name: "Anna's iPhone".to_owned(),
         model: None,
         ios: None,
+        link: None,
+        wifi_allowed: None,
         activity: Activity::Idle,
         last_good: Some(LastGood { at: Utc::now(), files: 41_230, bytes: 58_000_000_000 }),
         next_due: Some(Utc::now() + TimeDelta::hours(20)),

@@ -27,6 +27,8 @@ fn phone() -> PhoneOverview {
         name: "Anna & Tom's <i_Phone>".to_owned(),
         model: None,
         ios: None,
+        link: None,
+        wifi_allowed: None,
         activity: Activity::Idle,
         last_good: Some(LastGood { at: Utc::now(), files: 1, bytes: 1 }),
         next_due: None,

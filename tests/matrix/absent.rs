@@ -2,7 +2,7 @@
 
 use backstay_shared::health::FailureId::{self, *};
 
-const BONJOUR: &str = "needs phones that are found by Bonjour, which this version does not do";
+const NETWORK: &str = "needs a network; `tests/it/wifi.rs` makes one and has it happen";
 const LOG_OF_THE_IPHONE: &str = "is only on the iPhone's own log, no computer sees it";
 
 pub(crate) const REASONS: &[(FailureId, &str)] = &[
@@ -13,13 +13,13 @@ pub(crate) const REASONS: &[(FailureId, &str)] = &[
     (AppleStatusUnknown, "is told after 45 minutes without an answer; `tests/it/watch.rs` lets them pass"),
     (UsbAccessoryBlocked, "shows no iPhone to any program of the computer; it is a hint among the steps of others"),
     (UsbDriverMissing, "happens on Windows only"),
-    (WifiDeviceNotFound, BONJOUR),
-    (WifiDeviceAsleep, BONJOUR),
-    (WifiDifferentNetwork, BONJOUR),
-    (WifiFirewallBlocked, BONJOUR),
-    (WifiBackupOff, BONJOUR),
-    (WifiNeedsUnlock, BONJOUR),
-    (HostOffline, BONJOUR),
+    (WifiDeviceNotFound, NETWORK),
+    (WifiDeviceAsleep, NETWORK),
+    (WifiDifferentNetwork, NETWORK),
+    (WifiFirewallBlocked, NETWORK),
+    (WifiBackupOff, "is said of a phone that is not reached; `phone/wifi.rs` has a test of its own"),
+    (WifiNeedsUnlock, "happens in `tests/it/wifi.rs`"),
+    (HostOffline, NETWORK),
     (BackupPasswordForgotten, "is what a person says, not what a program sees"),
     (
         BackupStalledLargeIndex,

@@ -20,7 +20,7 @@ mod trust;
 mod values;
 
 pub use ports::{OpenPort, Ports};
-pub use trust::{Dialog, Pairing, Trust};
+pub use trust::{Dialog, Pairing, Shown, Trust};
 pub use values::Settings;
 
 use session::Session;

@@ -9,6 +9,8 @@ pub mod afc;
 pub mod backup;
 pub mod dataset;
 pub mod fault;
+#[cfg(target_os = "linux")]
+pub mod lan;
 pub mod lockdownd;
 pub mod services;
 pub mod spec;

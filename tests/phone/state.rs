@@ -54,6 +54,8 @@ pub enum Event {
     LockTold { locked: bool },
     /// iCloud Backup was switched on or off.
     CloudBackupSwitched { on: bool },
+    /// The phone has said that it goes to sleep.
+    SaidGoodNight,
     /// The host has answered a Marco with a Polo.
     HeartbeatAnswered,
     /// An AFC connection was closed by script.

@@ -16,6 +16,8 @@ pub mod desktop;
 pub mod disk;
 #[cfg(unix)]
 pub mod fake_daemon;
+#[cfg(target_os = "linux")]
+pub mod network;
 pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;

@@ -39,6 +39,9 @@ pub struct World {
     pub folder: TempDir,
     /// The private D-Bus, where a test has one.
     pub bus: Option<String>,
+    /// The machine that programs run on, where it is not this one.
+    #[cfg(target_os = "linux")]
+    pub machine: Option<crate::network::Namespace>,
     /// The private D-Bus of the system, where a test has one.
     pub system_bus: Option<String>,
     /// Programs run here obey the modes of files also where root runs the tests.
@@ -63,7 +66,16 @@ impl World {
         let usbmuxd = Usbmuxd::start(&folder.path().join("muxd")).await.unwrap();
         let phone = Phone::new(PhoneSpec::numbered(1, data));
         usbmuxd.add(&phone);
-        Self { phone, usbmuxd, folder, bus: None, system_bus: None, bound_by_permissions: false }
+        Self {
+            phone,
+            usbmuxd,
+            folder,
+            bus: None,
+            system_bus: None,
+            #[cfg(target_os = "linux")]
+            machine: None,
+            bound_by_permissions: false,
+        }
     }
 
     /// The folder that holds the backups.
@@ -83,7 +95,16 @@ impl World {
 
     /// A program in this world, killed when it is dropped.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = if self.bound_by_permissions {
+        let program = program.as_ref();
+        #[cfg(target_os = "linux")]
+        let machine = self.machine.as_ref().map(|machine| machine.name().to_owned());
+        #[cfg(not(target_os = "linux"))]
+        let machine: Option<String> = None;
+        let mut command = if let Some(machine) = machine {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", &machine]).arg(program);
+            command
+        } else if self.bound_by_permissions {
             let mut command = Command::new("setpriv");
             command.arg("--bounding-set=-dac_override,-dac_read_search").arg(program);
             command

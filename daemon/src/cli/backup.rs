@@ -58,7 +58,7 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         false => None,
     };
     let muxer = context.muxer()?;
-    let attached = choose(phones::found(&muxer, &context.config).await?, arguments.phone.as_deref())?;
+    let attached = choose(phones::found(context, &muxer).await?, arguments.phone.as_deref())?;
     if context.config.is_turned_off(&attached.udid) {
         return Err(Refusal::TurnedOff.into());
     }

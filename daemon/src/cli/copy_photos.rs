@@ -29,7 +29,7 @@ pub struct Arguments {
 /// When not every photo of the phone is there at the end.
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let muxer = context.muxer()?;
-    let attached = choose(phones::found(&muxer, &context.config).await?, Some(&arguments.phone))?;
+    let attached = choose(phones::found(context, &muxer).await?, Some(&arguments.phone))?;
     let display = Display::new(arguments.json, attached.udid.as_str());
     let (progress, mut watched) = watch::channel(Progress::start());
     let cancel = CancellationToken::new();

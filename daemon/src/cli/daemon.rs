@@ -24,7 +24,7 @@ impl From<DaemonError> for CliError {
 /// # Errors
 /// When it can't begin.
 pub async fn run(given: Given) -> Result<(), CliError> {
-    let muxer = Muxer::from_environment()?;
+    let muxer = Muxer::from_environment(&given.paths.log_dir)?;
     let known_roots = given.known_roots();
     // Whether its settings can be used is for it to say: one that does not start tells nobody.
     let source = Source {

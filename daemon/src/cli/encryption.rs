@@ -106,7 +106,7 @@ struct Target {
 async fn choose(context: &Context, wanted: Option<&str>) -> Result<Target, CliError> {
     // Without usbmuxd nothing is connected; the backups are there all the same.
     let connected = match context.muxer() {
-        Ok(muxer) => phones::found(&muxer, &context.config).await.unwrap_or_default(),
+        Ok(muxer) => phones::found(context, &muxer).await.unwrap_or_default(),
         Err(_) => Vec::new(),
     };
     let mut targets: Vec<Target> = connected
@@ -205,7 +205,7 @@ impl Connected {
     /// The password store is asked before anything else: without it no password may be set.
     async fn find(context: &Context, asking: &Asking) -> Result<Self, CliError> {
         let muxer = context.muxer()?;
-        let attached = backup::choose(phones::found(&muxer, &context.config).await?, asking.phone.as_deref())?;
+        let attached = backup::choose(phones::found(context, &muxer).await?, asking.phone.as_deref())?;
         let stored = keyring::passwords(&attached.udid).await.map_err(store_failed)?;
         Ok(Self { muxer, attached, stored })
     }

@@ -23,6 +23,7 @@ pub mod setup;
 pub mod status;
 pub mod vault;
 pub mod verify;
+pub mod wifi;
 
 use std::{
     path::{Path, PathBuf},
@@ -72,6 +73,8 @@ enum Command {
     Phones(phones::Arguments),
     /// Let a phone trust this computer
     Pair(pair::Arguments),
+    /// Whether a phone may be backed up over Wi-Fi, and why it is not reached there
+    Wifi(wifi::Arguments),
     /// Let no backup start by itself for a while
     Pause(attention::PauseArguments),
     /// Let backups start by themselves again
@@ -176,7 +179,7 @@ impl Context {
     /// # Errors
     /// When the environment names none.
     pub fn muxer(&self) -> Result<Muxer, Failure> {
-        Muxer::from_environment()
+        Muxer::from_environment(&self.paths.log_dir)
     }
 }
 
@@ -245,6 +248,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => arguments.json,
         Command::Doctor(arguments) => arguments.json,
         Command::Login(arguments) => arguments.json(),
+        Command::Wifi(arguments) => arguments.json(),
         Command::Report(_)
         | Command::Daemon
         | Command::Setup(_)
@@ -312,6 +316,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Backup(arguments) => backup::run(&context, &arguments).await,
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,
+            Command::Wifi(arguments) => wifi::run(&context, &arguments).await,
             Command::Pause(arguments) => attention::pause(&context, &arguments).await,
             Command::Resume => attention::resume(&context).await,
             Command::Snooze(arguments) => attention::snooze(&context, &arguments).await,

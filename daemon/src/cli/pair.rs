@@ -18,7 +18,7 @@ pub struct Arguments {
 /// When the person refused or the phone went away.
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let muxer = context.muxer()?;
-    let found = phones::found(&muxer, &context.config).await?;
+    let found = phones::found(context, &muxer).await?;
     let known: Vec<(String, String)> =
         found.iter().map(|phone| (phone.name.clone(), phone.attached.udid.to_string())).collect();
     let index = match &arguments.phone {

@@ -1,4 +1,4 @@
-//! `backstay phones`: who is connected, asked of usbmuxd directly, so it works without the daemon.
+//! `backstay phones`: who is connected, asked of usbmuxd and the network directly, so it works without the daemon.
 
 use backstay_shared::{config::Config, health::Failure};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::{
     phone::{
         facts,
         link::{Attached, Muxer},
-        pairing,
+        pairing, wifi,
     },
 };
 
@@ -34,13 +34,28 @@ pub struct Found {
     pub trusted: bool,
 }
 
-/// Asks usbmuxd who is here and each phone for its name, which needs no trust.
+/// Asks usbmuxd who is here, looks on the network for those that it does not know, and asks each for its name.
+///
+/// # Errors
+/// When usbmuxd can't be asked and nobody is on the network.
+pub async fn found(context: &Context, muxer: &Muxer) -> Result<Vec<Found>, Failure> {
+    let devices = muxer.devices().await;
+    let known: Vec<_> = devices.iter().flatten().map(|attached| attached.udid.clone()).collect();
+    let on_the_network = if context.config.network.wifi { wifi::found(muxer, &known).await } else { Vec::new() };
+    let devices = match devices {
+        Err(failure) if on_the_network.is_empty() => return Err(failure),
+        devices => devices.into_iter().flatten().chain(on_the_network).collect(),
+    };
+    named(muxer, &context.config, devices).await
+}
+
+/// Asks each of these for its name.
 ///
 /// # Errors
 /// When usbmuxd can't be asked.
-pub async fn found(muxer: &Muxer, config: &Config) -> Result<Vec<Found>, Failure> {
+pub async fn named(muxer: &Muxer, config: &Config, devices: Vec<Attached>) -> Result<Vec<Found>, Failure> {
     let mut phones = Vec::new();
-    for attached in muxer.devices().await? {
+    for attached in devices {
         let introduction = facts::introduce(muxer, &attached).await.unwrap_or_else(|failure| {
             tracing::warn!(udid = %attached.udid, %failure, "a phone does not tell its name");
             facts::Introduction::default()
@@ -61,7 +76,7 @@ pub async fn found(muxer: &Muxer, config: &Config) -> Result<Vec<Found>, Failure
 /// # Errors
 /// When usbmuxd can't be asked.
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
-    let phones = found(&context.muxer()?, &context.config).await?;
+    let phones = found(context, &context.muxer()?).await?;
     if arguments.json {
         let list: Vec<_> = phones
             .iter()

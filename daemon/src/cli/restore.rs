@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal};
 
 use backstay_shared::{
-    config::Config,
     health::{Failure, FailureId, readable_bytes},
     ids::Udid,
     overview::{Phase, Progress},
@@ -94,7 +93,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let held = Held::take(&phone.layout).map_err(|error| diagnose::vault(&error))?;
     let snapshot = vault::choose_snapshot(&phone, arguments.snapshot.as_deref())?;
     let muxer = context.muxer()?;
-    let target = find(&muxer, &context.config, arguments.to.as_deref(), phone.layout.udid()).await?;
+    let target = find(context, &muxer, arguments.to.as_deref(), phone.layout.udid()).await?;
     // No backup may be made of the phone that changes, either.
     let target_layout = Layout::new(&context.root, &target.attached.udid);
     let _held_too = match target_layout == phone.layout {
@@ -147,8 +146,8 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
 }
 
 /// The phone to restore onto, of those that are connected.
-async fn find(muxer: &Muxer, config: &Config, wanted: Option<&str>, own: &Udid) -> Result<phones::Found, CliError> {
-    let found = phones::found(muxer, config).await?;
+async fn find(context: &Context, muxer: &Muxer, wanted: Option<&str>, own: &Udid) -> Result<phones::Found, CliError> {
+    let found = phones::found(context, muxer).await?;
     let index = match wanted {
         Some(wanted) => {
             let known: Vec<(String, String)> =

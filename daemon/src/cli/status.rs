@@ -6,7 +6,7 @@ use backstay_shared::health::readable_bytes;
 use backstay_shared::{
     client::Client,
     health::Condition,
-    overview::{Activity, Overview, PhoneOverview, Problem, Setup},
+    overview::{Activity, Link, Overview, PhoneOverview, Problem, Setup},
     protocol::{Reply, Request},
 };
 
@@ -83,6 +83,10 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
     let ios = phone.ios.as_ref().map(|ios| format!(", iOS {ios}")).unwrap_or_default();
     lines.push(format!("{} ({}{ios})", phone.name, phone.udid));
     lines.push(format!("  now        {}", doing(phone)));
+    if let Some(allowed) = phone.wifi_allowed {
+        let told = if allowed { "on: it is backed up there, too" } else { "off; on its cable: backstay wifi on" };
+        lines.push(format!("  Wi-Fi      {told}"));
+    }
     let good = phone.last_good.as_ref().map_or_else(
         || "none yet".into(),
         |good| {
@@ -106,6 +110,7 @@ pub fn doing(phone: &PhoneOverview) -> String {
     match &phone.activity {
         _ if phone.turned_off => "turned off in the settings: it is not backed up".into(),
         Activity::Away => "not connected".into(),
+        Activity::Idle if phone.link == Some(Link::Wifi) => "connected over Wi-Fi".into(),
         Activity::Idle => "connected".into(),
         Activity::Queued { place: Some(1), .. } => "waits for its turn, and is next".into(),
         Activity::Queued { place: Some(place), .. } => format!("waits for its turn, {place} in the queue"),

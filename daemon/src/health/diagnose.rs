@@ -2,14 +2,14 @@
 //!
 //! Match order: what this computer knows for itself (phase, errno) first, then the protocol's code, then its text.
 
-use std::{io, path::Path};
+use std::{io, net::SocketAddr, path::Path};
 
 use backstay_shared::health::{Failure, FailureId};
 use idevice::IdeviceError;
 
 use super::codes;
 use crate::{
-    host::keyring::KeyringError,
+    host::{keyring::KeyringError, network::Networks},
     phone::guard,
     preflight::ROOM_SLACK_BYTES,
     transfer::{DiskError, TransferError, upload::Received},
@@ -91,6 +91,21 @@ pub fn handshake(error: &IdeviceError) -> Failure {
         }
         error => device(error),
     }
+}
+
+/// No connection to a phone at this address of a network.
+pub fn network(error: &io::Error, address: &SocketAddr) -> Failure {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, PermissionDenied, TimedOut};
+    let networks = Networks::now();
+    let id = match error.kind() {
+        _ if networks.are_none() => FailureId::HostOffline,
+        _ if !networks.hold(address) => FailureId::WifiDifferentNetwork,
+        // Nobody has the address any more.
+        HostUnreachable => FailureId::WifiLost,
+        ConnectionRefused | TimedOut | PermissionDenied | NetworkUnreachable => FailureId::WifiFirewallBlocked,
+        _ => FailureId::SessionLost,
+    };
+    with_chain(id, error).doing("connecting to the phone")
 }
 
 /// rustls reports its errors through the socket, and so does our guard.

@@ -277,6 +277,8 @@ mod tests {
             name: "Anna".into(),
             model: None,
             ios: None,
+            link: None,
+            wifi_allowed: None,
             activity: backstay_shared::overview::Activity::Idle,
             last_good: None,
             next_due: None,

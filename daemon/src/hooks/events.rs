@@ -133,6 +133,8 @@ mod tests {
             name: "Anna".into(),
             model: None,
             ios: None,
+            link: None,
+            wifi_allowed: None,
             activity: Activity::Idle,
             last_good: None,
             next_due: None,

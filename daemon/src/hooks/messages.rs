@@ -107,6 +107,8 @@ mod tests {
             name: name.into(),
             model: None,
             ios: None,
+            link: None,
+            wifi_allowed: None,
             activity: Activity::Idle,
             last_good: Some(last_good),
             next_due: None,

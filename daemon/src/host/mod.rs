@@ -4,6 +4,7 @@ pub mod clock;
 pub mod disk;
 pub mod keyring;
 pub mod lock;
+pub mod network;
 pub mod priority;
 pub mod sleep;
 pub mod usb_bus;

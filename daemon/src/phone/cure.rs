@@ -122,6 +122,8 @@ impl Asked {
             }
             // It has just answered a computer that it trusts.
             Condition::PairingAccepted => true,
+            // It has just answered over it.
+            Condition::NetworkUp | Condition::DeviceSeenOnWifi => true,
             // The phone wants a password set; one that is wrong is mended here, and told by whoever mends it.
             Condition::PasswordEntered => {
                 matches!(watched.failure, FailureId::EncryptionRequired | FailureId::BackupNotEncrypted)
@@ -139,12 +141,13 @@ impl Asked {
         };
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => Session::open(&watched.muxer, &attached).await.ok()?,
+            None if attached.usb => Session::open(&watched.muxer, &attached).await.ok()?,
+            None => Session::open_plainly(&watched.muxer, &attached).await.ok()?,
         };
         let facts = Facts::read(&mut session, &attached.udid).await.ok()?;
         let vitals = Vitals::read(&mut session, &facts).await.ok()?;
-        // Kept for the next question; one that broke is opened anew.
-        self.session = Some(session);
+        // Kept for the next question; one that broke is opened anew. Over Wi-Fi it would keep the phone from sleeping.
+        self.session = attached.usb.then_some(session);
         Some(vitals)
     }
 }

@@ -10,7 +10,7 @@ use backstay_shared::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{facts::Facts, link::Session, liveness};
+use super::{facts::Facts, heartbeat::Pulse, link::Session, liveness};
 use crate::{
     health::diagnose::{self, Seen},
     host::disk,
@@ -80,8 +80,8 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
     let meter = Meter::new(matter.progress.clone());
     let mut conversation = Conversation::new(socket, plan, meter)
         .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: matter.base.to_owned(), source }))?;
-    let (muxer, device_id) = session.way();
-    let lost = liveness::lost(muxer, device_id, conversation.activity());
+    let (muxer, attached) = session.way();
+    let lost = liveness::lost(muxer, attached, conversation.activity(), session.pulse());
     let ended = conversation.carry_out(lost).await;
     let received = std::mem::take(&mut conversation.received);
     let result = match &ended {
@@ -110,6 +110,14 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
             })
         }
     };
+    // A phone that said good night did not just go.
+    let asleep = session.pulse().is_some_and(|pulse| *pulse.borrow() == Pulse::Asleep);
+    let result = result.map_err(|failure| match failure.id {
+        FailureId::SessionLost | FailureId::WifiHeartbeatLost if asleep => {
+            Failure { id: FailureId::WifiDeviceAsleep, ..failure }
+        }
+        _ => failure,
+    });
     let passcode_asked = conversation.passcode_asked;
     // 208 means a locked phone as well as a passcode that nobody typed; it had to ask for the second.
     let locked = facts.value("PasswordProtected").and_then(plist::Value::as_boolean) == Some(true);

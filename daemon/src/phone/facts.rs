@@ -110,12 +110,17 @@ impl From<&Receipt> for Introduction {
     }
 }
 
-/// Asks a phone what it is called; this needs no trust.
+/// Asks a phone what it is called. Over usbmuxd this needs no trust; straight over a network only the paired phone is
+/// believed.
 ///
 /// # Errors
 /// When it does not answer.
 pub async fn introduce(muxer: &Muxer, attached: &Attached) -> Result<Introduction, Failure> {
-    let socket = muxer.port(attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
+    if !attached.is_muxed() {
+        let mut session = Session::open_plainly(muxer, attached).await?;
+        return Ok(Introduction::from(&Facts::read(&mut session, &attached.udid).await?));
+    }
+    let socket = muxer.port(attached, LockdownClient::LOCKDOWND_PORT).await?;
     let mut lockdown = LockdownClient::new(socket);
     let mut ask = async |key| {
         let value = within("asking for the phone's name", lockdown.get_value(Some(key), None)).await?;

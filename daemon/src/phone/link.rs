@@ -1,6 +1,11 @@
-//! The way to one phone: through usbmuxd to lockdownd, and from there to its services.
+//! The way to one phone: through usbmuxd or straight over the network to lockdownd, and from there to its services.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backstay_shared::{
     health::{Failure, FailureId},
@@ -8,20 +13,34 @@ use backstay_shared::{
 };
 use idevice::{
     Idevice, IdeviceError, ReadWrite,
+    heartbeat::HeartbeatClient,
     lockdown::LockdownClient,
     pairing_file::PairingFile,
     usbmuxd::{Connection, UsbmuxdAddr, UsbmuxdConnection, UsbmuxdDevice},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use plist::{Dictionary, Value};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    sync::watch,
+};
 
-use super::guard::{Framing, Guarded};
+use super::{
+    guard::{Framing, Guarded},
+    heartbeat::{Heart, Pulse},
+    pair_records::{self, NO_SUCH_RECORD, OwnRecords},
+    secure,
+};
 use crate::{health::diagnose, host::usb_bus};
 
 /// How we call ourselves to usbmuxd and lockdownd.
-const LABEL: &str = "backstay";
+pub(super) const LABEL: &str = "backstay";
 
 /// A phone that is awake answers a request in milliseconds.
 pub const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(15);
+
+/// A phone in the same network takes a connection in milliseconds, when it wakes for it in a second or two.
+const CONNECT_SECONDS_MAX: Duration = Duration::from_secs(5);
 
 /// Read-ahead below TLS: one system call then fetches some sixteen records.
 const SOCKET_BUFFER_BYTES: usize = 256 * 1024;
@@ -53,55 +72,29 @@ async fn in_time<T>(
     }
 }
 
-/// What usbmuxd answers in place of a pair record that it does not have: ENOENT. Source: usbmuxd `src/client.c`.
-const NO_SUCH_RECORD: u64 = 2;
-
-/// Asks for a pair record: the record, or the number that came in its place. `idevice` does not tell a record that is not there from one that can't be read.
-///
-/// The message is a length, version 1, type 8 (a property list) and a tag, little-endian. Source: usbmuxd
-/// `src/usbmuxd-proto.h`.
-async fn read_pair_record<S: ReadWrite>(socket: &mut S, udid: &Udid) -> Result<Result<PairingFile, u64>, IdeviceError> {
-    let request = plist::Dictionary::from_iter([
-        ("MessageType", "ReadPairRecord"),
-        ("PairRecordID", udid.as_str()),
-        ("ClientVersionString", LABEL),
-        ("ProgName", LABEL),
-    ]);
-    let mut message = vec![0; 16];
-    plist::to_writer_xml(&mut message, &request)?;
-    let length = u32::try_from(message.len()).map_err(|_| IdeviceError::IntegerOverflow)?;
-    for (at, number) in [length, 1, 8, 1].into_iter().enumerate() {
-        message[at * 4..][..4].copy_from_slice(&number.to_le_bytes());
-    }
-    socket.write_all(&message).await?;
-    socket.flush().await?;
-    let length = socket.read_u32_le().await?;
-    let mut header = [0; 12];
-    socket.read_exact(&mut header).await?;
-    // Bounded by the guard before the first byte of it came.
-    let mut body = vec![0; (length as usize).saturating_sub(16)];
-    socket.read_exact(&mut body).await?;
-    let mut answer: plist::Dictionary = plist::from_bytes(&body)?;
-    match (answer.remove("PairRecordData"), answer.get("Number").and_then(plist::Value::as_unsigned_integer)) {
-        (Some(plist::Value::Data(record)), _) => Ok(Ok(PairingFile::from_bytes(&record)?)),
-        (_, Some(number)) => Ok(Err(number)),
-        _ => Err(IdeviceError::UnexpectedResponse("neither a pair record nor a number".into())),
-    }
-}
-
-/// The usbmuxd that phones are reached through.
+/// The ways to the phones: the usbmuxd that most are reached through, and the pair records for those on the network.
 #[derive(Debug, Clone)]
 pub struct Muxer {
     address: UsbmuxdAddr,
     /// Somebody named its address, so that it is expected to be there.
     named: bool,
+    records: OwnRecords,
 }
 
-/// A phone that usbmuxd knows.
+/// Through what a phone is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// Through usbmuxd, whose number for it is new at every plugging in.
+    Muxed(u32),
+    /// Straight, at the address of its lockdownd.
+    Direct(SocketAddr),
+}
+
+/// A phone that can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// usbmuxd's number for it; new at every plugging in.
-    pub device_id: u32,
+    /// Through what.
+    pub way: Way,
     /// The phone.
     pub udid: Udid,
     /// True over USB.
@@ -113,40 +106,47 @@ impl Attached {
     pub fn from_muxer(device: &UsbmuxdDevice) -> Option<Self> {
         let usb = device.connection_type == Connection::Usb;
         match device.udid.parse() {
-            Ok(udid) => Some(Self { device_id: device.device_id, udid, usb }),
+            Ok(udid) => Some(Self { way: Way::Muxed(device.device_id), udid, usb }),
             Err(error) => {
                 tracing::warn!(%error, "a device is ignored");
                 None
             }
         }
     }
+
+    /// A phone whose lockdownd answers at this address.
+    pub const fn on_the_network(udid: Udid, address: SocketAddr) -> Self {
+        Self { way: Way::Direct(address), udid, usb: false }
+    }
+
+    /// True when usbmuxd leads to it.
+    pub const fn is_muxed(&self) -> bool {
+        matches!(self.way, Way::Muxed(_))
+    }
 }
 
 impl Muxer {
     /// Reads `USBMUXD_SOCKET_ADDRESS` in each form that other clients read (`UNIX:/path`, `/path`, `host:port`),
-    /// else the platform's own place.
+    /// else the platform's own place. Copies of pair records are kept in the state folder.
     ///
     /// # Errors
     /// When the variable holds something else.
-    pub fn from_environment() -> Result<Self, Failure> {
+    pub fn from_environment(state_folder: &Path) -> Result<Self, Failure> {
+        let records = OwnRecords::in_folder(state_folder);
         let Some(text) = std::env::var_os("USBMUXD_SOCKET_ADDRESS").filter(|text| !text.is_empty()) else {
-            return Ok(Self { address: UsbmuxdAddr::default(), named: false });
+            return Ok(Self { address: UsbmuxdAddr::default(), named: false, records });
         };
         let text = text.to_string_lossy().into_owned();
-        Self::at(&text).ok_or_else(|| {
+        let address = address_of(&text).ok_or_else(|| {
             Failure::from(FailureId::UsbmuxdNotRunning)
                 .text(format!("USBMUXD_SOCKET_ADDRESS is {text:?}: expected UNIX:/path, /path or host:port"))
-        })
+        })?;
+        Ok(Self { address, named: true, records })
     }
 
-    fn at(text: &str) -> Option<Self> {
-        let path = text.strip_prefix("UNIX:").unwrap_or(text);
-        #[cfg(unix)]
-        if path.starts_with('/') {
-            return Some(Self { address: UsbmuxdAddr::UnixSocket(path.to_owned()), named: true });
-        }
-        let mut found = std::net::ToSocketAddrs::to_socket_addrs(path).ok()?;
-        Some(Self { address: UsbmuxdAddr::TcpSocket(found.next()?), named: true })
+    /// Backstay's own copies of pair records.
+    pub const fn records(&self) -> &OwnRecords {
+        &self.records
     }
 
     /// Debian's usbmuxd starts with the first phone and ends with the last (its udev rules say so): that it is not there
@@ -160,11 +160,7 @@ impl Muxer {
 
     /// Where it listens, for messages.
     pub fn place(&self) -> PathBuf {
-        match &self.address {
-            #[cfg(unix)]
-            UsbmuxdAddr::UnixSocket(path) => PathBuf::from(path),
-            UsbmuxdAddr::TcpSocket(address) => PathBuf::from(address.to_string()),
-        }
+        place_of(&self.address)
     }
 
     /// Connects to it.
@@ -206,16 +202,26 @@ impl Muxer {
         answered("asking usbmuxd for its identity", connection.get_buid()).await
     }
 
-    /// The pair record of a phone; none when this computer was never trusted.
+    /// The pair record of a phone, from whoever leads to it; none when this computer was never trusted.
     ///
     /// # Errors
     /// When usbmuxd can't be asked.
-    pub async fn pair_record(&self, udid: &Udid) -> Result<Option<PairingFile>, Failure> {
+    pub async fn pair_record(&self, attached: &Attached) -> Result<Option<PairingFile>, Failure> {
+        match attached.way {
+            Way::Muxed(_) => self.muxed_pair_record(&attached.udid).await,
+            Way::Direct(_) => Ok(self.records.get(&attached.udid)),
+        }
+    }
+
+    async fn muxed_pair_record(&self, udid: &Udid) -> Result<Option<PairingFile>, Failure> {
         let mut socket = self.socket(Framing::Usbmuxd).await?;
         let doing = "reading the pair record";
-        match tokio::time::timeout(ANSWER_SECONDS_MAX, read_pair_record(&mut socket, udid)).await {
+        match tokio::time::timeout(ANSWER_SECONDS_MAX, pair_records::read(&mut socket, udid)).await {
             Ok(Ok(Ok(record))) => Ok(Some(record)),
-            Ok(Ok(Err(NO_SUCH_RECORD))) => Ok(None),
+            Ok(Ok(Err(NO_SUCH_RECORD))) => {
+                self.records.forget(udid);
+                Ok(None)
+            }
             Ok(Ok(Err(number))) => {
                 let code = i64::try_from(number).unwrap_or(i64::MAX);
                 Err(Failure::from(FailureId::UsbmuxdRefused).code(code).doing(doing))
@@ -240,44 +246,116 @@ impl Muxer {
     ///
     /// # Errors
     /// When the phone is gone or the port is closed.
-    pub async fn port(&self, device_id: u32, port: u16) -> Result<Idevice, Failure> {
+    pub async fn port(&self, attached: &Attached, port: u16) -> Result<Idevice, Failure> {
         let lockdownd = port == LockdownClient::LOCKDOWND_PORT;
-        let framing = if lockdownd { Framing::UsbmuxdThenLockdownd } else { Framing::UsbmuxdThenService };
-        let connection = self.connect_framed(framing).await?;
-        answered("connecting to the phone", connection.connect_to_device(device_id, port, LABEL)).await
+        match attached.way {
+            Way::Muxed(device_id) => {
+                let framing = if lockdownd { Framing::UsbmuxdThenLockdownd } else { Framing::UsbmuxdThenService };
+                let connection = self.connect_framed(framing).await?;
+                answered("connecting to the phone", connection.connect_to_device(device_id, port, LABEL)).await
+            }
+            Way::Direct(mut address) => {
+                // What is announced as lockdownd's port is where it listens.
+                if !lockdownd {
+                    address.set_port(port);
+                }
+                let connecting = tokio::time::timeout(CONNECT_SECONDS_MAX, TcpStream::connect(address)).await;
+                let connected = connecting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+                let stream = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+                let stream = stream.map_err(|error| diagnose::network(&error, &address))?;
+                // A service most likely speaks TLS at once.
+                let framing = if lockdownd { Framing::PropertyLists } else { Framing::Open };
+                let buffered = BufReader::with_capacity(SOCKET_BUFFER_BYTES, stream);
+                Ok(Idevice::new(Box::new(Guarded::new(buffered, framing)), LABEL))
+            }
+        }
     }
+}
+
+fn place_of(address: &UsbmuxdAddr) -> PathBuf {
+    match address {
+        #[cfg(unix)]
+        UsbmuxdAddr::UnixSocket(path) => PathBuf::from(path),
+        UsbmuxdAddr::TcpSocket(address) => PathBuf::from(address.to_string()),
+    }
+}
+
+fn address_of(text: &str) -> Option<UsbmuxdAddr> {
+    let path = text.strip_prefix("UNIX:").unwrap_or(text);
+    #[cfg(unix)]
+    if path.starts_with('/') {
+        return Some(UsbmuxdAddr::UnixSocket(path.to_owned()));
+    }
+    let mut found = std::net::ToSocketAddrs::to_socket_addrs(path).ok()?;
+    Some(UsbmuxdAddr::TcpSocket(found.next()?))
 }
 
 /// An authenticated conversation with lockdownd, from which services are started.
 #[derive(Debug)]
 pub struct Session {
     muxer: Muxer,
-    device_id: u32,
+    attached: Attached,
     record: PairingFile,
     lockdown: LockdownClient,
     legacy: bool,
+    heart: Option<Arc<Heart>>,
 }
 
 impl Session {
-    /// Opens one.
+    /// Opens one. Over a network it is with the phone that was paired, or none; its heartbeat is answered from then on.
     ///
     /// # Errors
     /// When the phone is gone, does not trust this computer (any more), or does not answer.
     pub async fn open(muxer: &Muxer, attached: &Attached) -> Result<Self, Failure> {
-        let record = muxer.pair_record(&attached.udid).await?;
+        let mut session = Self::open_plainly(muxer, attached).await?;
+        if attached.usb {
+            muxer.records.keep(&attached.udid, &session.record);
+        } else {
+            session.heart = session.start_heart().await;
+        }
+        Ok(session)
+    }
+
+    /// As [`Self::open`], without a heartbeat: for a word or two.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_plainly(muxer: &Muxer, attached: &Attached) -> Result<Self, Failure> {
+        let record = muxer.pair_record(attached).await?;
         let record = record.ok_or_else(|| Failure::from(FailureId::TrustPending).doing("looking for a pair record"))?;
-        let socket = muxer.port(attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
-        let mut lockdown = LockdownClient::new(socket);
-        let legacy = in_time("starting a session", diagnose::handshake, lockdown.start_session(&record)).await?;
+        let socket = muxer.port(attached, LockdownClient::LOCKDOWND_PORT).await?;
+        let (mut lockdown, legacy) = if attached.usb {
+            let mut lockdown = LockdownClient::new(socket);
+            let legacy = in_time("starting a session", diagnose::handshake, lockdown.start_session(&record)).await?;
+            (lockdown, legacy)
+        } else {
+            let starting = start_session(socket, &record);
+            (in_time("starting a session", diagnose::handshake, starting).await?, false)
+        };
         lockdown.idevice = guard(lockdown.idevice, Framing::PropertyLists)?;
-        Ok(Self { muxer: muxer.clone(), device_id: attached.device_id, record, lockdown, legacy })
+        Ok(Self { muxer: muxer.clone(), attached: attached.clone(), record, lockdown, legacy, heart: None })
+    }
+
+    /// A phone that does without is none the worse for it.
+    async fn start_heart(&mut self) -> Option<Arc<Heart>> {
+        let connecting = async {
+            let socket = self.service("com.apple.mobile.heartbeat").await?;
+            guard(socket, Framing::PropertyLists)
+        };
+        match connecting.await {
+            Ok(socket) => Some(Arc::new(Heart::start(HeartbeatClient::new(socket)))),
+            Err(failure) => {
+                tracing::debug!(%failure, "no heartbeat");
+                None
+            }
+        }
     }
 
     /// A value of lockdownd; none when the phone does not have it.
     ///
     /// # Errors
     /// When the phone does not answer.
-    pub async fn value(&mut self, domain: Option<&str>, key: Option<&str>) -> Result<Option<plist::Value>, Failure> {
+    pub async fn value(&mut self, domain: Option<&str>, key: Option<&str>) -> Result<Option<Value>, Failure> {
         match tokio::time::timeout(ANSWER_SECONDS_MAX, self.lockdown.get_value(key, domain)).await {
             Ok(Ok(value)) => Ok(Some(value)),
             Ok(Err(error @ IdeviceError::Socket(_))) => {
@@ -291,6 +369,24 @@ impl Session {
         }
     }
 
+    /// Changes a value of lockdownd.
+    ///
+    /// # Errors
+    /// When the phone refuses or does not answer.
+    pub async fn set_value(&mut self, domain: &str, key: &str, value: Value) -> Result<(), Failure> {
+        within(&format!("setting {key}"), self.lockdown.set_value(key, value, Some(domain))).await
+    }
+
+    /// How long the phone takes for the smallest question.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn round_trip(&mut self) -> Result<Duration, Failure> {
+        let asked = Instant::now();
+        within("measuring the link", self.lockdown.get_value(Some("ProductVersion"), None)).await?;
+        Ok(asked.elapsed())
+    }
+
     /// Starts a service and connects to it. With the escrow bag the phone serves also while it is locked, once it was
     /// unlocked since its restart.
     ///
@@ -298,27 +394,100 @@ impl Session {
     /// When the phone refuses or does not answer.
     pub async fn service(&mut self, name: &str) -> Result<Idevice, Failure> {
         let escrow_bag = self.record.escrow_bag.clone();
+        let has_key = escrow_bag.is_some();
         let starting = self.lockdown.start_service_with_escrow(name, escrow_bag);
-        let (port, tls) = within(&format!("starting {name}"), starting).await?;
-        let mut socket = self.muxer.port(self.device_id, port).await?;
-        if tls {
-            let securing = socket.start_session(&self.record, self.legacy);
-            in_time(&format!("securing {name}"), diagnose::handshake, securing).await?;
+        let (port, tls) = within(&format!("starting {name}"), starting).await.map_err(|failure| match failure.id {
+            FailureId::DeviceLocked if !self.attached.usb && !has_key => {
+                Failure { id: FailureId::WifiNeedsUnlock, ..failure }
+            }
+            _ => failure,
+        })?;
+        let mut socket = self.muxer.port(&self.attached, port).await?;
+        let doing = format!("securing {name}");
+        match (tls, self.attached.usb) {
+            (true, true) => {
+                in_time(&doing, diagnose::handshake, socket.start_session(&self.record, self.legacy)).await?;
+            }
+            (true, false) => {
+                let raw = raw(socket)?;
+                let secured = in_time(&doing, diagnose::handshake, secure::begin(raw, &self.record)).await?;
+                socket = Idevice::new(secured, LABEL);
+            }
+            (false, true) => {}
+            // Nothing of the phone's goes through a network in the clear.
+            (false, false) => return Err(Failure::from(FailureId::SecureConnectionFailed).doing(doing)),
         }
         Ok(socket)
     }
 
-    /// The way to its phone: usbmuxd, and its number there.
-    pub fn way(&self) -> (Muxer, u32) {
-        (self.muxer.clone(), self.device_id)
+    /// The way to its phone.
+    pub fn way(&self) -> (Muxer, Attached) {
+        (self.muxer.clone(), self.attached.clone())
+    }
+
+    /// What services need kept over a network, also when the session is closed before they are done.
+    pub fn heart(&self) -> Option<Arc<Heart>> {
+        self.heart.clone()
+    }
+
+    /// How the phone's heart is, where it can be heard.
+    pub fn pulse(&self) -> Option<watch::Receiver<Pulse>> {
+        self.heart.as_ref().map(|heart| heart.pulse())
     }
 
     /// Ends it; the phone would notice by itself, later.
     pub async fn close(mut self) {
+        // The number of a session that was started here is known to nobody who could stop it: its end is hanging up.
+        if !self.attached.usb {
+            return;
+        }
         if let Err(failure) = within("ending the session", self.lockdown.stop_session()).await {
             tracing::debug!(%failure, "the session did not end cleanly");
         }
     }
+}
+
+/// `StartSession`, and TLS with the paired phone only.
+async fn start_session(socket: Idevice, record: &PairingFile) -> Result<LockdownClient, IdeviceError> {
+    let request = Dictionary::from_iter([
+        ("Label", LABEL),
+        ("Request", "StartSession"),
+        ("HostID", &record.host_id),
+        ("SystemBUID", &record.system_buid),
+    ]);
+    let mut socket = socket.get_socket().ok_or(IdeviceError::NoEstablishedConnection)?;
+    let answer = exchange(&mut socket, &request).await?;
+    match answer.get("Error").and_then(Value::as_string) {
+        Some("InvalidHostID") => return Err(IdeviceError::InvalidHostID),
+        Some(error) => return Err(IdeviceError::UnknownErrorType(error.chars().take(80).collect())),
+        None => {}
+    }
+    if answer.get("EnableSessionSSL").and_then(Value::as_boolean) != Some(true) {
+        return Err(IdeviceError::UnexpectedResponse("a session without TLS".into()));
+    }
+    Ok(LockdownClient::new(Idevice::new(secure::begin(socket, record).await?, LABEL)))
+}
+
+/// One request and one answer of lockdownd, for which `idevice` has no call.
+///
+/// # Errors
+/// When the phone does not answer, or with nonsense.
+pub async fn exchange(socket: &mut Box<dyn ReadWrite>, request: &Dictionary) -> Result<Dictionary, IdeviceError> {
+    let mut body = Vec::new();
+    plist::to_writer_xml(&mut body, request)?;
+    let length = u32::try_from(body.len()).map_err(|_| IdeviceError::IntegerOverflow)?;
+    socket.write_all(&length.to_be_bytes()).await?;
+    socket.write_all(&body).await?;
+    socket.flush().await?;
+    let length = socket.read_u32().await?;
+    // Bounded by the guard before the first byte of it came.
+    let mut body = vec![0; length as usize];
+    socket.read_exact(&mut body).await?;
+    Ok(plist::from_bytes(&body)?)
+}
+
+fn raw(socket: Idevice) -> Result<Box<dyn ReadWrite>, Failure> {
+    socket.get_socket().ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))
 }
 
 /// Puts a bound on what a service may announce, above TLS.
@@ -327,8 +496,7 @@ impl Session {
 /// Never in practice: a socket that was just connected is there.
 pub fn guard(mut socket: Idevice, framing: Framing) -> Result<Idevice, Failure> {
     let udid = socket.udid().map(str::to_owned);
-    let raw = socket.get_socket().ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))?;
-    socket = Idevice::new(Box::new(Guarded::new(raw, framing)), LABEL);
+    socket = Idevice::new(Box::new(Guarded::new(raw(socket)?, framing)), LABEL);
     if let Some(udid) = udid {
         socket.set_udid(udid);
     }
@@ -349,7 +517,7 @@ mod tests {
             ("UNIX:", None),
             ("nonsense", None),
         ] {
-            assert_eq!(Muxer::at(text).map(|muxer| muxer.place()), place.map(PathBuf::from), "{text}");
+            assert_eq!(address_of(text).map(|address| place_of(&address)), place.map(PathBuf::from), "{text}");
         }
     }
 }

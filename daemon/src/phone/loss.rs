@@ -6,7 +6,10 @@ use backstay_shared::health::{Failure, FailureId};
 use futures_util::StreamExt;
 use idevice::usbmuxd::UsbmuxdListenEvent;
 
-use super::link::{Attached, Muxer};
+use super::{
+    link::{Attached, Muxer, Way},
+    wifi,
+};
 
 /// After a connection broke, usbmuxd says within this time whether the phone went too.
 const DETACH_NOTICE_MAX: Duration = Duration::from_secs(1);
@@ -26,11 +29,18 @@ enum Presence {
 /// Names a failure that only says that a connection broke by who is still there. `files_went` says whether the backup
 /// service was at work.
 pub async fn told_apart(muxer: &Muxer, attached: &Attached, failure: Failure, files_went: bool) -> Failure {
-    use FailureId::{DeviceNotFound, SecureConnectionFailed, SessionLost, UsbmuxdRefused};
-    if !matches!(failure.id, SessionLost | DeviceNotFound | UsbmuxdRefused | SecureConnectionFailed) {
+    use FailureId::{DeviceNotFound, SecureConnectionFailed, SessionLost, UsbmuxdRefused, WifiHeartbeatLost, WifiLost};
+    let says_nothing = matches!(failure.id, SessionLost | DeviceNotFound | UsbmuxdRefused | SecureConnectionFailed);
+    let of_the_network = matches!(failure.id, WifiHeartbeatLost | WifiLost) || wifi::is_about_the_network(failure.id);
+    if !says_nothing && (attached.is_muxed() || !of_the_network) {
         return failure;
     }
     let connected_long_enough = failure.id == SessionLost;
+    if !attached.is_muxed() {
+        let failure = wifi::told_apart(muxer, attached, failure).await;
+        let died = connected_long_enough && failure.id == SessionLost && files_went;
+        return if died { Failure { id: FailureId::DeviceAgentDied, ..failure } } else { failure };
+    }
     match presence_after_loss(muxer, attached).await {
         Presence::Gone(id) => Failure { id, ..failure },
         Presence::StillHere if connected_long_enough && files_went => {
@@ -74,7 +84,7 @@ async fn presence_after_loss(muxer: &Muxer, attached: &Attached) -> Presence {
         let Ok(mut events) = connection.listen().await else { return true };
         while let Some(event) = events.next().await {
             match event {
-                Ok(UsbmuxdListenEvent::Disconnected(id)) if id == attached.device_id => return true,
+                Ok(UsbmuxdListenEvent::Disconnected(id)) if Way::Muxed(id) == attached.way => return true,
                 Ok(_) => {}
                 Err(_) => return true,
             }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use backstay_shared::health::{Failure, FailureId};
-use idevice::{IdeviceError, lockdown::LockdownClient};
+use idevice::lockdown::LockdownClient;
 use plist::{Dictionary, Value};
 use rsa::{
     RsaPrivateKey, RsaPublicKey,
@@ -17,7 +17,6 @@ use rsa::{
     rand_core::OsRng,
 };
 use sha2::Sha256;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 use x509_cert::{
     builder::{Builder, CertificateBuilder, Profile},
@@ -28,7 +27,7 @@ use x509_cert::{
     time::Validity,
 };
 
-use super::link::{Attached, Muxer, Session, within};
+use super::link::{Attached, Muxer, Session, exchange, within};
 use crate::health::codes;
 
 const KEY_BITS: usize = 2048;
@@ -125,7 +124,7 @@ impl Pairing {
     /// When the phone can't be reached.
     pub async fn prepare(muxer: &Muxer, attached: &Attached) -> Result<Self, Failure> {
         let system_buid = muxer.system_buid().await?;
-        let socket = muxer.port(attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
+        let socket = muxer.port(attached, LockdownClient::LOCKDOWND_PORT).await?;
         let mut lockdown = LockdownClient::new(socket);
         let key = within("reading the phone's key", lockdown.get_value(Some("DevicePublicKey"), None)).await?;
         let key = key.into_data().ok_or_else(|| broken("the phone's key", "is none"))?;
@@ -166,8 +165,10 @@ impl Pairing {
         request.insert("ProtocolVersion".into(), "2".into());
         request.insert("PairRecord".into(), self.candidate.record.clone().into());
         request.insert("PairingOptions".into(), options.into());
-        let socket = self.muxer.port(self.attached.device_id, LockdownClient::LOCKDOWND_PORT).await?;
-        let answer = within("asking for trust", exchange(socket, &request)).await?;
+        let socket = self.muxer.port(&self.attached, LockdownClient::LOCKDOWND_PORT).await?;
+        let socket = socket.get_socket();
+        let mut socket = socket.ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))?;
+        let answer = within("asking for trust", exchange(&mut socket, &request)).await?;
         match answer.get("Error").and_then(Value::as_string) {
             None => Ok(answer.get("EscrowBag").cloned()),
             Some(error) => {
@@ -178,28 +179,13 @@ impl Pairing {
     }
 }
 
-/// One request and one answer of lockdownd.
-async fn exchange(socket: idevice::Idevice, request: &Dictionary) -> Result<Dictionary, IdeviceError> {
-    let mut socket = socket.get_socket().ok_or(IdeviceError::NoEstablishedConnection)?;
-    let mut body = Vec::new();
-    plist::to_writer_xml(&mut body, request)?;
-    let length = u32::try_from(body.len()).map_err(|_| IdeviceError::IntegerOverflow)?;
-    socket.write_all(&length.to_be_bytes()).await?;
-    socket.write_all(&body).await?;
-    socket.flush().await?;
-    let length = socket.read_u32().await?;
-    let mut body = vec![0; length as usize];
-    socket.read_exact(&mut body).await?;
-    Ok(plist::from_bytes(&body)?)
-}
-
 /// True when this computer has a pair record that the phone accepts. A phone that does not say (it is locked, or just
 /// going) counts as trusting: a run will tell.
 ///
 /// # Errors
 /// When usbmuxd can't be asked.
 pub async fn is_trusted(muxer: &Muxer, attached: &Attached) -> Result<bool, Failure> {
-    if muxer.pair_record(&attached.udid).await?.is_none() {
+    if muxer.pair_record(attached).await?.is_none() {
         return Ok(false);
     }
     match Session::open(muxer, attached).await {
@@ -217,6 +203,10 @@ pub async fn is_trusted(muxer: &Muxer, attached: &Attached) -> Result<bool, Fail
 /// # Errors
 /// When the person refused, the phone went away, or the record could not be kept.
 pub async fn pair(muxer: &Muxer, attached: &Attached, pending: impl FnOnce(&Failure)) -> Result<(), Failure> {
+    // A phone refuses it, and a stranger in the network would not.
+    if !attached.is_muxed() {
+        return Err(FailureId::PairingNeedsCable.into());
+    }
     let mut pairing = Pairing::prepare(muxer, attached).await?;
     let (mut pending, mut asked) = (Some(pending), 0_u32);
     loop {

@@ -25,6 +25,7 @@ use super::{
     photos,
     turns::Turns,
     vitals::Vitals,
+    wifi,
 };
 use crate::{
     health::diagnose,
@@ -92,6 +93,7 @@ pub(super) enum Message {
     Trust(Result<(), Failure>),
     Cured(Condition),
     Noticed(Failure),
+    NotReached(Option<Failure>),
     DriveIsBack { reply: oneshot::Sender<()> },
 }
 
@@ -154,6 +156,13 @@ impl Phones {
         }
     }
 
+    /// A phone announces itself on the network and can't be reached; none when that is over.
+    pub async fn not_reached(&self, udid: &Udid, failure: Option<Failure>) {
+        if self.actor(udid).send(Message::NotReached(failure)).await.is_err() {
+            tracing::error!(%udid, "a phone's actor ended");
+        }
+    }
+
     /// Those that have backups on the disk.
     pub fn remember_all(&self) {
         let folder = self.surroundings.root.join(OWN_FOLDER);
@@ -181,7 +190,22 @@ impl Phones {
     /// When the phone is not connected.
     pub async fn back_up(&self, udid: &Udid, full: bool) -> Result<RunId, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.ask(udid, Message::BackUp { full, reply }, answer).await
+        match self.ask(udid, Message::BackUp { full, reply }, answer).await {
+            Err(Refusal::Failure(failure)) if failure.id == FailureId::DeviceNotFound => {
+                Err(Refusal::Failure(self.why_away(udid).await.unwrap_or(failure)))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Why a phone that is away is not found on Wi-Fi; none when it never was to be found there.
+    async fn why_away(&self, udid: &Udid) -> Option<Failure> {
+        let muxer = &self.surroundings.muxer;
+        let expected = muxer.records().last_seen(udid).allowed == Some(true);
+        if !self.surroundings.config.network.wifi || !expected {
+            return None;
+        }
+        wifi::examine(muxer, udid).await.failure()
     }
 
     /// A person wants the running backup to end.

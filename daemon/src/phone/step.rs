@@ -148,7 +148,7 @@ fn cured(state: &mut PhoneState, facts: &Facts, condition: Condition) -> Vec<Eff
 }
 
 fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_began: bool) -> Vec<Effect> {
-    use Condition::{DeviceReconnected, PairingAccepted, UsbmuxdUp};
+    use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, PairingAccepted, UsbmuxdUp};
     let reattached = std::mem::take(&mut state.reattached);
     state.held_back = false;
     let Some(next) = next else {
@@ -166,6 +166,10 @@ fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_be
         // It came back before the news of the broken link did.
         Next::When(DeviceReconnected | UsbmuxdUp | PairingAccepted) if reattached && state.present => {
             start_by_itself(state, facts, Occasion::PersonAtThePhone)
+        }
+        // That brings nobody to the phone.
+        Next::When(NetworkUp | DeviceSeenOnWifi) if reattached && state.present => {
+            start_by_itself(state, facts, Occasion::Time)
         }
         Next::After(pause) | Next::Anew(pause) => {
             state.full |= matches!(next, Next::Anew(_));

@@ -4,7 +4,7 @@ use backstay_shared::health::Failure;
 use chrono::Utc;
 use plist::{Dictionary, Value};
 
-use super::{facts::Facts, link::Session};
+use super::{facts::Facts, link::Session, wifi};
 use crate::watch::icloud::{self, IcloudBackup};
 
 /// What lockdownd tells; none is "it does not say". Sources: `failures.toml`, `ideviceinfo -q`.
@@ -30,6 +30,8 @@ pub struct Vitals {
     pub encrypts: bool,
     /// `RequiresEncryption`: an organisation wants it so.
     pub must_encrypt: bool,
+    /// `EnableWifiConnections`: it may be backed up over Wi-Fi.
+    pub wifi_allowed: Option<bool>,
     /// iCloud Backup.
     pub icloud: IcloudBackup,
 }
@@ -48,6 +50,10 @@ impl Vitals {
         let disk = domain("com.apple.disk_usage").await?;
         let backup = domain(icloud::DOMAIN).await?;
         let setup = domain("com.apple.purplebuddy").await?;
+        let wifi_allowed = truth(&domain(wifi::DOMAIN).await?, wifi::ALLOWED_KEY);
+        // For the day on which it is not found.
+        let (muxer, _) = session.way();
+        muxer.records().note(&facts.udid, |seen| seen.allowed = wifi_allowed.or(seen.allowed));
         let total = number(&disk, "TotalDataCapacity");
         let available = number(&disk, "TotalDataAvailable");
         let state = facts.value("ActivationState").and_then(Value::as_string);
@@ -65,6 +71,7 @@ impl Vitals {
             bytes_capacity: total,
             encrypts: truth(&backup, "WillEncrypt") == Some(true),
             must_encrypt: truth(&backup, "RequiresEncryption") == Some(true),
+            wifi_allowed,
             icloud: IcloudBackup::new(backup.get(icloud::ENABLED_KEY), backup.get(icloud::LAST_KEY), Utc::now()),
         })
     }

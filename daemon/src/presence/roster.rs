@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use backstay_shared::ids::Udid;
 
 use super::usbmuxd::Sighting;
-use crate::phone::link::Attached;
+use crate::phone::link::{Attached, Way};
 
-/// The links that are up, by usbmuxd's number.
+/// The links that are up, by where they lead through.
 #[derive(Debug, Default)]
 pub struct Roster {
-    links: BTreeMap<u32, Attached>,
+    links: BTreeMap<Way, Attached>,
 }
 
 /// A phone came, changed its link, or went.
@@ -26,34 +26,36 @@ impl Roster {
     /// Takes in what was seen; says what it changes.
     pub fn apply(&mut self, sighting: &Sighting) -> Vec<Change> {
         match sighting {
-            Sighting::ServiceUp => Vec::new(),
+            Sighting::ServiceUp | Sighting::NotReached(..) => Vec::new(),
             Sighting::ServiceDown(_) => {
-                let gone = std::mem::take(&mut self.links).into_values();
-                let mut udids: Vec<Udid> = gone.map(|attached| attached.udid).collect();
-                udids.sort();
-                udids.dedup();
-                udids.into_iter().map(|udid| Change { udid, attached: None }).collect()
+                let gone = self.links.values().filter(|attached| attached.is_muxed());
+                let mut before: Vec<_> =
+                    gone.map(|attached| (attached.udid.clone(), self.best(&attached.udid))).collect();
+                before.sort_by(|one, other| one.0.cmp(&other.0));
+                before.dedup_by(|one, other| one.0 == other.0);
+                self.links.retain(|_, attached| !attached.is_muxed());
+                before.into_iter().flat_map(|(udid, before)| self.changed(udid, before)).collect()
             }
             Sighting::Attached(attached) => {
                 let before = self.best(&attached.udid);
-                self.links.insert(attached.device_id, attached.clone());
+                self.links.insert(attached.way, attached.clone());
                 self.changed(attached.udid.clone(), before)
             }
-            Sighting::Detached(device_id) => {
-                let Some(udid) = self.links.get(device_id).map(|attached| attached.udid.clone()) else {
+            Sighting::Detached(way) => {
+                let Some(udid) = self.links.get(way).map(|attached| attached.udid.clone()) else {
                     return Vec::new();
                 };
                 let before = self.best(&udid);
-                self.links.remove(device_id);
+                self.links.remove(way);
                 self.changed(udid, before)
             }
         }
     }
 
-    /// USB wins; of two of a kind the newer one.
+    /// USB wins; then the link that has proved itself; of two of a kind the newer one.
     fn best(&self, udid: &Udid) -> Option<Attached> {
         let links = self.links.values().filter(|attached| attached.udid == *udid);
-        links.max_by_key(|attached| (attached.usb, attached.device_id)).cloned()
+        links.max_by_key(|attached| (attached.usb, attached.way)).cloned()
     }
 
     fn changed(&self, udid: Udid, before: Option<Attached>) -> Vec<Change> {
@@ -68,20 +70,45 @@ mod tests {
 
     use super::*;
 
+    fn udid() -> Udid {
+        "00008120-001A2D3E0C40201E".parse().unwrap()
+    }
+
     fn link(device_id: u32, usb: bool) -> Attached {
-        Attached { device_id, udid: "00008120-001A2D3E0C40201E".parse().unwrap(), usb }
+        Attached { way: Way::Muxed(device_id), udid: udid(), usb }
+    }
+
+    fn direct(address: &str) -> Attached {
+        Attached::on_the_network(udid(), address.parse().unwrap())
+    }
+
+    fn now(changes: Vec<Change>) -> Vec<Option<Attached>> {
+        changes.into_iter().map(|change| change.attached).collect()
     }
 
     #[test]
     fn a_phone_on_both_links_is_one_phone() {
         let mut roster = Roster::default();
-        let now = |changes: Vec<Change>| changes.into_iter().map(|change| change.attached).collect::<Vec<_>>();
         assert_eq!(now(roster.apply(&Sighting::Attached(link(1, false)))), [Some(link(1, false))]);
         assert_eq!(now(roster.apply(&Sighting::Attached(link(2, true)))), [Some(link(2, true))], "USB wins");
         assert_eq!(now(roster.apply(&Sighting::Attached(link(3, false)))), [], "Wi-Fi does not take over");
-        assert_eq!(now(roster.apply(&Sighting::Detached(2))), [Some(link(3, false))]);
-        assert_eq!(now(roster.apply(&Sighting::Detached(99))), []);
+        assert_eq!(now(roster.apply(&Sighting::Detached(Way::Muxed(2)))), [Some(link(3, false))]);
+        assert_eq!(now(roster.apply(&Sighting::Detached(Way::Muxed(99)))), []);
         let down = Sighting::ServiceDown(FailureId::UsbmuxdNotRunning.into());
         assert_eq!(now(roster.apply(&down)), [None], "one phone went, though on two links");
+    }
+
+    /// Debian's usbmuxd ends with the last phone on USB; who is on Wi-Fi stays.
+    #[test]
+    fn a_phone_on_wifi_does_without_usbmuxd() {
+        let mut roster = Roster::default();
+        let (before, after) = (direct("192.168.1.7:62078"), direct("192.168.1.8:62078"));
+        assert_eq!(now(roster.apply(&Sighting::Attached(before.clone()))), [Some(before.clone())]);
+        assert_eq!(now(roster.apply(&Sighting::Attached(link(1, true)))), [Some(link(1, true))]);
+        let down = || Sighting::ServiceDown(FailureId::UsbmuxdNotRunning.into());
+        assert_eq!(now(roster.apply(&down())), [Some(before.clone())], "from the cable to Wi-Fi");
+        assert_eq!(now(roster.apply(&down())), []);
+        assert_eq!(now(roster.apply(&Sighting::Detached(before.way))), [None]);
+        assert_eq!(now(roster.apply(&Sighting::Attached(after.clone()))), [Some(after)], "with another address");
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use backstay_shared::health::Failure;
+use backstay_shared::{health::Failure, ids::Udid};
 use futures_util::StreamExt;
 use idevice::{IdeviceError, usbmuxd::UsbmuxdListenEvent};
 use tokio::sync::mpsc;
 
 use crate::{
     health::diagnose,
-    phone::link::{ANSWER_SECONDS_MAX, Attached, Muxer},
+    phone::link::{ANSWER_SECONDS_MAX, Attached, Muxer, Way},
 };
 
 /// What was seen.
@@ -21,8 +21,10 @@ pub enum Sighting {
     ServiceDown(Failure),
     /// A phone came.
     Attached(Attached),
-    /// A phone went; told by usbmuxd's number for it.
-    Detached(u32),
+    /// A link to a phone went.
+    Detached(Way),
+    /// A phone announces itself on the network and can't be reached, for this reason; none when that is over.
+    NotReached(Udid, Option<Failure>),
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -64,7 +66,7 @@ async fn listen(muxer: &Muxer, sightings: &mpsc::Sender<Sighting>, was_up: &mut 
                     Some(attached) => break Sighting::Attached(attached),
                     None => continue,
                 },
-                Some(Ok(UsbmuxdListenEvent::Disconnected(id))) => break Sighting::Detached(id),
+                Some(Ok(UsbmuxdListenEvent::Disconnected(id))) => break Sighting::Detached(Way::Muxed(id)),
                 Some(Err(error)) => return Err(down(&error)),
                 None => return Err(backstay_shared::health::FailureId::UsbmuxdNotRunning.into()),
             }

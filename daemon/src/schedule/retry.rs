@@ -97,8 +97,8 @@ fn by_rule(failure: FailureId, seen: &Circumstances) -> Next {
 /// True for what is looked at again and again; the rest are events.
 pub const fn is_watched(condition: Condition) -> bool {
     use Condition::{
-        BackupDrivePresent, Charging, DeviceSpaceAvailable, DeviceUnlocked, PairingAccepted, PasswordEntered,
-        SpaceAvailable, UserPresent,
+        BackupDrivePresent, Charging, DeviceSeenOnWifi, DeviceSpaceAvailable, DeviceUnlocked, NetworkUp,
+        PairingAccepted, PasswordEntered, SpaceAvailable, UserPresent,
     };
     matches!(
         condition,
@@ -110,6 +110,9 @@ pub const fn is_watched(condition: Condition) -> bool {
             | PasswordEntered
             | PairingAccepted
             | UserPresent
+            // Nobody tells that a phone that still announces itself can be reached again.
+            | DeviceSeenOnWifi
+            | NetworkUp
     )
 }
 

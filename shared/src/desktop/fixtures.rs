@@ -30,6 +30,8 @@ pub(crate) fn phone(name: &str) -> PhoneOverview {
         name: name.to_owned(),
         model: None,
         ios: None,
+        link: None,
+        wifi_allowed: None,
         activity: Activity::Idle,
         last_good: Some(LastGood { at: time("2025-03-10T02:14:00Z"), files: 10, bytes: 1000 }),
         next_due: None,

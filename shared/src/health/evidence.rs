@@ -4,7 +4,12 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::FailureId;
+#[cfg(test)]
+use super::wifi::WifiCondition;
+use super::{
+    FailureId,
+    wifi::{self, WifiCheck},
+};
 
 /// What was seen when a failure was told apart; every field is optional since every failure shows other things.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +63,9 @@ pub struct Evidence {
     /// Bytes a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
+    /// What was looked at on the way to a phone on Wi-Fi, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wifi: Vec<WifiCheck>,
 }
 
 impl Evidence {
@@ -86,6 +94,7 @@ impl Evidence {
             "version" => self.version.clone(),
             "newest" => self.newest.clone(),
             "bytes_per_second" => bytes(self.bytes_per_second),
+            "wifi" => wifi::told(&self.wifi),
             _ => None,
         }
     }
@@ -165,6 +174,7 @@ impl Evidence {
             version: Some("18.1".into()),
             newest: Some("26.1".into()),
             bytes_per_second: Some(200_000),
+            wifi: vec![WifiCheck { condition: WifiCondition::Network, holds: true }],
         }
     }
 }

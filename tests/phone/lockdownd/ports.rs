@@ -23,7 +23,13 @@ pub struct OpenPort {
 
 /// The open ports of one phone; each takes one connection.
 #[derive(Default)]
-pub struct Ports(Mutex<Table>);
+pub struct Ports {
+    table: Mutex<Table>,
+    opener: Mutex<Option<Opener>>,
+}
+
+/// Makes a port of a number reachable over the network.
+pub(crate) type Opener = Arc<dyn Fn(u16) + Send + Sync>;
 
 #[derive(Default)]
 struct Table {
@@ -33,16 +39,33 @@ struct Table {
 
 impl Ports {
     pub(super) fn open(&self, service: &str, pairing: Arc<Pairing>, link: u64) -> u16 {
-        let Ok(mut table) = self.0.lock() else { return FIRST };
+        let Ok(mut table) = self.table.lock() else { return FIRST };
         let number = FIRST + table.count % (LAST - FIRST);
         table.count = table.count.wrapping_add(1);
         table.open.retain(|_, port| port.link == link);
         table.open.insert(number, OpenPort { service: service.to_owned(), pairing, link });
+        drop(table);
+        let opener = self.opener.lock().ok().and_then(|opener| opener.clone());
+        if let Some(opener) = opener {
+            opener(number);
+        }
         number
+    }
+
+    /// Ports that are opened from now on can be reached over the network, too.
+    pub(crate) fn set_opener(&self, opener: Option<Opener>) {
+        if let Ok(mut own) = self.opener.lock() {
+            *own = opener;
+        }
+    }
+
+    /// Takes the one connection to a port, whatever became of the cable.
+    pub(crate) fn take_from_the_network(&self, number: u16) -> Option<OpenPort> {
+        self.table.lock().ok()?.open.remove(&number)
     }
 
     /// Takes the one connection to a port that was opened since the cable went in.
     pub(crate) fn take(&self, number: u16, link: u64) -> Option<OpenPort> {
-        self.0.lock().ok()?.open.remove(&number).filter(|port| port.link == link)
+        self.table.lock().ok()?.open.remove(&number).filter(|port| port.link == link)
     }
 }

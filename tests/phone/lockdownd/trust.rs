@@ -8,7 +8,7 @@ use std::{
 use rustls::ServerConfig;
 use x509_cert::{Certificate, der::Encode};
 
-use super::certificates::{RsaKey, certificate_from_record};
+use super::certificates::{HostIdentity, RsaKey, certificate_from_record};
 use crate::phone::tls;
 
 /// What the person answers to "Trust This Computer?".
@@ -21,6 +21,15 @@ pub enum Dialog {
     Pending,
     /// Taps Don't Trust: `UserDeniedPairing`.
     Denied,
+}
+
+/// What an impostor shows in a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The phone's certificate.
+    Stolen,
+    /// One of its own.
+    Own,
 }
 
 /// Keys, pairings and the person's answer to the trust dialog.
@@ -50,6 +59,23 @@ impl Trust {
     /// `HostID`s of every trusted computer.
     pub fn host_ids(&self) -> Vec<String> {
         self.pairings.keys().cloned().collect()
+    }
+
+    /// Somebody else in the place of the phone of this record: takes the computer, and does not have the phone's key.
+    /// Shows the phone's certificate, which anybody may have seen, or one of its own.
+    pub fn impersonate(&mut self, record: &plist::Dictionary, shown: Shown) -> Option<()> {
+        let certificate = |key: &str| certificate_from_record(record.get(key)?.as_data()?);
+        let key = RsaKey::generate();
+        let device = match shown {
+            Shown::Stolen => certificate("DeviceCertificate")?,
+            Shown::Own => certificate_from_record(&HostIdentity::generate(&key)?.device_certificate)?,
+        };
+        let (root, host) = (certificate("RootCertificate")?, certificate("HostCertificate")?);
+        let host_id = record.get("HostID")?.as_string()?.to_owned();
+        let tls = tls::server_config(&root, &host, device.to_der().ok()?, key.pkcs8().to_vec()).ok()?;
+        let pairing = Pairing { host_id: host_id.clone(), escrow_bag: Vec::new(), tls };
+        self.pairings.insert(host_id, Arc::new(pairing));
+        Some(())
     }
 
     /// Forgets one computer; false if it was not known.

@@ -17,7 +17,11 @@ pub(super) async fn serve<S: Stream>(phone: &Phone, mut stream: S) -> io::Result
     loop {
         let heartbeat = *switch.borrow_and_update();
         let pause = match heartbeat {
-            Heartbeat::Sleeps => return say_sleepy_time(&mut stream).await,
+            Heartbeat::Sleeps => {
+                say_sleepy_time(&mut stream).await?;
+                phone.tell(Event::SaidGoodNight);
+                return Ok(());
+            }
             Heartbeat::Stops => Duration::MAX,
             Heartbeat::Beats { interval } => {
                 if !beat(&mut stream, interval).await? {

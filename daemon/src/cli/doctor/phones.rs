@@ -83,7 +83,7 @@ async fn one(muxer: &Muxer, attached: &Attached, root: &Path, config: &Config, s
         return vec![Finding::note(Check::Phone, says).about(Some(&name))];
     }
     let lack = |failure: &Failure| Finding::of_failure(Check::Phone, State::Lack, failure, Some(&name));
-    let session = match muxer.pair_record(&attached.udid).await {
+    let session = match muxer.pair_record(attached).await {
         Ok(Some(_)) => Session::open(muxer, attached).await,
         Ok(None) => Err(FailureId::TrustPending.into()),
         Err(failure) => Err(failure),
@@ -108,7 +108,6 @@ struct Seen {
     link: &'static str,
     /// None when the store can't be asked without bothering anybody.
     password_stored: Option<bool>,
-    wifi_allowed: Option<bool>,
     last_good: Option<String>,
 }
 
@@ -121,7 +120,6 @@ impl Seen {
     ) -> Result<Self, Failure> {
         let facts = Facts::read(session, &attached.udid).await?;
         let vitals = Vitals::read(session, &facts).await?;
-        let wireless = session.value(Some("com.apple.mobile.wireless_lockdown"), Some("EnableWifiConnections")).await?;
         let password_stored = match vitals.encrypts && store_usable {
             true => keyring::passwords(&attached.udid).await.ok().map(|passwords| !passwords.is_empty()),
             false => None,
@@ -130,7 +128,6 @@ impl Seen {
         Ok(Self {
             link: if attached.usb { "USB" } else { "Wi-Fi" },
             password_stored,
-            wifi_allowed: wireless.and_then(|value| value.as_boolean()),
             last_good: newest.map(|receipt| output::moment(receipt.verified_at)),
             facts,
             vitals,
@@ -184,7 +181,7 @@ impl Seen {
             (true, Some(true)) => "backups encrypted, password stored".into(),
             (true, _) => "backups encrypted".into(),
         });
-        if let Some(allowed) = self.wifi_allowed {
+        if let Some(allowed) = vitals.wifi_allowed {
             parts.push(format!("Wi-Fi {}", if allowed { "allowed" } else { "not allowed" }));
         }
         parts.push(match &self.last_good {
@@ -198,6 +195,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::phone::link::Way;
 
     fn ids(findings: &[Finding]) -> Vec<(State, Option<FailureId>)> {
         findings.iter().map(|finding| (finding.state, finding.failure)).collect()
@@ -207,14 +205,7 @@ mod tests {
     fn what_stands_in_the_way_has_a_line_of_its_own() {
         use FailureId::*;
         let told = |vitals: Vitals, password_stored| {
-            let seen = Seen {
-                facts: Facts::sample("26.1"),
-                vitals,
-                link: "USB",
-                password_stored,
-                wifi_allowed: None,
-                last_good: None,
-            };
+            let seen = Seen { facts: Facts::sample("26.1"), vitals, link: "USB", password_stored, last_good: None };
             let findings = seen.told("Anna", &Backup::default());
             assert_eq!(findings[0].state, State::Ok);
             assert!(findings[1..].iter().all(|finding| finding.mend.is_some()), "{findings:?}");
@@ -243,7 +234,7 @@ mod tests {
     #[test]
     fn a_phone_that_only_the_kernel_sees() {
         let udid = "00008120-001A2D3E0C40201E".parse().unwrap();
-        let attached = [Attached { device_id: 1, udid, usb: true }];
+        let attached = [Attached { way: Way::Muxed(1), udid, usb: true }];
         let device = |serial: &str, mode| UsbDevice { serial: serial.into(), mode };
         let here = device("00008120001A2D3E0C40201E", Mode::Normal);
         let other = device("00008030000A2D3E0C40201E", Mode::Normal);

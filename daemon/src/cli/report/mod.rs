@@ -70,7 +70,7 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
 async fn gather(given: &Given) -> Result<String, CliError> {
     let findings = doctor::look(given).await;
     let overview = tokio::time::timeout(ANSWER_SECONDS_MAX, overview(given)).await.ok().flatten();
-    let muxer = Muxer::from_environment().ok();
+    let muxer = Muxer::from_environment(&given.paths.log_dir).ok();
     let attached = match &muxer {
         Some(muxer) => tokio::time::timeout(ANSWER_SECONDS_MAX, muxer.devices()).await.ok().and_then(Result::ok),
         None => None,

@@ -64,7 +64,13 @@ async fn greet(greeting: Greeting) {
     }
     match pairing::is_trusted(&muxer, &attached).await {
         Ok(true) => match vitals(&muxer, &attached).await {
-            Ok(vitals) => return tell(Message::Vitals(vitals)).await,
+            Ok(vitals) => {
+                // Whether it may be looked for on the network has been told, too.
+                if attached.usb {
+                    muxer.records().look_again();
+                }
+                return tell(Message::Vitals(vitals)).await;
+            }
             Err(failure) => return tracing::debug!(udid = %attached.udid, %failure, "a phone does not tell how it is"),
         },
         Err(_) => return,

@@ -33,6 +33,7 @@ use super::{
     state::{Doing, Effect, Facts, Input, PhoneState},
     step::step,
     vitals::Vitals,
+    wifi,
 };
 use crate::{
     health::tracker::Tracker,
@@ -208,6 +209,12 @@ impl Actor {
                 }
                 self.problems.raise(&failure, Utc::now());
             }
+            Message::NotReached(failure) => {
+                self.problems.retain(|id| !wifi::is_about_the_network(id) || Some(id) == self.raised_by_run);
+                if let Some(failure) = failure.filter(|_| !self.state.present) {
+                    self.problems.raise(&failure, Utc::now());
+                }
+            }
             Message::Snooze { problem, until, reply } => {
                 // Who asked may have gone; it is snoozed all the same.
                 let _gone = reply.send(self.problems.snooze(problem, until));
@@ -273,7 +280,7 @@ impl Actor {
         let has_cable = attached.as_ref().is_some_and(|attached| attached.usb);
         self.attached.send_replace(attached.clone());
         if let Some(attached) = &attached {
-            tracing::info!(udid = %self.udid, usb = attached.usb, "connected");
+            tracing::info!(udid = %self.udid, way = ?attached.way, usb = attached.usb, "connected");
             self.greet(attached.clone());
         } else {
             tracing::info!(udid = %self.udid, "gone");
@@ -281,6 +288,7 @@ impl Actor {
         let now = Utc::now();
         match (was, is) {
             (_, true) => {
+                self.problems.retain(|id| !wifi::is_about_the_network(id) || Some(id) == self.raised_by_run);
                 // A cable that keeps dropping out is nobody at the phone, and no more is Wi-Fi that comes and goes.
                 let faulty = if has_cable { self.attention.came(Instant::now()) } else { None };
                 let by_a_person = just_came && has_cable && !had_cable && faulty.is_none();

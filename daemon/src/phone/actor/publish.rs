@@ -2,7 +2,7 @@
 
 use backstay_shared::{
     health::{Failure, FailureId, Group},
-    overview::{Activity, Phase, PhoneOverview, Problem},
+    overview::{Activity, Link, Phase, PhoneOverview, Problem},
 };
 use chrono::{DateTime, Utc};
 
@@ -35,6 +35,8 @@ impl Actor {
             udid: self.udid.clone(),
             model: introduction.model.clone(),
             ios: introduction.ios.clone(),
+            link: self.attached.borrow().as_ref().map(|attached| if attached.usb { Link::Usb } else { Link::Wifi }),
+            wifi_allowed: self.vitals.as_ref().and_then(|vitals| vitals.wifi_allowed),
             activity,
             last_good: self.receipt.as_ref().map(Receipt::last_good),
             next_due: next_due.map(|due| due.at),

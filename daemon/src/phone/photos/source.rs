@@ -1,6 +1,6 @@
 //! The phone's side: one AFC connection, with every request under a deadline and its trouble told apart.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use backstay_shared::health::{Failure, FailureId};
 use idevice::{
@@ -13,6 +13,7 @@ use crate::{
     phone::{
         afc::{self, Handle, READ_BYTES},
         guard::Framing,
+        heartbeat::Heart,
         link::{Session, guard},
     },
 };
@@ -49,6 +50,8 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Source {
     client: AfcClient,
+    /// Over Wi-Fi the phone hangs up on who does not answer its heartbeat.
+    _heart: Option<Arc<Heart>>,
 }
 
 impl Source {
@@ -57,7 +60,8 @@ impl Source {
     /// # Errors
     /// The phone's.
     pub async fn connect(session: &mut Session) -> Result<Self, Failure> {
-        Ok(Self { client: AfcClient::new(guard(session.service("com.apple.afc").await?, Framing::Afc)?) })
+        let client = AfcClient::new(guard(session.service("com.apple.afc").await?, Framing::Afc)?);
+        Ok(Self { client, _heart: session.heart() })
     }
 
     /// The names in a folder, without `.` and `..`; as the phone tells them, which is to say not to be trusted.
