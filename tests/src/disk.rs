@@ -11,5 +11,5 @@ mod recorded;
 
 pub use faulty::FaultyDisk;
 pub use mounts::{Mounted, Volume, format, missing};
-pub use plan::{Kind, Operation, Plan};
+pub use plan::{Kind, Operation, Plan, Trigger};
 pub use recorded::{Moment, RecordedDisk};

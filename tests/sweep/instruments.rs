@@ -8,7 +8,7 @@ use std::{
 };
 
 use backstay_tests::{
-    disk::{FaultyDisk, Kind, Mounted, Plan, RecordedDisk, Volume, format},
+    disk::{FaultyDisk, Kind, Mounted, Plan, RecordedDisk, Trigger, Volume, format},
     random::Random,
 };
 use rustix::{
@@ -139,7 +139,7 @@ fn the_faulty_disk_kills_and_then_stands_still() {
     command.args(["-c", "read go; n=0; while :; do : > \"$0/$n\"; n=$((n+1)); done"]).arg(&at);
     let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
     let process = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
-    disk.set(Plan::Kill { at: 50, process });
+    disk.set(Plan::Kill { at: Trigger::when(|operation| operation.number == 50), process });
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
     use std::os::unix::process::ExitStatusExt;
     assert_eq!(child.wait().unwrap().signal(), Some(9));

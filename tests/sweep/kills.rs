@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use backstay_shared::{client::Client, overview::Activity, protocol::Request};
 use backstay_tests::{
-    disk::{Kind, Operation, Plan},
+    disk::{Kind, Operation, Plan, Trigger},
     phone::dataset::Mutation,
     random::{Random, seed},
     world::{Daemon, eventually, text},
@@ -124,8 +124,8 @@ struct Killer {
     place: Place,
     daemon: Option<Daemon>,
     random: Random,
-    /// Places in a run, by phase.
-    chart: BTreeMap<Phase, Vec<u64>>,
+    /// How many operations of each phase a run has.
+    chart: BTreeMap<Phase, u64>,
     tally: Tally,
 }
 
@@ -146,8 +146,8 @@ impl Killer {
             killer.ask().await;
         }
         let log = killer.place.disk().log();
-        for (phase, operation) in phases(&log, killer.place.world.phone.udid()).into_iter().zip(&log) {
-            killer.chart.entry(phase).or_default().push(operation.number);
+        for phase in phases(&log, killer.place.world.phone.udid()) {
+            *killer.chart.entry(phase).or_default() += 1;
         }
         killer
     }
@@ -180,8 +180,15 @@ impl Killer {
         self.settled().await;
     }
 
-    /// True when it was killed, false when the run was over before.
-    async fn killed(&mut self, at: u64) -> bool {
+    /// Kills at the operation that has so many of its phase before it. True when it was killed, false when the run was
+    /// over before.
+    async fn killed(&mut self, phase: Phase, before: u64) -> bool {
+        let udid = self.place.world.phone.udid().to_owned();
+        let (mut follower, mut passed) = (Follower::default(), 0);
+        let at = Trigger::when(move |operation| {
+            passed += u64::from(follower.phase(operation, &udid) == phase);
+            passed > before
+        });
         let process = self.daemon().child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).unwrap();
         self.place.disk().set(Plan::Kill { at, process });
         let asked_at = Utc::now();
@@ -213,22 +220,21 @@ impl Killer {
             assert!(round < 3 * count, "the kills come too late: {:?}", self.tally);
             // Each phase gets its share, however few operations it has.
             let phase = self.random.below(phases.len() as u64) as usize;
-            let places = &self.chart[&phases[phase]];
-            let at = places[self.random.below(places.len() as u64) as usize];
-            self.kill_once(at).await;
+            let phase = phases[phase];
+            let before = self.random.below(self.chart[&phase]);
+            self.kill_once(phase, before).await;
         }
     }
 
     /// One kill: everything that has to hold after it, and after the next start.
-    async fn kill_once(&mut self, at: u64) {
+    async fn kill_once(&mut self, phase: Phase, before: u64) {
         self.change();
-        if !self.killed(at).await {
+        if !self.killed(phase, before).await {
             self.place.disk().set(Plan::Well);
             return self.ask().await;
         }
         let log = self.place.disk().log();
-        let phase = *phases(&log, self.place.world.phone.udid()).last().unwrap();
-        let told = format!("killed at operation {at} ({phase}: {:?})", log.last().unwrap());
+        let told = format!("killed in {phase}: {:?}", log.last().unwrap());
         *self.tally.hit.entry(phase).or_default() += 1;
         self.place.disk().set(Plan::Well);
         let (before, now) = (self.place.current() - 1, self.place.current());
@@ -289,7 +295,8 @@ fn p1_p5_killed_at_200_random_moments() {
         println!("{:10} {count:6}  {:25}  {:9}", phase.to_string(), of(&went_on), of(&asked));
     }
     assert_eq!(hit.values().sum::<u64>(), KILLS);
-    for phase in [Phase::Clone, Phase::Transfer, Phase::Move, Phase::Verify, Phase::Receipt, Phase::Swap] {
+    use Phase::{Clone, History, Ledger, Move, Prune, Receipt, Swap, Transfer, Verify};
+    for phase in [Clone, Transfer, Move, Verify, Receipt, Swap, History, Prune, Ledger] {
         assert!(hit.contains_key(&phase), "no kill in {phase}");
     }
 }

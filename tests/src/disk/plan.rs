@@ -1,6 +1,9 @@
 //! What is to go wrong, and when: operations are counted as they arrive.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use rustix::{
     io::Errno,
@@ -86,8 +89,24 @@ pub struct Operation {
     pub path: String,
 }
 
+/// Tells the operation at which it is time; asked about each, in order, since what a run does before it varies.
+pub struct Trigger(Box<dyn FnMut(&Operation) -> bool + Send>);
+
+impl Trigger {
+    /// The first operation that `is_it` says yes to.
+    pub fn when(is_it: impl FnMut(&Operation) -> bool + Send + 'static) -> Self {
+        Self(Box::new(is_it))
+    }
+}
+
+impl fmt::Debug for Trigger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Trigger")
+    }
+}
+
 /// What is to go wrong.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub enum Plan {
     /// Nothing.
     #[default]
@@ -99,7 +118,7 @@ pub enum Plan {
     FailFrom { at: u64, errors: &'static [Errno] },
     /// The process is killed (SIGKILL) at this operation, which is not carried out, and neither is any other until the
     /// next plan.
-    Kill { at: u64, process: Pid },
+    Kill { at: Trigger, process: Pid },
 }
 
 /// Decides about each operation and remembers it.
@@ -138,15 +157,16 @@ impl Gate {
 
     /// Counts the operation; an error is its answer, and it is not carried out.
     pub(super) fn pass(&self, kind: Kind, path: String) -> Result<(), Errno> {
-        let mut state = self.state();
+        let state = &mut *self.state();
         if state.halted {
             return Err(Errno::IO);
         }
         let operation = Operation { number: state.log.len() as u64 + 1, kind, path };
         state.log.push(operation.clone());
         let possible = |errors: &[Errno]| errors.iter().find(|errno| kind.can_fail_with(**errno)).copied();
-        let errno = match state.plan {
+        let errno = match &mut state.plan {
             Plan::Fail { at, errors } | Plan::FailFrom { at, errors } => {
+                let (at, errors) = (*at, *errors);
                 let Some(errno) = possible(errors) else { return Ok(()) };
                 state.candidates += 1;
                 let lasting = matches!(state.plan, Plan::FailFrom { .. });
@@ -155,13 +175,16 @@ impl Gate {
                 }
                 errno
             }
-            Plan::Kill { at, process } if operation.number == at => {
+            Plan::Kill { at, process } => {
+                if !(at.0)(&operation) {
+                    return Ok(());
+                }
                 // It may have ended by itself a moment ago.
-                kill_process(process, Signal::KILL).ok();
+                kill_process(*process, Signal::KILL).ok();
                 state.halted = true;
                 Errno::IO
             }
-            _ => return Ok(()),
+            Plan::Well => return Ok(()),
         };
         state.fired.get_or_insert((operation, errno));
         Err(errno)
