@@ -154,8 +154,8 @@ impl Examination {
         }
         match self.failure() {
             // It is still there, so that it was the phone that ended the conversation.
-            None => failure,
-            Some(_) if self.reached.is_some() => failure,
+            None => there_again(failure),
+            Some(_) if self.reached.is_some() => there_again(failure),
             Some(cause) if cause.id == WifiDeviceNotFound && failure.id == WifiHeartbeatLost && self.port_is_open() => {
                 failure
             }
@@ -177,6 +177,11 @@ impl Examination {
         failure.evidence.wifi = self.checks();
         failure
     }
+}
+
+/// What stood in the way to a phone that is reached now does not any more.
+fn there_again(failure: Failure) -> Failure {
+    if is_about_the_network(failure.id) { Failure { id: FailureId::WifiLost, ..failure } } else { failure }
 }
 
 /// Names a failure that says that the way to a phone on the network broke by what can be seen of the network now.
@@ -324,6 +329,27 @@ mod tests {
             assert_eq!(seen.failure().map(|failure| failure.id), told, "{:?}", seen.checks());
             let lost = seen.after_a_loss(HERE.parse().unwrap(), FailureId::SessionLost.into());
             assert_eq!(lost.id, after_a_loss, "{:?}", seen.checks());
+        }
+    }
+
+    /// A phone that takes a while to wake lets one connection time out: that is no firewall.
+    #[test]
+    fn what_does_not_stand_in_the_way_any_more_is_not_told() {
+        use FailureId::{HostOffline, WifiDifferentNetwork, WifiFirewallBlocked, WifiHeartbeatLost, WifiLost};
+        let reached =
+            Some(Attached::on_the_network("00008120-001A2D3E0C40201E".parse().unwrap(), HERE.parse().unwrap()));
+        let announced = Examination { reached: reached.clone(), ..seen() };
+        let unannounced = Examination { announced: Some(Vec::new()), reached, ..seen() };
+        for seen in [announced, unannounced] {
+            for (before, told) in [
+                (WifiFirewallBlocked, WifiLost),
+                (WifiDifferentNetwork, WifiLost),
+                (HostOffline, WifiLost),
+                (WifiHeartbeatLost, WifiHeartbeatLost),
+                (FailureId::SessionLost, FailureId::SessionLost),
+            ] {
+                assert_eq!(seen.after_a_loss(HERE.parse().unwrap(), before.into()).id, told, "{before}");
+            }
         }
     }
 
