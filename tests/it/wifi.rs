@@ -1,13 +1,14 @@
 //! Backups over Wi-Fi: the phone is a machine of its own, which announces itself by real multicast DNS and serves on TCP.
 
 mod diagnosis;
+mod ipv6;
 mod links;
 
 use std::{net::Ipv4Addr, time::Duration};
 
 use backstay_shared::overview::{Activity, Link, PhoneOverview};
 use backstay_tests::{
-    network::{self, Network, PHONE},
+    network::{Network, PHONE},
     phone::{
         Heartbeat,
         dataset::DataSetSpec,
@@ -86,11 +87,4 @@ async fn a_record_without_the_key_for_a_locked_phone() {
     let (code, done) = world.back_up_once().await;
     assert_eq!(code, 0, "{done}");
     world.judge();
-}
-
-#[test]
-fn what_the_tests_need_is_there_or_said() {
-    if let Some(missing) = network::missing() {
-        println!("NOT RUN: this machine lacks {missing}");
-    }
 }
