@@ -88,3 +88,21 @@ async fn a_record_without_the_key_for_a_locked_phone() {
     assert_eq!(code, 0, "{done}");
     world.judge();
 }
+
+/// Nothing is promised that the settings turn off, and a phone is called as its owner calls it.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_turn_it_off_are_said() {
+    let world = World::new(DataSetSpec::uniform(530, 10, 1000)).await;
+    world.configure("[network]\nwifi = false\n");
+    let on = text(&world.backstay(&["wifi", "on"]).await);
+    assert!(on.contains("allows backups over Wi-Fi now") && on.contains("The settings turn Wi-Fi off"), "{on}");
+    let (code, done) = world.back_up_once().await;
+    assert_eq!(code, 0, "{done}");
+    let root = world.root();
+    let told = text(&world.backstay(&["--root", root.to_str().unwrap(), "wifi", "status"]).await);
+    let name = format!("{} ({})", world.phone.spec().name, world.phone.udid());
+    assert!(told.contains("The settings turn Wi-Fi off") && told.contains(&name), "{told}");
+    world.configure("");
+    let on = text(&world.backstay(&["wifi", "on"]).await);
+    assert!(!on.contains("The settings"), "{on}");
+}

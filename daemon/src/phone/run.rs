@@ -162,9 +162,9 @@ pub fn start(job: Job) -> oneshot::Receiver<Ended> {
     receiver
 }
 
-/// Over Wi-Fi the heartbeat has a thread of its own: the phone ends a session in which it is not answered, and a disk
-/// that is slow for a moment blocks the thread of the backup.
-fn runtime(usb: bool) -> io::Result<Runtime> {
+/// What a backup or a restore runs on. Over Wi-Fi the heartbeat has a thread of its own: the phone ends a session in
+/// which it is not answered, and a disk that is slow for a moment blocks the thread of the run.
+pub(super) fn runtime(usb: bool) -> io::Result<Runtime> {
     let mut builder = if usb { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.worker_threads(1).thread_name("heartbeat").enable_all().build()
 }
@@ -461,39 +461,5 @@ const fn worth_keeping(id: FailureId) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{sync::mpsc, time::Duration};
-
-    use super::*;
-
-    #[test]
-    fn what_came_over_wifi_is_kept_as_what_came_over_the_cable_is() {
-        for id in [
-            FailureId::BackupStalled,
-            FailureId::WifiDeviceAsleep,
-            FailureId::WifiHeartbeatLost,
-            FailureId::WifiLost,
-            FailureId::HostOffline,
-            FailureId::WifiDifferentNetwork,
-            FailureId::WifiFirewallBlocked,
-        ] {
-            assert!(worth_keeping(id), "{id}");
-        }
-        assert!(!worth_keeping(FailureId::ManifestCorrupt));
-    }
-
-    /// As the heartbeat does while writing waits for the disk.
-    #[test]
-    fn over_wifi_the_rest_goes_on_while_the_thread_of_the_backup_is_blocked() {
-        runtime(false).unwrap().block_on(async {
-            let (mut phone, mut computer) = tokio::io::duplex(8);
-            let (sender, answered) = mpsc::channel();
-            tokio::spawn(async move {
-                tokio::io::AsyncReadExt::read_u8(&mut computer).await.unwrap();
-                sender.send(()).unwrap();
-            });
-            tokio::io::AsyncWriteExt::write_u8(&mut phone, 1).await.unwrap();
-            answered.recv_timeout(Duration::from_secs(20)).unwrap();
-        });
-    }
-}
+#[path = "run_tests.rs"]
+mod tests;

@@ -95,7 +95,7 @@ pub async fn examine(muxer: &Muxer, udid: &Udid) -> Examination {
     let found = listen::listen(muxer, udid, last_seen.name.as_deref(), &networks).await;
     if found == Found::Nothing {
         let answered = answered.heard().await;
-        (seen.multicast, seen.deaf) = (Some(answered.others), answered.is_deaf());
+        (seen.multicast, seen.deaf) = (answered.somebody(), answered.is_deaf());
     } else {
         // Two machines with a cable between them and nobody who gives them addresses are a network, too.
         (seen.network, seen.multicast) = (true, Some(true));

@@ -26,7 +26,7 @@ const GROUP_IN_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Heard {
     /// From another device in the network, whatever it is.
-    pub(super) others: bool,
+    others: bool,
     /// From this computer.
     own: bool,
     /// Something was sent, or the system forbade it.
@@ -34,6 +34,11 @@ pub(super) struct Heard {
 }
 
 impl Heard {
+    /// Whether another device answered; none where nobody could be asked.
+    pub(super) const fn somebody(self) -> Option<bool> {
+        if self.asked { Some(self.others) } else { None }
+    }
+
     /// Something on this computer keeps multicast away from it.
     pub(super) const fn is_deaf(self) -> bool {
         self.asked && !self.others && !self.own
