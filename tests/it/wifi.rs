@@ -1,13 +1,14 @@
 //! Backups over Wi-Fi: the phone is a machine of its own, which announces itself by real multicast DNS and serves on TCP.
 
 mod diagnosis;
+mod ipv6;
 mod links;
 
 use std::{net::Ipv4Addr, time::Duration};
 
 use backstay_shared::overview::{Activity, Link, PhoneOverview};
 use backstay_tests::{
-    network::{self, Network, PHONE},
+    network::{Network, PHONE},
     phone::{
         Heartbeat,
         dataset::DataSetSpec,
@@ -88,9 +89,20 @@ async fn a_record_without_the_key_for_a_locked_phone() {
     world.judge();
 }
 
-#[test]
-fn what_the_tests_need_is_there_or_said() {
-    if let Some(missing) = network::missing() {
-        println!("NOT RUN: this machine lacks {missing}");
-    }
+/// Nothing is promised that the settings turn off, and a phone is called as its owner calls it.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_turn_it_off_are_said() {
+    let world = World::new(DataSetSpec::uniform(530, 10, 1000)).await;
+    world.configure("[network]\nwifi = false\n");
+    let on = text(&world.backstay(&["wifi", "on"]).await);
+    assert!(on.contains("allows backups over Wi-Fi now") && on.contains("The settings turn Wi-Fi off"), "{on}");
+    let (code, done) = world.back_up_once().await;
+    assert_eq!(code, 0, "{done}");
+    let root = world.root();
+    let told = text(&world.backstay(&["--root", root.to_str().unwrap(), "wifi", "status"]).await);
+    let name = format!("{} ({})", world.phone.spec().name, world.phone.udid());
+    assert!(told.contains("The settings turn Wi-Fi off") && told.contains(&name), "{told}");
+    world.configure("");
+    let on = text(&world.backstay(&["wifi", "on"]).await);
+    assert!(!on.contains("The settings"), "{on}");
 }

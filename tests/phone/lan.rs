@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -52,7 +52,12 @@ pub struct Lan {
 
 impl Lan {
     /// Joins, and announces itself at this address.
-    pub fn join(phone: &Phone, namespace: &Namespace, address: Ipv4Addr, announced: Announced) -> io::Result<Self> {
+    pub fn join(
+        phone: &Phone,
+        namespace: &Namespace,
+        address: impl Into<IpAddr>,
+        announced: Announced,
+    ) -> io::Result<Self> {
         let lan = Self {
             phone: phone.clone(),
             namespace: namespace.clone(),
@@ -95,13 +100,12 @@ impl Lan {
 
     /// Announces itself anew, also at another address. It has been away from the network: nothing that was connected
     /// before is any more.
-    pub fn announce(&self, address: Ipv4Addr) -> io::Result<()> {
+    pub fn announce(&self, address: impl Into<IpAddr>) -> io::Result<()> {
         self.vanish();
         self.serve();
         let name = self.name();
         let properties = self.properties();
-        let service =
-            ServiceInfo::new(SERVICE, &name, "phone.local.", std::net::IpAddr::V4(address), 32498, &properties[..]);
+        let service = ServiceInfo::new(SERVICE, &name, "phone.local.", address.into(), 32498, &properties[..]);
         let mut service = service.map_err(io::Error::other)?;
         service.set_requires_probe(false);
         let full_name = service.get_fullname().to_owned();
@@ -204,7 +208,10 @@ fn auth_tag(host_id: &str, identifier: &str) -> String {
 }
 
 fn bind(namespace: &Namespace, port: u16) -> io::Result<tokio::net::TcpListener> {
-    let listener = namespace.with(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))??;
+    // At addresses of both kinds, where the machine has both.
+    let listener = namespace.with(|| {
+        TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+    })??;
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener)
 }

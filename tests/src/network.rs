@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     os::fd::AsFd,
     process::Command,
     sync::{
@@ -91,6 +91,13 @@ impl Namespace {
     pub fn set_address(&self, address: Ipv4Addr) -> io::Result<()> {
         self.command("ip", &["address", "flush", "dev", "eth0"])?;
         self.command("ip", &["address", "add", &format!("{address}/24"), "dev", "eth0"])
+    }
+
+    /// Its only address from now on, beside the one that it gives itself.
+    pub fn set_only_ipv6(&self, address: Ipv6Addr) -> io::Result<()> {
+        self.command("ip", &["address", "flush", "dev", "eth0"])?;
+        self.command("sysctl", &["-qw", "net.ipv6.conf.eth0.accept_dad=0", "net.ipv6.conf.eth0.disable_ipv6=0"])?;
+        self.command("ip", &["address", "add", &format!("{address}/64"), "dev", "eth0", "nodad"])
     }
 
     /// Its cable to the network is in or out.

@@ -6,9 +6,12 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{CliError, Context, attention, backup, output, phones};
-use crate::phone::{
-    link::{Attached, Muxer, Session},
-    wifi,
+use crate::{
+    phone::{
+        link::{Attached, Muxer, Session},
+        wifi,
+    },
+    vault,
 };
 
 /// Arguments of `backstay wifi`.
@@ -60,6 +63,10 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     }
 }
 
+/// Said where it would otherwise be promised.
+const TURNED_OFF: &str = "The settings turn Wi-Fi off here: no iPhone is looked for on the network while [network] has \
+                          wifi = false.";
+
 async fn set(context: &Context, wanted: Option<&str>, on: bool) -> Result<(), CliError> {
     let muxer = context.muxer()?;
     let on_cable: Vec<_> = phones::named(&muxer, &context.config, muxer.devices().await?)
@@ -73,9 +80,10 @@ async fn set(context: &Context, wanted: Option<&str>, on: bool) -> Result<(), Cl
     let name = names.into_iter().find(|(udid, _)| *udid == attached.udid).map(|(_, name)| name).unwrap_or_default();
     attention::look_again(context, attached.udid.as_str()).await;
     output::line(&match on {
-        true => format!("{name} may be backed up over Wi-Fi now: on power, in the network of this computer."),
+        true => format!("{name} allows backups over Wi-Fi now, wherever it is in the same network as this computer."),
         false => format!("{name} is backed up over its cable only."),
-    })
+    })?;
+    if on && !context.config.network.wifi { output::line(TURNED_OFF) } else { Ok(()) }
 }
 
 async fn switch(muxer: &Muxer, attached: &Attached, on: bool) -> Result<(), Failure> {
@@ -93,17 +101,29 @@ async fn switch(muxer: &Muxer, attached: &Attached, on: bool) -> Result<(), Fail
 async fn tell(context: &Context, as_json: bool) -> Result<(), CliError> {
     let muxer = context.muxer()?;
     let phones = muxer.records().phones();
+    let names = vault::phones::names(&context.root);
+    let enabled = context.config.network.wifi;
+    if !as_json && !enabled {
+        output::line(TURNED_OFF)?;
+    }
     let mut objects = Vec::new();
     for udid in &phones {
+        let given = context.config.name_of(udid);
+        let name = given.or_else(|| names.iter().find(|(of, _)| of == udid).map(|(_, name)| name.as_str()));
         let seen = wifi::examine(&muxer, udid).await;
         let (failure, checks) = (seen.failure(), seen.checks());
         if as_json {
             let milliseconds = seen.session.and_then(Result::ok).map(|took| took.as_secs_f64() * 1000.0);
             let id = failure.map(|failure| failure.id);
-            objects.push(json!({ "udid": udid, "checks": checks, "failure": id, "round_trip_ms": milliseconds }));
+            objects.push(
+                json!({ "udid": udid, "name": name, "checks": checks, "failure": id, "round_trip_ms": milliseconds }),
+            );
             continue;
         }
-        output::line(udid.as_str())?;
+        match name {
+            Some(name) => output::line(&format!("{name} ({udid})"))?,
+            None => output::line(udid.as_str())?,
+        }
         for check in checks {
             output::line(&format!("  {check}"))?;
         }
@@ -115,7 +135,7 @@ async fn tell(context: &Context, as_json: bool) -> Result<(), CliError> {
         }
     }
     match (as_json, phones.is_empty()) {
-        (true, _) => output::json_line(&json!({ "phones": objects })),
+        (true, _) => output::json_line(&json!({ "wifi": enabled, "phones": objects })),
         (false, true) => output::line("No iPhone was backed up or looked at over its cable yet: begin with that."),
         (false, false) => Ok(()),
     }

@@ -97,13 +97,15 @@ pub fn handshake(error: &IdeviceError) -> Failure {
 pub fn network(error: &io::Error, address: &SocketAddr) -> Failure {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, PermissionDenied, TimedOut};
     let networks = Networks::now();
-    let id = match error.kind() {
-        _ if networks.are_none() => FailureId::HostOffline,
-        _ if !networks.hold(address) => FailureId::WifiDifferentNetwork,
-        // Nobody has the address any more.
-        HostUnreachable => FailureId::WifiLost,
-        ConnectionRefused | TimedOut | PermissionDenied | NetworkUnreachable => FailureId::WifiFirewallBlocked,
-        _ => FailureId::SessionLost,
+    let id = match () {
+        () if networks.hold(address) => match error.kind() {
+            // Nobody has the address any more.
+            HostUnreachable => FailureId::WifiLost,
+            ConnectionRefused | TimedOut | PermissionDenied | NetworkUnreachable => FailureId::WifiFirewallBlocked,
+            _ => FailureId::SessionLost,
+        },
+        () if networks.are_none() => FailureId::HostOffline,
+        () => FailureId::WifiDifferentNetwork,
     };
     with_chain(id, error).doing("connecting to the phone")
 }

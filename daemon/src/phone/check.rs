@@ -46,7 +46,10 @@ pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
     let phone = async {
         let mut session = Session::open(&job.muxer, &job.attached).await?;
         let facts = Facts::read(&mut session, &job.attached.udid).await?;
-        let vitals = Vitals::read(&mut session, &facts).await?;
+        let mut vitals = Vitals::read(&mut session, &facts).await?;
+        if !job.attached.usb {
+            vitals.measure(&mut session).await?;
+        }
         session.close().await;
         Ok::<_, Failure>((facts, vitals))
     };

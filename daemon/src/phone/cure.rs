@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use backstay_shared::health::{Condition, Evidence, FailureId};
+use backstay_shared::health::{Condition, Evidence, Failure, FailureId};
 use tokio::sync::watch;
 
 use super::{
@@ -20,8 +20,11 @@ use crate::{
 /// So that a cure is followed by its backup within ten seconds.
 const EVERY: Duration = Duration::from_secs(4);
 
-/// Over Wi-Fi each question keeps the phone from sleeping.
-const EVERY_OVER_WIFI: Duration = Duration::from_secs(30);
+/// Over Wi-Fi each question keeps the phone from sleeping: what is asked in vain is asked ever more rarely, the longest
+/// while it has no power.
+const FIRST_PAUSE_OVER_WIFI: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE_OVER_WIFI: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE_ON_POWER: Duration = Duration::from_secs(30);
 
 /// A disk that was full by the phone's or its own word has room again when this much more is free.
 const GAIN_BYTES: u64 = 64 << 20;
@@ -50,13 +53,24 @@ pub struct Watched {
 }
 
 /// Ends when it holds; never when it is no condition that can be looked at.
-pub async fn holds(watched: Watched) {
-    let mut phone = Asked { session: None, first: watched.vitals.clone(), was_locked: false };
+pub async fn holds(mut watched: Watched) {
+    let powered = watched.vitals.as_ref().is_some_and(|vitals| vitals.powered == Some(true));
+    let mut phone = Asked { session: None, first: watched.vitals.clone(), was_locked: false, powered };
     let free_at_first = disk::free_bytes(&watched.root).ok();
+    let mut in_vain = 0;
     loop {
-        let over_wifi = watched.attached.borrow().as_ref().is_some_and(|attached| !attached.usb);
+        let over_wifi = watched.attached.borrow_and_update().as_ref().is_some_and(|attached| !attached.usb);
         let host_only = matches!(watched.condition, Condition::SpaceAvailable | Condition::BackupDrivePresent);
-        tokio::time::sleep(if over_wifi && !host_only { EVERY_OVER_WIFI } else { EVERY }).await;
+        let pause = if over_wifi && !host_only { pause_over_wifi(in_vain, phone.powered) } else { EVERY };
+        in_vain += 1;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // Over another link it may be asked sooner, and a person is near.
+            Ok(()) = watched.attached.changed(), if over_wifi => {
+                in_vain = 0;
+                continue;
+            }
+        }
         let cured = match watched.condition {
             Condition::SpaceAvailable => of_the_disk(&watched, move |watched| has_room(watched, free_at_first)).await,
             Condition::BackupDrivePresent => {
@@ -68,6 +82,11 @@ pub async fn holds(watched: Watched) {
             return;
         }
     }
+}
+
+fn pause_over_wifi(in_vain: u32, powered: bool) -> Duration {
+    let longest = if powered { LONGEST_PAUSE_ON_POWER } else { LONGEST_PAUSE_OVER_WIFI };
+    FIRST_PAUSE_OVER_WIFI.saturating_mul(2_u32.saturating_pow(in_vain)).min(longest)
 }
 
 /// A disk that is in trouble may hang; nobody else waits for it.
@@ -93,6 +112,7 @@ struct Asked {
     session: Option<Session>,
     first: Option<Vitals>,
     was_locked: bool,
+    powered: bool,
 }
 
 impl Asked {
@@ -139,15 +159,47 @@ impl Asked {
             self.session = None;
             return None;
         };
+        if !attached.usb {
+            self.session = None;
+            let mut session = Session::open_plainly(&watched.muxer, &attached).await.ok()?;
+            let vitals = over_wifi(&mut session, &attached, watched.condition).await.ok()?;
+            self.powered = vitals.powered.unwrap_or(self.powered);
+            return Some(vitals);
+        }
         let mut session = match self.session.take() {
             Some(session) => session,
-            None if attached.usb => Session::open(&watched.muxer, &attached).await.ok()?,
-            None => Session::open_plainly(&watched.muxer, &attached).await.ok()?,
+            None => Session::open(&watched.muxer, &attached).await.ok()?,
         };
         let facts = Facts::read(&mut session, &attached.udid).await.ok()?;
         let vitals = Vitals::read(&mut session, &facts).await.ok()?;
-        // Kept for the next question; one that broke is opened anew. Over Wi-Fi it would keep the phone from sleeping.
-        self.session = attached.usb.then_some(session);
+        // Kept for the next question; one that broke is opened anew.
+        self.session = Some(session);
         Some(vitals)
+    }
+}
+
+/// As little as the condition needs, in a session that ends with it: more would keep the phone from sleeping.
+async fn over_wifi(session: &mut Session, attached: &Attached, condition: Condition) -> Result<Vitals, Failure> {
+    match condition {
+        // That it answers is all.
+        Condition::NetworkUp | Condition::DeviceSeenOnWifi | Condition::PairingAccepted => Ok(Vitals::default()),
+        Condition::DeviceUnlocked | Condition::UserPresent => Vitals::of_the_lock(session).await,
+        _ => {
+            let facts = Facts::read(session, &attached.udid).await?;
+            Vitals::read(session, &facts).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_that_lies_locked_on_wifi_is_asked_ever_more_rarely() {
+        let pauses = |powered| (0..8).map(|in_vain| pause_over_wifi(in_vain, powered).as_secs()).collect::<Vec<_>>();
+        assert_eq!(pauses(false), [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(pauses(true), [5, 10, 20, 30, 30, 30, 30, 30]);
+        assert_eq!(pause_over_wifi(u32::MAX, false), LONGEST_PAUSE_OVER_WIFI);
     }
 }

@@ -50,16 +50,24 @@ pub async fn told_apart(muxer: &Muxer, attached: &Attached, failure: Failure, fi
     }
 }
 
-/// A connection that broke while the computer slept broke for that reason.
+/// A connection that broke while the computer slept broke for that reason, whatever the network is like right after it
+/// woke.
 pub fn by_sleep(failure: Failure, slept: Duration) -> Failure {
     use FailureId::{
-        BackupStalled, DeviceAgentDied, DeviceNotFound, HostAsleep, SessionLost, UsbDisconnected, WifiHeartbeatLost,
-        WifiLost,
+        BackupStalled, DeviceAgentDied, DeviceNotFound, HostAsleep, SessionLost, UsbDisconnected, WifiDeviceAsleep,
+        WifiHeartbeatLost, WifiLost,
     };
     let broken = matches!(
         failure.id,
-        SessionLost | UsbDisconnected | WifiLost | WifiHeartbeatLost | BackupStalled | DeviceAgentDied | DeviceNotFound
-    );
+        SessionLost
+            | UsbDisconnected
+            | WifiLost
+            | WifiHeartbeatLost
+            | WifiDeviceAsleep
+            | BackupStalled
+            | DeviceAgentDied
+            | DeviceNotFound
+    ) || wifi::is_about_the_network(failure.id);
     if !broken || slept < SLEEP_MIN {
         return failure;
     }
@@ -108,6 +116,12 @@ mod tests {
             (FailureId::UsbDisconnected, minute, FailureId::HostAsleep),
             (FailureId::UsbDisconnected, Duration::from_secs(1), FailureId::UsbDisconnected),
             (FailureId::HostDiskFull, minute, FailureId::HostDiskFull),
+            // Right after it woke there is no Wi-Fi yet.
+            (FailureId::HostOffline, minute, FailureId::HostAsleep),
+            (FailureId::WifiDifferentNetwork, minute, FailureId::HostAsleep),
+            (FailureId::WifiFirewallBlocked, minute, FailureId::HostAsleep),
+            (FailureId::WifiDeviceAsleep, minute, FailureId::HostAsleep),
+            (FailureId::HostOffline, Duration::ZERO, FailureId::HostOffline),
         ] {
             assert_eq!(by_sleep(id.into(), slept).id, told);
         }

@@ -1,6 +1,7 @@
 //! One backup from the first connection to the committed receipt.
 
 use std::{
+    io,
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
     thread,
@@ -13,7 +14,10 @@ use backstay_shared::{
     overview::{EndedRun, Phase, Problem, Progress},
 };
 use chrono::{DateTime, Utc};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{oneshot, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,6 +28,7 @@ use super::{
     link::{Attached, Muxer, Session},
     loss,
     state::Occasion,
+    wifi,
 };
 use crate::{
     health::diagnose,
@@ -140,8 +145,7 @@ pub fn start(job: Job) -> oneshot::Receiver<Ended> {
     awake::keep_awake(job.progress.subscribe(), "An iPhone is being backed up");
     let body = move || {
         let run = job.run;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let ended = match runtime {
+        let ended = match runtime(job.attached.usb) {
             Ok(runtime) => runtime.block_on(Run::new(job).carry_out()),
             Err(error) => {
                 let failure = Failure::from(FailureId::HostIoError).doing("starting a thread").text(error);
@@ -156,6 +160,13 @@ pub fn start(job: Job) -> oneshot::Receiver<Ended> {
         tracing::error!(%error, "a backup could not be started");
     }
     receiver
+}
+
+/// What a backup or a restore runs on. Over Wi-Fi the heartbeat has a thread of its own: the phone ends a session in
+/// which it is not answered, and a disk that is slow for a moment blocks the thread of the run.
+pub(super) fn runtime(usb: bool) -> io::Result<Runtime> {
+    let mut builder = if usb { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.worker_threads(1).thread_name("heartbeat").enable_all().build()
 }
 
 struct Run {
@@ -424,12 +435,18 @@ fn vault_failed(transaction: &Transaction, error: &VaultError) -> Failure {
 const fn worth_keeping(id: FailureId) -> bool {
     use FailureId::{
         BackupPasswordWrong, BackupStalled, CancelledByUser, DeviceAgentDied, DeviceLocked, HostAsleep,
-        PasscodeNotEntered, SessionLost, UsbDisconnected, UsbmuxdNotRunning, WifiLost,
+        PasscodeNotEntered, SessionLost, UsbDisconnected, UsbmuxdNotRunning, WifiDeviceAsleep, WifiHeartbeatLost,
+        WifiLost,
     };
-    matches!(
-        id,
-        UsbDisconnected
+    // Told apart by what is seen of the network, which is no news of what has come.
+    let link_broke = wifi::is_about_the_network(id);
+    link_broke
+        || matches!(
+            id,
+            UsbDisconnected
             | WifiLost
+            | WifiDeviceAsleep
+            | WifiHeartbeatLost
             | SessionLost
             | UsbmuxdNotRunning
             | DeviceAgentDied
@@ -440,5 +457,9 @@ const fn worth_keeping(id: FailureId) -> bool {
             | CancelledByUser
             // Whole, as far as anybody can tell: with the right password the next run needs only what changed.
             | BackupPasswordWrong
-    )
+        )
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

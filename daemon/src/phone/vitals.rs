@@ -1,5 +1,7 @@
 //! How a phone is: locked, charged, full, set up, encrypting. Read before every backup and when it comes.
 
+use std::time::Duration;
+
 use backstay_shared::health::Failure;
 use chrono::Utc;
 use plist::{Dictionary, Value};
@@ -32,9 +34,14 @@ pub struct Vitals {
     pub must_encrypt: bool,
     /// `EnableWifiConnections`: it may be backed up over Wi-Fi.
     pub wifi_allowed: Option<bool>,
+    /// Over a network: how long the smallest question took, at the quickest of some times.
+    pub round_trip: Option<Duration>,
     /// iCloud Backup.
     pub icloud: IcloudBackup,
 }
+
+/// Radio sleeps between two packets, so that one answer says little.
+const ROUND_TRIPS: u32 = 3;
 
 impl Vitals {
     /// Reads them.
@@ -62,18 +69,45 @@ impl Vitals {
             activated: state.map(|state| state != "Unactivated"),
             set_up: truth(&setup, "SetupDone"),
             battery_percent: number(&battery, "BatteryCurrentCapacity").filter(|percent| *percent <= 100),
-            powered: match (truth(&battery, "BatteryIsCharging"), truth(&battery, "ExternalConnected")) {
-                (None, None) => None,
-                (charging, connected) => Some(charging == Some(true) || connected == Some(true)),
-            },
+            powered: is_powered(&battery),
             bytes_free: number(&disk, "AmountDataAvailable").or(available),
             bytes_used: total.zip(available).and_then(|(total, available)| total.checked_sub(available)),
             bytes_capacity: total,
             encrypts: truth(&backup, "WillEncrypt") == Some(true),
             must_encrypt: truth(&backup, "RequiresEncryption") == Some(true),
             wifi_allowed,
+            round_trip: None,
             icloud: IcloudBackup::new(backup.get(icloud::ENABLED_KEY), backup.get(icloud::LAST_KEY), Utc::now()),
         })
+    }
+
+    /// Only whether it is locked, and whether it has power.
+    ///
+    /// # Errors
+    /// When the phone does not answer.
+    pub async fn of_the_lock(session: &mut Session) -> Result<Self, Failure> {
+        let locked = session.value(None, Some("PasswordProtected")).await?.and_then(|value| value.as_boolean());
+        let battery = session.value(Some("com.apple.mobile.battery"), None).await?.and_then(Value::into_dictionary);
+        Ok(Self { locked, powered: is_powered(&battery.unwrap_or_default()), ..Self::default() })
+    }
+
+    /// Measures the link to a phone on a network.
+    ///
+    /// # Errors
+    /// When the phone does not answer.
+    pub async fn measure(&mut self, session: &mut Session) -> Result<(), Failure> {
+        for _ in 0..ROUND_TRIPS {
+            let took = session.round_trip().await?;
+            self.round_trip = Some(self.round_trip.map_or(took, |before| before.min(took)));
+        }
+        Ok(())
+    }
+}
+
+fn is_powered(battery: &Dictionary) -> Option<bool> {
+    match (truth(battery, "BatteryIsCharging"), truth(battery, "ExternalConnected")) {
+        (None, None) => None,
+        (charging, connected) => Some(charging == Some(true) || connected == Some(true)),
     }
 }
 

@@ -1,30 +1,20 @@
 //! Why a phone is not reached over Wi-Fi: which of the conditions holds and which does not, in order.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod listen;
+mod multicast;
+
+use std::{net::SocketAddr, time::Duration};
 
 use backstay_shared::{
     health::{Failure, FailureId, WifiCheck, WifiCondition},
     ids::Udid,
 };
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use idevice::lockdown::LockdownClient;
 
+use self::{listen::Found, multicast::Asking};
 use super::link::{Attached, Muxer, Session, Way};
-use crate::{
-    host::network::Networks,
-    presence::{
-        announcement::Announcement,
-        bonjour,
-        ear::{Ear, Heard},
-    },
-};
+use crate::host::network::Networks;
 
 /// Where a phone keeps whether it may be reached over Wi-Fi.
 pub const DOMAIN: &str = "com.apple.mobile.wireless_lockdown";
@@ -34,6 +24,9 @@ pub const ALLOWED_KEY: &str = "EnableWifiConnections";
 
 /// Who is here answers within this time.
 const LISTEN_SECONDS_MAX: Duration = Duration::from_secs(3);
+
+/// An examination has to come to its end, also with a phone that takes a connection and says nothing.
+const PROOF_SECONDS_MAX: Duration = Duration::from_secs(4);
 
 /// Proves that a phone is the one that was paired; how long it took for the smallest question.
 ///
@@ -48,10 +41,22 @@ pub async fn prove(muxer: &Muxer, attached: &Attached) -> Result<Duration, Failu
     session.round_trip().await
 }
 
+async fn prove_in_time(muxer: &Muxer, attached: &Attached) -> Result<Duration, Failure> {
+    tokio::time::timeout(PROOF_SECONDS_MAX, prove(muxer, attached)).await.unwrap_or_else(|_| {
+        let text = format!("no answer for {} s", PROOF_SECONDS_MAX.as_secs());
+        Err(Failure::from(FailureId::SessionLost).doing("starting a session").text(text))
+    })
+}
+
 /// True for what is wrong with the way to the phone, not with the phone.
 pub const fn is_about_the_network(id: FailureId) -> bool {
     use FailureId::{HostOffline, WifiDifferentNetwork, WifiFirewallBlocked};
     matches!(id, HostOffline | WifiDifferentNetwork | WifiFirewallBlocked)
+}
+
+/// True for what another phone, or nobody's, answers.
+pub const fn is_another(id: FailureId) -> bool {
+    matches!(id, FailureId::PairingLost | FailureId::SecureConnectionFailed)
 }
 
 /// What was looked at. What was not, because something before it does not hold, is none.
@@ -59,6 +64,8 @@ pub const fn is_about_the_network(id: FailureId) -> bool {
 pub struct Examination {
     network: bool,
     multicast: Option<bool>,
+    /// Not even this computer's own questions come back to it, as every multicast does.
+    deaf: bool,
     paired: bool,
     allowed: Option<bool>,
     /// Where it announces itself, the nearest first; empty when it does not.
@@ -81,30 +88,69 @@ pub async fn examine(muxer: &Muxer, udid: &Udid) -> Examination {
         allowed: last_seen.allowed,
         ..Examination::default()
     };
-    if !seen.network || !seen.paired {
+    if networks.is_empty() || !seen.paired {
         return seen;
     }
     let answered = Asking::everybody();
-    let announced = listen(muxer, udid).await;
-    seen.multicast = Some(announced.is_some() || answered.somebody_answers().await);
-    // Unheard of, it may still be where it was last.
-    let addresses = announced.clone().unwrap_or_else(|| last_seen.address.into_iter().collect());
-    seen.announced = Some(announced.unwrap_or_default());
-    let Some(nearest) = addresses.first() else { return seen };
-    seen.same_network = Some(networks.hold(nearest));
-    let attached = Attached::on_the_network(udid.clone(), *nearest);
-    let port = muxer.port(&attached, LockdownClient::LOCKDOWND_PORT).await.map(drop);
-    let is_open = port.is_ok();
-    seen.port = Some(port);
-    if is_open {
-        let session = prove(muxer, &attached).await;
-        seen.reached = session.is_ok().then_some(attached);
-        seen.session = Some(session);
+    let found = listen::listen(muxer, udid, last_seen.name.as_deref(), &networks).await;
+    if found == Found::Nothing {
+        let answered = answered.heard().await;
+        (seen.multicast, seen.deaf) = (answered.somebody(), answered.is_deaf());
+    } else {
+        // Two machines with a cable between them and nobody who gives them addresses are a network, too.
+        (seen.network, seen.multicast) = (true, Some(true));
     }
+    if !seen.network {
+        return seen;
+    }
+    seen.announced = Some(Vec::new());
+    if let Found::Itself(addresses) | Found::Likely(addresses) = &found {
+        seen.probe(muxer, udid, &networks, addresses).await;
+        let another = matches!(&seen.session, Some(Err(failure)) if is_another(failure.id));
+        if matches!(found, Found::Itself(_)) || !another {
+            seen.announced = Some(addresses.clone());
+            return seen;
+        }
+    }
+    // Unheard of, it may still be where it was last.
+    (seen.same_network, seen.port, seen.session) = (None, None, None);
+    let last: Vec<SocketAddr> = last_seen.address.into_iter().collect();
+    seen.probe(muxer, udid, &networks, &last).await;
     seen
 }
 
 impl Examination {
+    /// Looks at all of these at once; what is told of one that does not answer is how far it went where it went farthest.
+    async fn probe(&mut self, muxer: &Muxer, udid: &Udid, networks: &Networks, addresses: &[SocketAddr]) {
+        if addresses.is_empty() {
+            return;
+        }
+        self.same_network = Some(addresses.iter().any(|address| networks.hold(address)));
+        let mut looking: FuturesUnordered<_> = addresses
+            .iter()
+            .enumerate()
+            .map(|(order, address)| async move {
+                let attached = Attached::on_the_network(udid.clone(), *address);
+                let port = muxer.port(&attached, LockdownClient::LOCKDOWND_PORT).await.map(drop);
+                let session = if port.is_ok() { Some(prove_in_time(muxer, &attached).await) } else { None };
+                (order, attached, port, session)
+            })
+            .collect();
+        let mut farthest = None;
+        while let Some((order, attached, port, session)) = looking.next().await {
+            let rank = (session.is_none(), order);
+            let reached = matches!(session, Some(Ok(_)));
+            if reached || farthest.is_none_or(|before| rank < before) {
+                farthest = Some(rank);
+                (self.port, self.session) = (Some(port), session);
+            }
+            if reached {
+                self.reached = Some(attached);
+                return;
+            }
+        }
+    }
+
     /// Condition by condition.
     pub fn checks(&self) -> Vec<WifiCheck> {
         let is_there = |result: &Option<Result<(), Failure>>| result.as_ref().map(Result::is_ok);
@@ -139,6 +185,8 @@ impl Examination {
             _ if self.allowed == Some(false) => FailureId::WifiBackupOff.into(),
             _ if elsewhere => FailureId::WifiDifferentNetwork.into(),
             (Some(Err(failure)), _) if announced => Failure { id: FailureId::WifiFirewallBlocked, ..failure.clone() },
+            _ if self.deaf => Failure::from(FailureId::WifiFirewallBlocked)
+                .text("multicast (mDNS, UDP 5353) does not even come back to this computer itself"),
             _ => FailureId::WifiDeviceNotFound.into(),
         };
         Some(self.with_evidence(failure))
@@ -147,15 +195,15 @@ impl Examination {
     /// What a connection that broke means, seen from here.
     fn after_a_loss(&self, before: SocketAddr, failure: Failure) -> Failure {
         use FailureId::{WifiDeviceNotFound, WifiHeartbeatLost, WifiLost};
-        let moved = self.announced.as_ref().and_then(|addresses| addresses.first()).filter(|now| **now != before);
-        if let Some(now) = moved {
+        let moved = self.announced.as_ref().filter(|addresses| !addresses.contains(&before));
+        if let Some(now) = moved.and_then(|addresses| addresses.first()) {
             let text = format!("its address was {} and is {}", before.ip(), now.ip());
             return self.with_evidence(Failure { id: WifiLost, ..failure }.text(text));
         }
         match self.failure() {
             // It is still there, so that it was the phone that ended the conversation.
-            None => failure,
-            Some(_) if self.reached.is_some() => failure,
+            None => there_again(failure),
+            Some(_) if self.reached.is_some() => there_again(failure),
             Some(cause) if cause.id == WifiDeviceNotFound && failure.id == WifiHeartbeatLost && self.port_is_open() => {
                 failure
             }
@@ -179,6 +227,11 @@ impl Examination {
     }
 }
 
+/// What stood in the way to a phone that is reached now does not any more.
+fn there_again(failure: Failure) -> Failure {
+    if is_about_the_network(failure.id) { Failure { id: FailureId::WifiLost, ..failure } } else { failure }
+}
+
 /// Names a failure that says that the way to a phone on the network broke by what can be seen of the network now.
 pub async fn told_apart(muxer: &Muxer, attached: &Attached, failure: Failure) -> Failure {
     match attached.way {
@@ -193,88 +246,6 @@ pub async fn found(muxer: &Muxer, except: &[Udid]) -> Vec<Attached> {
         muxer.records().on_the_network().into_iter().filter(|udid| !except.contains(udid)).collect();
     let looking = wanted.iter().map(|udid| async move { examine(muxer, udid).await.reached });
     futures_util::future::join_all(looking).await.into_iter().flatten().collect()
-}
-
-/// Where a phone announces itself.
-async fn listen(muxer: &Muxer, udid: &Udid) -> Option<Vec<SocketAddr>> {
-    let ear = Ear::open().ok()?;
-    let listening = async {
-        let mut unsaid: Vec<Announcement> = Vec::new();
-        loop {
-            let Heard::Here(announcement) = ear.next().await? else { continue };
-            if announcement.addresses.is_empty() {
-                continue;
-            }
-            match bonjour::candidates(muxer, &announcement, None, &BTreeSet::new()) {
-                (whose, _) if whose == crate::presence::announcement::Whose::Of(udid.clone()) => {
-                    return Some(announcement.addresses);
-                }
-                (_, candidates) if candidates.contains(udid) && unsaid.len() < 8 => {
-                    // Only the right record opens a session.
-                    if bonjour::reach(muxer, udid, &announcement.addresses).await.is_ok() {
-                        return Some(announcement.addresses);
-                    }
-                    unsaid.push(announcement);
-                }
-                _ => {}
-            }
-        }
-    };
-    tokio::time::timeout(LISTEN_SECONDS_MAX, listening).await.ok().flatten()
-}
-
-/// Whether another device in the network answers a question by multicast, whatever it is; ends when nobody waits for it.
-struct Asking {
-    over: Arc<AtomicBool>,
-    answered: tokio::task::JoinHandle<bool>,
-}
-
-impl Asking {
-    fn everybody() -> Self {
-        let over = Arc::<AtomicBool>::default();
-        let ends = over.clone();
-        Self { over, answered: tokio::task::spawn_blocking(move || ask_everybody(&ends).unwrap_or(false)) }
-    }
-
-    async fn somebody_answers(mut self) -> bool {
-        (&mut self.answered).await.unwrap_or(false)
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
-}
-
-/// "Which kinds of services are there?", asked from a port of our own, so that the answers come here (RFC 6762, 6.7).
-const QUESTION: &[u8] = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x09_services\x07_dns-sd\x04_udp\x05local\0\0\x0c\0\x01";
-
-fn ask_everybody(over: &AtomicBool) -> std::io::Result<bool> {
-    let networks = Networks::now();
-    let mut sockets = Vec::new();
-    for own in networks.addresses() {
-        let IpAddr::V4(own) = own else { continue };
-        let socket = UdpSocket::bind((own, 0))?;
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        socket.set_multicast_ttl_v4(255)?;
-        // An interface without multicast takes no question.
-        if socket.send_to(QUESTION, ("224.0.0.251", 5353)).is_ok() {
-            sockets.push(socket);
-        }
-    }
-    let began = std::time::Instant::now();
-    let mut answer = [0; 512];
-    while !sockets.is_empty() && began.elapsed() < LISTEN_SECONDS_MAX && !over.load(Ordering::Relaxed) {
-        for socket in &sockets {
-            if let Ok((_, from)) = socket.recv_from(&mut answer)
-                && !networks.are_own(&from.ip())
-            {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(test)]
@@ -320,10 +291,37 @@ mod tests {
             ),
             (Examination { port: refused(), session: None, ..seen() }, Some(WifiFirewallBlocked), WifiFirewallBlocked),
             (Examination { announced: Some(Vec::new()), ..seen() }, Some(WifiFirewallBlocked), WifiFirewallBlocked),
+            (Examination { multicast: Some(false), ..unheard() }, Some(WifiDeviceNotFound), FailureId::WifiLost),
+            (
+                Examination { multicast: Some(false), deaf: true, ..unheard() },
+                Some(WifiFirewallBlocked),
+                WifiFirewallBlocked,
+            ),
         ] {
             assert_eq!(seen.failure().map(|failure| failure.id), told, "{:?}", seen.checks());
             let lost = seen.after_a_loss(HERE.parse().unwrap(), FailureId::SessionLost.into());
             assert_eq!(lost.id, after_a_loss, "{:?}", seen.checks());
+        }
+    }
+
+    /// A phone that takes a while to wake lets one connection time out: that is no firewall.
+    #[test]
+    fn what_does_not_stand_in_the_way_any_more_is_not_told() {
+        use FailureId::{HostOffline, WifiDifferentNetwork, WifiFirewallBlocked, WifiHeartbeatLost, WifiLost};
+        let reached =
+            Some(Attached::on_the_network("00008120-001A2D3E0C40201E".parse().unwrap(), HERE.parse().unwrap()));
+        let announced = Examination { reached: reached.clone(), ..seen() };
+        let unannounced = Examination { announced: Some(Vec::new()), reached, ..seen() };
+        for seen in [announced, unannounced] {
+            for (before, told) in [
+                (WifiFirewallBlocked, WifiLost),
+                (WifiDifferentNetwork, WifiLost),
+                (HostOffline, WifiLost),
+                (WifiHeartbeatLost, WifiHeartbeatLost),
+                (FailureId::SessionLost, FailureId::SessionLost),
+            ] {
+                assert_eq!(seen.after_a_loss(HERE.parse().unwrap(), before.into()).id, told, "{before}");
+            }
         }
     }
 
@@ -332,5 +330,13 @@ mod tests {
         let lost = seen().after_a_loss("192.168.1.9:62078".parse().unwrap(), FailureId::WifiHeartbeatLost.into());
         assert_eq!(lost.id, FailureId::WifiLost);
         assert_eq!(lost.evidence.text.as_deref(), Some("its address was 192.168.1.9 and is 192.168.1.7"));
+    }
+    /// The run may have gone over the second one.
+    #[test]
+    fn one_of_several_addresses_is_no_other_address() {
+        let second = "192.168.1.9:62078".parse().unwrap();
+        let announced = Some(vec![HERE.parse().unwrap(), second]);
+        let seen = Examination { announced, port: refused(), session: None, ..seen() };
+        assert_eq!(seen.after_a_loss(second, FailureId::SessionLost.into()).id, FailureId::WifiFirewallBlocked);
     }
 }

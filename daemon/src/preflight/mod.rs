@@ -4,6 +4,7 @@
 
 mod battery;
 mod encryption;
+mod link;
 mod lock;
 mod ready;
 mod room;
@@ -60,8 +61,8 @@ pub struct Verdict {
 
 /// Asks every check.
 pub fn judge(situation: &Situation<'_>) -> Verdict {
-    let checks: [fn(&Situation<'_>) -> Finding; 6] =
-        [room::check, ready::check, encryption::check, storage::check, battery::check, lock::check];
+    let checks: [fn(&Situation<'_>) -> Finding; 7] =
+        [room::check, ready::check, encryption::check, storage::check, battery::check, link::check, lock::check];
     let mut verdict = Verdict::default();
     for check in checks {
         match check(situation) {

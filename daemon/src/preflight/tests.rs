@@ -1,5 +1,7 @@
 //! What stands in the way, what is only worth knowing, and what a person may overrule.
 
+use std::time::Duration;
+
 use backstay_shared::{config::Config, health::FailureId};
 
 use super::*;
@@ -43,6 +45,8 @@ fn each_check_by_itself() {
     };
     let low = phone(|vitals| (vitals.battery_percent, vitals.powered) = (Some(12), Some(false)));
     let locked = phone(|vitals| vitals.locked = Some(true));
+    let far_away = phone(|vitals| vitals.round_trip = Some(Duration::from_millis(1400)));
+    let near = phone(|vitals| vitals.round_trip = Some(Duration::from_millis(300)));
     let not_full = || phone(|vitals| vitals.bytes_free = Some(2 * GB));
     for (told, vitals, occasion, hindrance, notices) in [
         ("healthy", healthy(), Time, None, vec![]),
@@ -53,6 +57,9 @@ fn each_check_by_itself() {
         ("locked at night", locked.clone(), Time, Some(DeviceLocked), vec![]),
         ("locked, just plugged in", locked.clone(), PersonAtThePhone, None, vec![]),
         ("locked, asked", locked, Asked, None, vec![]),
+        ("hardly reached over Wi-Fi", far_away.clone(), Time, Some(WifiWeak), vec![]),
+        ("hardly reached over Wi-Fi, asked", far_away, Asked, None, vec![]),
+        ("reached over Wi-Fi", near, Time, None, vec![]),
         ("phone full", phone(|vitals| vitals.bytes_free = Some(GB / 4)), Asked, Some(DeviceStorageFull), vec![]),
         ("phone nearly full", not_full(), Time, None, vec![DeviceStorageLow]),
         ("welcome screens", phone(|vitals| vitals.set_up = Some(false)), Time, Some(DeviceSetupUnfinished), vec![]),

@@ -37,6 +37,9 @@ const ASKED_AT_A_TIME: usize = 4;
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60), Duration::from_secs(300)];
 
+/// What stands in the way is told when so many tries in a row have failed.
+const TOLD_FROM_FAILURE: usize = 3;
+
 /// Before listening anew, where it could not begin or was flooded.
 const PAUSE_BETWEEN_EARS: Duration = Duration::from_secs(60);
 
@@ -234,6 +237,7 @@ impl Watcher {
             Asked::NotReached(udid, failure) => {
                 let pause = PAUSES.get(service.failed).or(PAUSES.last()).copied().unwrap_or_default();
                 service.failed += 1;
+                let lasts = service.failed >= TOLD_FROM_FAILURE;
                 service.next_try = Some(Instant::now() + pause);
                 tracing::debug!(name, %failure, "announces itself and can't be reached");
                 let Some(udid) = udid else { return };
@@ -243,7 +247,8 @@ impl Watcher {
                 {
                     self.tell(Sighting::Detached(Way::Direct(address))).await;
                 }
-                if !self.here.contains_key(&udid) && wifi::is_about_the_network(failure.id) {
+                // A connection or two may be lost on the way.
+                if lasts && !self.here.contains_key(&udid) && wifi::is_about_the_network(failure.id) {
                     self.troubled.insert(udid.clone(), name);
                     self.tell(Sighting::NotReached(udid, Some(failure))).await;
                 }

@@ -50,6 +50,12 @@ pub fn backed_up(root: &Path) -> io::Result<Vec<BackedUp>> {
     Ok(found)
 }
 
+/// What the phones are called that have backups here. What can't be read is not told.
+pub fn names(root: &Path) -> Vec<(Udid, String)> {
+    let phones = backed_up(root).unwrap_or_default().into_iter();
+    phones.map(|phone| (phone.layout.udid().clone(), phone.name)).collect()
+}
+
 /// Who gets a new phone puts its backup onto it in the first days.
 const NEW_FOR_DAYS: i64 = 30;
 

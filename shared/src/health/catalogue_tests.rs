@@ -91,8 +91,7 @@ fn texts_promise_what_the_rules_keep() {
             assert!(!promises, "{id}: nothing happens by itself");
             let does =
                 entry.actions.iter().any(|action| !matches!(action, Action::Snooze | Action::CollectDiagnostics));
-            // A word about Wi-Fi over which nothing can be done from here.
-            assert!(does || *id == FailureId::WifiBackupOff, "{id}: nothing to do but wait");
+            assert!(does, "{id}: nothing to do but wait");
         }
     }
 }

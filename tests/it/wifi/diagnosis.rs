@@ -1,19 +1,25 @@
 //! What is in the way is told by its name: before a backup, in the middle of one, and by the doctor.
 
-use std::{net::Ipv4Addr, time::Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use backstay_shared::{
     health::FailureId::{self, HostOffline, WifiDeviceAsleep, WifiDifferentNetwork, WifiFirewallBlocked, WifiLost},
     overview::{PhoneOverview, Problem},
 };
 use backstay_tests::{
-    network::PHONE,
+    network::{COMPUTER, PHONE},
     phone::{Event, Fault, Heartbeat, lan::Announced},
     world::{Daemon, text},
 };
 use serde_json::Value;
 
 use super::{Air, away, is_backed_up, needs_a_network, on_wifi};
+
+/// After the first and the second try.
+const PAUSES_BEFORE_IT_IS_TOLD: Duration = Duration::from_secs(25);
 
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 80, 0, 7);
 
@@ -22,7 +28,7 @@ fn has(phone: &PhoneOverview, id: FailureId) -> Option<Problem> {
 }
 
 /// `backstay wifi status --json`: the failure, and what holds and what does not.
-async fn status(air: &Air) -> (Value, Vec<(String, bool)>) {
+pub(super) async fn status(air: &Air) -> (Value, Vec<(String, bool)>) {
     let output = air.world.backstay(&["wifi", "status", "--json"]).await;
     let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
     let phone = &told["phones"][0];
@@ -30,7 +36,7 @@ async fn status(air: &Air) -> (Value, Vec<(String, bool)>) {
     (phone["failure"].clone(), phone["checks"].as_array().unwrap().iter().map(check).collect())
 }
 
-fn holds(checks: &[(String, bool)], condition: &str) -> Option<bool> {
+pub(super) fn holds(checks: &[(String, bool)], condition: &str) -> Option<bool> {
     checks.iter().find(|(of, _)| of == condition).map(|(_, holds)| *holds)
 }
 
@@ -52,8 +58,10 @@ async fn before_a_backup() {
     // A firewall: it is heard, and takes no connection.
     air.network.computer.block("tcp dport 62078").unwrap();
     let lan = air.join(Announced::ByAddress);
+    let began = Instant::now();
     let told = daemon.phone_shows("the firewall is told", |phone| has(phone, WifiFirewallBlocked)).await;
     println!("{}", told.why);
+    assert!(began.elapsed() > PAUSES_BEFORE_IT_IS_TOLD, "told of one lost connection: {:?}", began.elapsed());
     let (failure, checks) = status(&air).await;
     assert_eq!(failure, "wifi-firewall-blocked", "{checks:?}");
     assert_eq!((holds(&checks, "announced"), holds(&checks, "port")), (Some(true), Some(false)), "{checks:?}");
@@ -202,4 +210,115 @@ async fn in_the_middle_of_a_backup() {
         },
     )
     .await;
+}
+
+/// It blocks what is under way, too, and is gone again: nobody has to ask for the backup that is owed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_firewall_in_the_middle_of_a_backup() {
+    needs_a_network!();
+    let air = Air::new(524, 200, 10_000).await;
+    let daemon = air.world.daemon().await;
+    let _lan = air.join(Announced::ByTags);
+    is_backed_up(&daemon).await;
+    let told = in_the_middle(
+        &air,
+        &daemon,
+        WifiFirewallBlocked,
+        async || air.network.computer.block("meta l4proto tcp").unwrap(),
+        async || air.network.computer.unblock().unwrap(),
+    )
+    .await;
+    assert!(!told.evidence.wifi.is_empty(), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_network_in_the_middle_of_a_backup() {
+    needs_a_network!();
+    let air = Air::new(525, 200, 10_000).await;
+    let daemon = air.world.daemon().await;
+    let _lan = air.join(Announced::ByTags);
+    is_backed_up(&daemon).await;
+    in_the_middle(
+        &air,
+        &daemon,
+        WifiDifferentNetwork,
+        async || air.network.computer.set_address(Ipv4Addr::new(10, 81, 0, 1)).unwrap(),
+        async || air.network.computer.set_address(COMPUTER).unwrap(),
+    )
+    .await;
+}
+
+/// The iPhone lies down in the middle of its first backup: what came is there for the next one to go on with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_backup_outlives_a_sleep() {
+    needs_a_network!();
+    let air = Air::new(526, 200, 10_000).await;
+    let phone = &air.world.phone;
+    phone.set_fault(Some(Fault::PauseAt { bytes: 1_000_000 }));
+    let mut events = phone.events();
+    let daemon = air.world.daemon().await;
+    let lan = air.join(Announced::ByTags);
+    while events.recv().await.unwrap() != Event::Paused {}
+    phone.set_heartbeat(Heartbeat::Sleeps);
+    while events.recv().await.unwrap() != Event::SaidGoodNight {}
+    phone.freeze();
+    lan.say_goodbye();
+    daemon.phone_shows("it sleeps", |phone| has(phone, WifiDeviceAsleep)).await;
+    let next = air.world.root().join(".backstay").join(phone.udid()).join("next").join(phone.udid());
+    let kept = backstay_tests::world::frozen(&next).len();
+    println!("{kept} files are kept");
+    assert!(kept > 50, "{kept} files: what came is gone");
+    phone.set_fault(None);
+    phone.thaw();
+    phone.set_heartbeat(Heartbeat::Beats { interval: Duration::from_secs(1) });
+    lan.announce(PHONE).unwrap();
+    is_backed_up(&daemon).await;
+    air.world.judge();
+}
+
+/// It announces itself without a name, and its port is blocked; the last time it was reached it had this name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_port_of_a_phone_that_does_not_say_who_it_is() {
+    needs_a_network!();
+    let air = Air::new(527, 20, 3000).await;
+    let _lan = air.join(Announced::ByNothing);
+    air.network.computer.block("tcp dport 62078").unwrap();
+    let (failure, checks) = status(&air).await;
+    assert_eq!(failure, "wifi-firewall-blocked", "{checks:?}");
+    assert_eq!((holds(&checks, "announced"), holds(&checks, "port")), (Some(true), Some(false)), "{checks:?}");
+}
+
+/// A firewall on this computer, before the phone was ever reached.
+#[tokio::test(flavor = "multi_thread")]
+async fn multicast_that_never_came_through() {
+    needs_a_network!();
+    let air = Air::new(528, 20, 3000).await;
+    // As most are: what comes in is dropped unless it answers something.
+    for rule in [
+        "add table inet test",
+        "add chain inet test in { type filter hook input priority 0; policy drop; }",
+        "add rule inet test in ct state established accept",
+    ] {
+        air.network.computer.command("nft", &[rule]).unwrap();
+    }
+    let lan = air.join(Announced::ByAddress);
+    let (failure, checks) = status(&air).await;
+    assert_eq!(failure, "wifi-firewall-blocked", "{checks:?}");
+    assert_eq!(holds(&checks, "multicast"), Some(false), "{checks:?}");
+    // That nobody else is there is no firewall.
+    lan.leave().await;
+    air.network.computer.unblock().unwrap();
+    let (failure, checks) = status(&air).await;
+    assert_eq!(failure, "wifi-device-not-found", "{checks:?}");
+}
+
+/// It takes a connection and says nothing. What was seen of it is told all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_waits_for_no_phone() {
+    needs_a_network!();
+    let air = Air::new(529, 20, 3000).await;
+    let _lan = air.join(Announced::ByAddress);
+    air.world.phone.freeze();
+    let told = text(&air.world.backstay(&["doctor"]).await);
+    assert!(told.contains("it takes a connection: yes; it proves who it is: no"), "{told}");
 }

@@ -55,6 +55,24 @@ async fn found_as(seed: u64, announced: Announced) {
     air.world.judge();
 }
 
+/// While nothing is due, a word or two is all: no service, not even a heartbeat.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_comes_is_asked_for_no_service() {
+    needs_a_network!();
+    let air = Air::new(506, 20, 3000).await;
+    let _lan = air.join(Announced::ByAddress);
+    let (code, done) = air.world.back_up_once().await;
+    assert_eq!(code, 0, "{done}");
+    let mut events = air.world.phone.events();
+    let daemon = air.world.daemon().await;
+    daemon.phone_shows("it tells how it is", |phone| (phone.wifi_allowed == Some(true)).then_some(())).await;
+    daemon.phone_shows("it is on Wi-Fi", on_wifi).await;
+    let services: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok())
+        .filter(|event| matches!(event, Event::ServiceStarted(_)))
+        .collect();
+    assert_eq!(services, [], "nothing is due");
+}
+
 /// Somebody in the network with the phone's name, and without its key: with a certificate of his own, and with the phone's.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_impostor_is_nobody() {

@@ -12,9 +12,9 @@ pub mod system;
 pub mod usbmuxd;
 pub mod wifi;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-use backstay_shared::{ids::Udid, paths::Paths};
+use backstay_shared::paths::Paths;
 use serde_json::json;
 
 use super::{CliError, Given, output};
@@ -53,7 +53,7 @@ pub async fn look(given: &Given) -> Vec<Finding> {
     let (root, known_roots) = (given.root.clone(), given.known_roots());
     let config = given.config.as_ref().ok().cloned().unwrap_or_default();
     let looks_for_wifi = given.config.as_ref().is_ok_and(|config| config.network.wifi);
-    let names = names(&given.root);
+    let names = vault::phones::names(&given.root);
     let on_usb = usb_bus::apple_devices(usb_bus::SYSFS.as_ref());
     let muxer = Muxer::from_environment(&given.paths.log_dir);
     let bus = desktop::Bus::connect().await;
@@ -67,15 +67,13 @@ pub async fn look(given: &Given) -> Vec<Finding> {
         blocking(Check::BackupFolder, move || backup_folder::look(&root, &known_roots)),
         async {
             let service = usbmuxd::look(&muxer, &on_usb).await;
-            let (phones, over_wifi) = tokio::join!(
-                phones::look(&muxer, &on_usb, &given.root, &config, store_usable),
-                in_time(Check::Wifi, async {
+            let (phones, over_wifi) =
+                tokio::join!(phones::look(&muxer, &on_usb, &given.root, &config, store_usable), async {
                     match &muxer {
                         Ok(muxer) if looks_for_wifi => wifi::look(muxer, &names).await,
                         _ => Vec::new(),
                     }
-                }),
-            );
+                },);
             [service, phones, over_wifi].concat()
         },
         async {
@@ -96,12 +94,6 @@ pub async fn look(given: &Given) -> Vec<Finding> {
     // Within a check the order in which it was found is kept.
     findings.sort_by_key(|finding| finding.check);
     findings
-}
-
-/// What the phones are called that have backups here.
-fn names(root: &Path) -> Vec<(Udid, String)> {
-    let phones = vault::phones::backed_up(root).unwrap_or_default();
-    phones.into_iter().map(|phone| (phone.layout.udid().clone(), phone.name)).collect()
 }
 
 /// One finding for a person.

@@ -6,7 +6,7 @@ use backstay_shared::{
 };
 use futures_util::future::join_all;
 
-use super::finding::{Check, Finding, State};
+use super::finding::{CHECK_SECONDS_MAX, Check, Finding, State};
 use crate::phone::{
     link::Muxer,
     wifi::{self, Examination},
@@ -19,11 +19,20 @@ pub async fn look(muxer: &Muxer, names: &[(Udid, String)]) -> Vec<Finding> {
     let looking = phones.iter().map(|udid| async move {
         let name = names.iter().find(|(of, _)| of == udid).map_or_else(|| udid.to_string(), |(_, name)| name.clone());
         match muxer.records().last_seen(udid).allowed {
-            Some(true) => told(&name, &wifi::examine(muxer, udid).await),
+            Some(true) => in_time(&name, async { told(&name, &wifi::examine(muxer, udid).await) }).await,
             _ => off(&name),
         }
     });
     join_all(looking).await
+}
+
+/// One phone that hangs keeps nothing back of the others.
+async fn in_time(name: &str, looking: impl Future<Output = Finding>) -> Finding {
+    let late = |_| {
+        let says = format!("{name}: gave no answer for {} s", CHECK_SECONDS_MAX.as_secs());
+        Finding::note(Check::Wifi, says).about(Some(name)).mend("wake the iPhone, then: backstay wifi status")
+    };
+    tokio::time::timeout(CHECK_SECONDS_MAX, looking).await.unwrap_or_else(late)
 }
 
 fn off(name: &str) -> Finding {

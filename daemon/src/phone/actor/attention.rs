@@ -192,7 +192,10 @@ impl Actor {
             failure.evidence.seconds = progress.and_then(|progress| progress.seconds_left);
             failure
         });
-        self.problems.set(slow, rate, now);
+        // A link that no backup begins over is told until one does.
+        if self.raised_by_run != Some(slow) || self.active.is_some() {
+            self.problems.set(slow, rate, now);
+        }
         self.problems.clear(other);
     }
 

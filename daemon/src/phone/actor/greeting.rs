@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use backstay_shared::health::FailureId;
+use backstay_shared::health::{Failure, FailureId};
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
 use super::Actor;
 use crate::{
     phone::{
-        facts::{self, Facts},
+        facts::{self, Facts, Introduction},
         link::{Attached, Muxer, Session},
         pairing,
         phones::Message,
@@ -52,14 +52,26 @@ struct Greeting {
 async fn greet(greeting: Greeting) {
     let Greeting { muxer, root, known_since, is_wanted, attached, actor } = greeting;
     let tell = async |message| drop(actor.send(message).await);
-    match facts::introduce(&muxer, &attached).await {
-        Ok(introduction) => {
-            let (udid, name) = (attached.udid.clone(), introduction.name.clone().unwrap_or_default());
-            // Receipts are read for it, maybe from a disk that has to wake up.
-            let looking = tokio::task::spawn_blocking(move || phones::earlier(&root, &udid, &name, known_since));
-            let earlier = looking.await.ok().flatten();
-            tell(Message::Introduced { introduction, earlier }).await;
+    let introduced = async |introduction: Introduction| {
+        let (udid, name) = (attached.udid.clone(), introduction.name.clone().unwrap_or_default());
+        // Receipts are read for it, maybe from a disk that has to wake up.
+        let looking = tokio::task::spawn_blocking(move || phones::earlier(&root, &udid, &name, known_since));
+        let earlier = looking.await.ok().flatten();
+        tell(Message::Introduced { introduction, earlier }).await;
+    };
+    if !attached.is_muxed() {
+        // It is here because a session has just proved its trust; one more tells the rest.
+        match on_the_network(&muxer, &attached).await {
+            Ok((facts, vitals)) => {
+                introduced(Introduction::from(&facts)).await;
+                tell(Message::Vitals(vitals)).await;
+            }
+            Err(failure) => tracing::debug!(udid = %attached.udid, %failure, "a phone does not tell how it is"),
         }
+        return;
+    }
+    match facts::introduce(&muxer, &attached).await {
+        Ok(introduction) => introduced(introduction).await,
         Err(failure) => tracing::warn!(udid = %attached.udid, %failure, "a phone does not tell its name"),
     }
     match pairing::is_trusted(&muxer, &attached).await {
@@ -81,7 +93,14 @@ async fn greet(greeting: Greeting) {
     tell(Message::Trust(paired)).await;
 }
 
-async fn vitals(muxer: &Muxer, attached: &Attached) -> Result<Vitals, backstay_shared::health::Failure> {
+async fn on_the_network(muxer: &Muxer, attached: &Attached) -> Result<(Facts, Vitals), Failure> {
+    let mut session = Session::open_plainly(muxer, attached).await?;
+    let facts = Facts::read(&mut session, &attached.udid).await?;
+    let vitals = Vitals::read(&mut session, &facts).await?;
+    Ok((facts, vitals))
+}
+
+async fn vitals(muxer: &Muxer, attached: &Attached) -> Result<Vitals, Failure> {
     let mut session = Session::open(muxer, attached).await?;
     let facts = Facts::read(&mut session, &attached.udid).await?;
     let vitals = Vitals::read(&mut session, &facts).await?;

@@ -211,8 +211,10 @@ impl Actor {
             }
             Message::NotReached(failure) => {
                 self.problems.retain(|id| !wifi::is_about_the_network(id) || Some(id) == self.raised_by_run);
-                if let Some(failure) = failure.filter(|_| !self.state.present) {
-                    self.problems.raise(&failure, Utc::now());
+                let now = Utc::now();
+                // While nothing is due, nobody misses the phone.
+                if let Some(failure) = failure.filter(|_| !self.state.present && self.due(now) <= now) {
+                    self.problems.raise(&failure, now);
                 }
             }
             Message::Snooze { problem, until, reply } => {

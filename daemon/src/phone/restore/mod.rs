@@ -18,7 +18,7 @@ use super::{
     device_link::{self, Matter},
     facts::Facts,
     link::{Attached, Muxer, Session},
-    loss,
+    loss, run,
 };
 use crate::{
     transfer::{conversation::Order, download::Sent, restore_applications::RestoreApplications, sync_lock::SyncLock},
@@ -79,8 +79,7 @@ pub fn start(job: Job) -> oneshot::Receiver<Result<Sent, Failure>> {
     let (sender, receiver) = oneshot::channel();
     awake::keep_awake(job.progress.subscribe(), "An iPhone is being restored");
     let body = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let ended = match runtime {
+        let ended = match run::runtime(job.attached.usb) {
             Ok(runtime) => runtime.block_on(carry_out(job)),
             Err(error) => Err(Failure::from(FailureId::HostIoError).doing("starting a thread").text(error)),
         };
