@@ -141,7 +141,13 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
                 return if signal.is_ok() { Err(CliError::Interrupted(goes_on)) } else { Ok(()) };
             }
         };
-        let Some(phone) = phone_of(&overview, run) else { continue };
+        let Some(phone) = phone_of(&overview, run) else {
+            // It was there: its phone was unplugged before its turn, or it waits for something.
+            match &display {
+                Some(display) => return Err(put_off(display)),
+                None => continue,
+            }
+        };
         let display = display.get_or_insert_with(|| Display::new(arguments.json, &phone.name));
         if let Activity::Running { progress, .. } = &phone.activity {
             // A closed pipe ends the showing; how the run ends still decides the exit code.
@@ -152,6 +158,14 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
             return finished(phone, ended, arguments.json);
         }
     }
+}
+
+/// A backup that ended before it began.
+fn put_off(display: &Display) -> CliError {
+    display.finish();
+    CliError::Failed(
+        "the backup has not begun, and is made later; what it waits for is told by: backstay status".into(),
+    )
 }
 
 fn phone_of(overview: &Overview, run: RunId) -> Option<&PhoneOverview> {

@@ -29,9 +29,10 @@ use super::{
     facts::Introduction,
     link::Attached,
     phones::{Message, Surroundings},
-    run::{Ended, new_run_id},
-    state::{Doing, Effect, Facts, Input, PhoneState},
+    run::Ended,
+    state::{Doing, Effect, Input, PhoneState, Queued},
     step::step,
+    turns::{News, Turn, Waiting},
     vitals::Vitals,
     wifi,
 };
@@ -50,15 +51,23 @@ const SELF_CHECK: Duration = Duration::from_secs(60);
 /// While a backup runs, which wakes the processor anyway.
 const SELF_CHECK_WHILE_RUNNING: Duration = Duration::from_secs(10);
 
+/// A run, from its place in the queue on.
 struct Active {
     run: RunId,
+    stage: Stage,
+}
+
+enum Stage {
+    Queued(Waiting),
+    /// It has its turn, and it is about to be said whether it begins.
+    Next(Turn),
+    Running(Running),
+}
+
+struct Running {
     progress: watch::Receiver<Progress>,
     ended: oneshot::Receiver<Ended>,
     cancel: CancellationToken,
-    /// Its number in the queue.
-    ticket: u64,
-    /// Its place there; none as soon as it has its turn.
-    places: watch::Receiver<Option<u32>>,
 }
 
 /// Everything about one phone. Only its own task touches it.
@@ -96,7 +105,8 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
         let snoozed = around.board.snoozes().of(Some(&udid));
-        let Standing { receipt, last_run, problems, doing, known_since } = Standing::find(&around.root, &udid, snoozed);
+        let Standing { receipt, last_run, problems, doing, failures_in_a_row, known_since } =
+            Standing::find(&around.root, &udid, snoozed);
         let raised_by_run = last_run.as_ref().and_then(|ended| ended.failure.as_ref()).map(|problem| problem.id);
         Self {
             backup: around.config.backup_of(&udid),
@@ -107,7 +117,7 @@ impl Actor {
             udid,
             own,
             known_since,
-            state: PhoneState { doing, ..PhoneState::default() },
+            state: PhoneState { doing, failures_in_a_row, ..PhoneState::default() },
             attached: watch::Sender::new(None),
             vitals: None,
             receipt,
@@ -146,7 +156,8 @@ impl Actor {
             match happened {
                 Happened::Message(Some(message)) => self.take(message),
                 Happened::Message(None) => return self.shut_down().await,
-                Happened::Progress => {}
+                Happened::News => {}
+                Happened::Turn(run) => self.act(Input::TurnCame(run)),
                 Happened::Ended(ended) => self.ended(*ended),
                 Happened::Wake => self.wake_up(),
                 Happened::HostAwake => {
@@ -180,21 +191,20 @@ impl Actor {
                 if self.turned_off {
                     return drop(reply.send(Err(Refusal::TurnedOff)));
                 }
-                if let Some(active) = &self.active {
-                    self.around.turns.ask(active.ticket);
+                let is_less = |doing| matches!(doing, &Doing::Run(_)) && !self.state.full;
+                if full && is_less(&self.state.doing) {
+                    return drop(reply.send(Err(Refusal::NotFullUnderWay)));
                 }
-                if self.state.present {
-                    self.act(Input::Requested { full });
-                }
+                self.act(Input::Requested { full });
                 let started = match self.state.doing {
-                    Doing::Run(run) if self.state.present => Ok(run),
+                    Doing::Run(run) | Doing::Queued(Queued { run, .. }) if self.state.present => Ok(run),
                     _ => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
                 };
                 // Who asked may have gone; the backup runs all the same.
                 drop(reply.send(started));
             }
             Message::Cancel { reply } => {
-                let running = matches!(self.state.doing, Doing::Run(_));
+                let running = matches!(self.state.doing, Doing::Run(_) | Doing::Queued(_));
                 self.act(Input::CancelRequested);
                 drop(reply.send(if running { Ok(()) } else { Err(Refusal::NothingRunning) }));
             }
@@ -221,8 +231,13 @@ impl Actor {
             }
             Message::DriveIsBack { reply } => {
                 self.problems.clear(FailureId::BackupDriveMissing);
-                self.look_again();
-                self.act(Input::Cured(Condition::BackupDrivePresent));
+                // It was at another computer: what it brings may be younger than what failed.
+                if self.look_again() {
+                    self.act(Input::Satisfied);
+                    self.act(Input::Tick);
+                } else {
+                    self.act(Input::Cured(Condition::BackupDrivePresent));
+                }
                 self.publish();
                 // Who asked ends only with the daemon.
                 let _gone = reply.send(());
@@ -233,9 +248,7 @@ impl Actor {
                 if let Some(attached) = attached {
                     self.greet(attached);
                 }
-                if let Doing::WaitFor(condition) = self.state.doing {
-                    self.act(Input::Cured(condition));
-                }
+                self.act(told_to_look_again(&self.state.doing));
             }
             Message::Introduced { introduction, earlier } => {
                 self.introduction.learn(introduction);
@@ -336,12 +349,11 @@ impl Actor {
     fn act(&mut self, input: Input) {
         let may_start = self.active.is_none()
             && matches!(input, Input::Attached { .. } | Input::Tick | Input::ClockWasSet { .. } | Input::Cured(_));
-        if may_start && self.due_at(&input, Utc::now()) <= Utc::now() && self.look_again() {
+        let is_owed = self.due_at(&input, Utc::now()) <= Utc::now() || self.state.held_back;
+        if may_start && is_owed && self.look_again() {
             self.act(Input::Satisfied);
         }
-        let now = Utc::now();
-        let due = self.due_at(&input, now);
-        let facts = Facts { now, due, allowed_from: self.allowed_from(now), fresh_run: new_run_id() };
+        let facts = self.facts(Utc::now());
         let before = std::mem::take(&mut self.state);
         let (state, effects) = step(before.clone(), input.clone(), &facts);
         if state != before {
@@ -350,12 +362,15 @@ impl Actor {
         self.state = state;
         for effect in effects {
             match effect {
-                Effect::Start { run, full, occasion } => self.start(run, full, occasion),
-                Effect::Cancel(run) => {
-                    if let Some(active) = self.active.as_ref().filter(|active| active.run == run) {
-                        active.cancel.cancel();
+                Effect::Queue { run, asked } => self.queue(run, asked),
+                Effect::Hurry(run) => {
+                    if let Some(Stage::Queued(waiting)) = self.stage(run) {
+                        waiting.ask();
                     }
                 }
+                Effect::Leave(run) => self.active = self.active.take().filter(|active| active.run != run),
+                Effect::Start { run, full, occasion } => self.start(run, full, occasion),
+                Effect::Cancel(run) => self.cancel(run),
                 Effect::WakeAt(at) => self.wake_at = Some(at),
             }
         }
@@ -367,7 +382,7 @@ impl Actor {
         // Time starts nothing for a phone that is away; its problems still grow older.
         let wake_at = self.wake_at.filter(|_| self.state.present);
         let next = wake_at.into_iter().chain(self.problems.next_change(now)).min();
-        let every = if self.active.is_some() { SELF_CHECK_WHILE_RUNNING } else { SELF_CHECK };
+        let every = if self.progress().is_some() { SELF_CHECK_WHILE_RUNNING } else { SELF_CHECK };
         // Counted from the last one: the progress of a backup comes more often and must not put it off for ever.
         let check = self.checked_at + every;
         let soonest = Instant::now() + Duration::from_millis(20);
@@ -378,10 +393,10 @@ impl Actor {
         if let Some((_, cure)) = self.cure.take() {
             cure.cancel();
         }
-        if let Some(active) = self.active.take() {
-            active.cancel.cancel();
+        if let Some(Active { stage: Stage::Running(running), .. }) = self.active.take() {
+            running.cancel.cancel();
             // A run that is past its receipt commits; any other leaves the last good backup as it is.
-            drop(active.ended.await);
+            drop(running.ended.await);
         }
     }
 }
@@ -392,9 +407,21 @@ const fn is_want_of_trust(id: FailureId) -> bool {
     matches!(id, TrustPending | TrustDenied | PairingLost | PairingExpired | PairingNeedsCable)
 }
 
+/// A person has mended something and says so. What shows by itself is watched, and is not so for that.
+fn told_to_look_again(doing: &Doing) -> Input {
+    match doing {
+        Doing::WaitFor(condition @ (Condition::PasswordEntered | Condition::PairingAccepted)) => {
+            Input::Cured(*condition)
+        }
+        _ => Input::Tick,
+    }
+}
+
 enum Happened {
     Message(Option<Message>),
-    Progress,
+    /// Of its place in the queue, or of how far it is.
+    News,
+    Turn(RunId),
     Ended(Box<Ended>),
     Wake,
     HostAwake,
@@ -402,13 +429,42 @@ enum Happened {
 
 impl Active {
     async fn next(active: &mut Option<Self>) -> Happened {
-        let Some(active) = active else { return std::future::pending().await };
-        let run = active.run;
-        tokio::select! {
-            biased;
-            ended = &mut active.ended => Happened::Ended(Box::new(ended.unwrap_or_else(|_| Ended::nothing(run)))),
-            Ok(()) = active.places.changed() => Happened::Progress,
-            Ok(()) = active.progress.changed() => Happened::Progress,
+        let Some(Self { run, stage }) = active else { return std::future::pending().await };
+        match stage {
+            Stage::Queued(waiting) => match waiting.news().await {
+                News::Place => Happened::News,
+                News::Turn(turn) => {
+                    *stage = Stage::Next(turn);
+                    Happened::Turn(*run)
+                }
+            },
+            // What follows from the turn is done at once.
+            Stage::Next(_) => std::future::pending().await,
+            Stage::Running(Running { progress, ended, .. }) => tokio::select! {
+                biased;
+                ended = ended => Happened::Ended(Box::new(ended.unwrap_or_else(|_| Ended::nothing(*run)))),
+                Ok(()) = progress.changed() => Happened::News,
+            },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_person_mends_is_so_because_a_person_says_so() {
+        for (condition, is_so) in [
+            (Condition::PasswordEntered, true),
+            (Condition::PairingAccepted, true),
+            (Condition::SpaceAvailable, false),
+            (Condition::DeviceUnlocked, false),
+            (Condition::UserPresent, false),
+        ] {
+            let expected = if is_so { Input::Cured(condition) } else { Input::Tick };
+            assert_eq!(told_to_look_again(&Doing::WaitFor(condition)), expected);
+        }
+        assert_eq!(told_to_look_again(&Doing::NeedsPerson), Input::Tick);
     }
 }
