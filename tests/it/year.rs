@@ -65,7 +65,7 @@ struct Run {
 /// A place in the queue, and the turn as soon as it has come.
 enum Place {
     Waits(RunId, Waiting),
-    Has(RunId, Turn),
+    Has(Turn),
 }
 
 /// The turn, if it is to be had now.
@@ -207,7 +207,7 @@ impl Year<'_> {
         match self.place.take() {
             Some(Place::Waits(run, mut waiting)) => match turn_now(&mut waiting) {
                 Some(turn) => {
-                    self.place = Some(Place::Has(run, turn));
+                    self.place = Some(Place::Has(turn));
                     self.act(Input::TurnCame(run));
                 }
                 None => self.place = Some(Place::Waits(run, waiting)),
@@ -217,7 +217,7 @@ impl Year<'_> {
     }
 
     fn start(&mut self, number: RunId, occasion: Occasion) {
-        let Some(Place::Has(_, turn)) = self.place.take() else { panic!("it is not its turn") };
+        let Some(Place::Has(turn)) = self.place.take() else { panic!("it is not its turn") };
         let now = self.wall();
         let shown = now.with_timezone(&self.zone);
         assert!(self.reckoning.allows(now), "outside the allowed hours: {shown}");

@@ -142,11 +142,8 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
             }
         };
         let Some(phone) = phone_of(&overview, run) else {
-            // It was there: its phone was unplugged before its turn, or it waits for something.
-            match &display {
-                Some(display) => return Err(put_off(display)),
-                None => continue,
-            }
+            // Its phone was unplugged before its turn, or it waits for something.
+            return Err(put_off(display.as_ref()));
         };
         let display = display.get_or_insert_with(|| Display::new(arguments.json, &phone.name));
         if let Activity::Running { progress, .. } = &phone.activity {
@@ -161,8 +158,10 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
 }
 
 /// A backup that ended before it began.
-fn put_off(display: &Display) -> CliError {
-    display.finish();
+fn put_off(display: Option<&Display>) -> CliError {
+    if let Some(display) = display {
+        display.finish();
+    }
     CliError::Failed(
         "the backup has not begun, and is made later; what it waits for is told by: backstay status".into(),
     )

@@ -1,7 +1,5 @@
 //! What happens to a phone that waits for its turn, and who does not have to wait.
 
-use std::time::Duration;
-
 use backstay_shared::{
     client::Client,
     health::FailureId,
@@ -78,8 +76,8 @@ async fn a_pause_holds_back_what_waits_for_its_turn_and_nothing_has_failed() {
 async fn a_phone_that_is_unplugged_while_it_waits_for_its_turn_leaves_quietly() {
     let world = World::new(data(651)).await;
     let told = hooks(&world);
-    let other = one_more(&world, 51);
-    let daemon = busy(&world, &[&other]).await;
+    let (other, first) = (one_more(&world, 51), one_more(&world, 49));
+    let daemon = busy(&world, &[&first, &other]).await;
     // A person waits at the command line, too, and hears that it comes later.
     let command = ["backup", other.udid()];
     let asked = world.backstay(&command);
@@ -88,13 +86,6 @@ async fn a_phone_that_is_unplugged_while_it_waits_for_its_turn_leaves_quietly() 
         let hears =
             |phone: &PhoneOverview| matches!(phone.activity, Activity::Queued { place: Some(1), .. }).then_some(());
         shown(&daemon, &other, "it is next", hears).await;
-        // Not before the command follows: it is one connection more.
-        eventually("the command follows", async || {
-            let status = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id()?)).ok()?.count();
-            (status > 0).then_some(())
-        })
-        .await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
         other.unplug();
         let away = |phone: &PhoneOverview| (phone.activity == Activity::Away).then(|| phone.clone());
         let away = shown(&daemon, &other, "it is away", away).await;
@@ -148,7 +139,8 @@ async fn a_full_backup_is_one_or_is_refused() {
     drop(daemon);
     super::age_receipts(&world, &other, 30);
     other.unplug();
-    let daemon = busy(&world, &[&other]).await;
+    let never_yet = one_more(&world, 57);
+    let daemon = busy(&world, &[&never_yet, &other]).await;
 
     let refused = world.backstay(&["backup", "--full", world.phone.udid()]).await;
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
@@ -156,7 +148,9 @@ async fn a_full_backup_is_one_or_is_refused() {
     let command = ["backup", "--full", other.udid()];
     let asked = world.backstay(&command);
     let first = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let is_next =
+            |phone: &PhoneOverview| matches!(phone.activity, Activity::Queued { place: Some(1), .. }).then_some(());
+        shown(&daemon, &other, "it is next", is_next).await;
         world.phone.go_on();
     };
     let (output, ()) = tokio::join!(asked, first);
@@ -187,6 +181,9 @@ async fn other_settings_are_taken_up_before_the_next_turn_and_a_cancelled_backup
 
     let (mut events, mut none) = (kept.events(), cancelled.events());
     world.configure("[backup]\nevery_hours = 7\n");
+    let taken = world.folder.path().join("home/.local/state/backstay/last-good-config.toml");
+    let is_seen = async || std::fs::read_to_string(&taken).ok().filter(|text| text.contains("= 7")).map(|_| ());
+    eventually("the edit is seen", is_seen).await;
     world.phone.go_on();
     let of_it = |udid: &str, phones: Vec<PhoneOverview>| phones.into_iter().find(|phone| phone.udid.as_str() == udid);
     let hours = eventually("other settings", async || {

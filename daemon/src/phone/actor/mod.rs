@@ -200,6 +200,8 @@ impl Actor {
                     Doing::Run(run) | Doing::Queued(Queued { run, .. }) if self.state.present => Ok(run),
                     _ => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
                 };
+                // Whoever hears of the run finds it.
+                self.publish();
                 // Who asked may have gone; the backup runs all the same.
                 drop(reply.send(started));
             }
@@ -231,13 +233,8 @@ impl Actor {
             }
             Message::DriveIsBack { reply } => {
                 self.problems.clear(FailureId::BackupDriveMissing);
-                // It was at another computer: what it brings may be younger than what failed.
-                if self.look_again() {
-                    self.act(Input::Satisfied);
-                    self.act(Input::Tick);
-                } else {
-                    self.act(Input::Cured(Condition::BackupDrivePresent));
-                }
+                self.act(Input::Cured(Condition::BackupDrivePresent));
+                self.act(Input::Tick);
                 self.publish();
                 // Who asked ends only with the daemon.
                 let _gone = reply.send(());
@@ -349,7 +346,9 @@ impl Actor {
     fn act(&mut self, input: Input) {
         let may_start = self.active.is_none()
             && matches!(input, Input::Attached { .. } | Input::Tick | Input::ClockWasSet { .. } | Input::Cured(_));
-        let is_owed = self.due_at(&input, Utc::now()) <= Utc::now() || self.state.held_back;
+        // A drive that is back was maybe at another computer: what it brings may be younger than what failed here.
+        let drive_is_back = input == Input::Cured(Condition::BackupDrivePresent);
+        let is_owed = drive_is_back || self.state.held_back || self.due_at(&input, Utc::now()) <= Utc::now();
         if may_start && is_owed && self.look_again() {
             self.act(Input::Satisfied);
         }
