@@ -4,6 +4,7 @@
 //!
 //! What has to hold is told by another reckoning: the minutes of the year, one by one. `BACKSTAY_SEED` repeats a draw.
 
+mod happens;
 mod life;
 mod reckoning;
 
@@ -35,10 +36,7 @@ use backstay_tests::random::{Random, seed};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::{America, Australia, Europe, Tz};
 
-use self::{
-    life::{Happening, Life},
-    reckoning::Reckoning,
-};
+use self::{life::Life, reckoning::Reckoning};
 
 /// As often as the daemon looks at the clock by itself.
 const SELF_CHECK: u64 = 60;
@@ -310,105 +308,6 @@ impl Year<'_> {
             self.state,
             self.last_good
         );
-    }
-
-    /// True when the daemon hears of it at once.
-    fn happens(&mut self, happening: Happening) -> bool {
-        match happening {
-            Happening::Sleeps => {
-                // While bytes move it is kept from sleeping, but for a lid that is closed by force.
-                if self.run.is_none() || self.random.below(2) == 0 {
-                    self.is_awake = false;
-                }
-                false
-            }
-            Happening::Wakes => {
-                let slept = !std::mem::replace(&mut self.is_awake, true);
-                // Not every system tells.
-                let told = slept && self.random.below(3) > 0;
-                if told {
-                    self.wake_up();
-                    let asks_the_phone = matches!(self.state.doing, Doing::WaitFor(_));
-                    assert!(asks_the_phone || !self.could_start(), "told that it woke, and nothing started");
-                }
-                if slept && self.run.is_some() {
-                    self.run_ends(Some(FailureId::HostAsleep));
-                }
-                self.sees_the_phone() || told
-            }
-            Happening::Comes | Happening::Goes => {
-                self.is_here = happening == Happening::Comes;
-                self.is_awake && self.sees_the_phone()
-            }
-            Happening::Unlocked => {
-                self.is_unlocked = true;
-                match self.state.doing {
-                    Doing::WaitFor(Condition::UserPresent) if self.state.present && self.is_awake => {
-                        self.cured_at = Some((self.time + CURE_AFTER, Condition::UserPresent));
-                    }
-                    Doing::WaitFor(Condition::DeviceUnlocked) if self.state.present => {
-                        self.cured_at = Some((self.time + CURE_AFTER, Condition::DeviceUnlocked));
-                    }
-                    _ => {}
-                }
-                false
-            }
-            Happening::Locked => {
-                self.is_unlocked = false;
-                self.cured_at = None;
-                false
-            }
-            Happening::Paused | Happening::Resumed => {
-                self.is_paused = happening == Happening::Paused;
-                if self.is_awake {
-                    self.wake_up();
-                    assert!(!matches!(self.state.doing, Doing::Queued(_)) || !self.is_paused, "it waits in a pause");
-                }
-                self.is_awake
-            }
-            Happening::OtherBegins | Happening::OtherEnds => {
-                let begins = happening == Happening::OtherBegins;
-                self.other = begins.then(|| (self.turns.wait(false, None), None));
-                self.look_at_the_queue();
-                self.counts.queued += usize::from(matches!(self.state.doing, Doing::Queued(_)));
-                true
-            }
-            Happening::ClockSet { by } => {
-                self.set_by += by;
-                false
-            }
-        }
-    }
-
-    /// True when that is news.
-    fn sees_the_phone(&mut self) -> bool {
-        match (self.is_here, self.state.present) {
-            (true, false) => {
-                let now = self.wall();
-                let is_old = |after: Duration| {
-                    self.last_good.is_none_or(|good| good - now > TimeDelta::days(1) || now >= good + after)
-                };
-                self.due_by_connecting |= self.on_connect.is_some_and(is_old);
-                self.act(Input::Attached { by_a_person: true });
-                self.assert_nothing_waits_for_a_person();
-            }
-            (false, true) => {
-                self.act(Input::Detached);
-                self.run_ends(Some(FailureId::UsbDisconnected));
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    /// Somebody has just plugged it in: whatever waited for that, for days maybe, goes on as soon as it may.
-    fn assert_nothing_waits_for_a_person(&self) {
-        use Condition::{DeviceReconnected, DeviceUnlocked, UserPresent};
-        let waits = matches!(
-            self.state.doing,
-            Doing::WaitFor(DeviceReconnected | DeviceUnlocked | UserPresent) | Doing::GaveUp(_)
-        );
-        assert!(!waits, "plugged in, and still {:?} at {}", self.state, self.wall());
     }
 
     fn live(&mut self, life: Life) {

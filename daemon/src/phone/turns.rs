@@ -191,14 +191,11 @@ impl Turn {
     pub async fn follow(&mut self, mut progress: watch::Receiver<Progress>) -> Infallible {
         loop {
             let phase = progress.borrow().phase;
-            let patience = match phase {
-                Phase::WaitingForPasscode => Duration::ZERO,
-                Phase::Scanning => SCAN_PATIENCE,
-                _ => {
-                    self.use_the_disk(true);
-                    Duration::MAX
-                }
-            };
+            let patience = patience(phase);
+            if patience.is_none() {
+                self.use_the_disk(true);
+            }
+            let patience = patience.unwrap_or(Duration::MAX);
             if tokio::time::timeout(patience, is_over(&mut progress, phase)).await.is_err() {
                 self.use_the_disk(false);
                 is_over(&mut progress, phase).await;
@@ -213,6 +210,15 @@ impl Turn {
                 false => queue.at_the_disk -= 1,
             });
         }
+    }
+}
+
+/// After how long in a phase the disk is left to others; none where it is needed.
+const fn patience(phase: Phase) -> Option<Duration> {
+    match phase {
+        Phase::WaitingForPasscode => Some(Duration::ZERO),
+        Phase::Scanning => Some(SCAN_PATIENCE),
+        Phase::Preparing | Phase::Transferring | Phase::Verifying | Phase::Committing => None,
     }
 }
 
@@ -332,6 +338,13 @@ mod tests {
         following.abort();
         assert!(following.await.unwrap_err().is_cancelled());
         assert!(turn_now(&third).is_some() && turns.is_at_rest());
+    }
+
+    /// Not every phone tells of its passcode sheet, and it stays up for half an hour.
+    #[test]
+    fn a_phone_that_says_nothing_for_long_leaves_the_disk_to_others() {
+        let by_phase = [Phase::WaitingForPasscode, Phase::Scanning, Phase::Transferring].map(patience);
+        assert_eq!(by_phase, [Some(Duration::ZERO), Some(Duration::from_secs(180)), None]);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! One actor owns one phone: it takes in what happens, asks [`step`] what follows, and does it.
 
+mod active;
 mod attention;
 mod ending;
 mod greeting;
@@ -13,26 +14,28 @@ use std::time::Duration;
 use backstay_shared::{
     config::Backup,
     health::{Condition, Failure, FailureId, Retry},
-    ids::{RunId, Udid},
-    overview::{EarlierPhone, EndedRun, Progress},
+    ids::Udid,
+    overview::{EarlierPhone, EndedRun},
     protocol::Refusal,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{attention::Attention, standing::Standing};
+use self::{
+    active::{Active, Happened, Running, Stage},
+    attention::Attention,
+    standing::Standing,
+};
 use super::{
     facts::Introduction,
     link::Attached,
     phones::{Message, Surroundings},
-    run::Ended,
     state::{Doing, Effect, Input, PhoneState, Queued},
     step::step,
-    turns::{News, Turn, Waiting},
     vitals::Vitals,
     wifi,
 };
@@ -50,25 +53,6 @@ const SELF_CHECK: Duration = Duration::from_secs(60);
 
 /// While a backup runs, which wakes the processor anyway.
 const SELF_CHECK_WHILE_RUNNING: Duration = Duration::from_secs(10);
-
-/// A run, from its place in the queue on.
-struct Active {
-    run: RunId,
-    stage: Stage,
-}
-
-enum Stage {
-    Queued(Waiting),
-    /// It has its turn, and it is about to be said whether it begins.
-    Next(Turn),
-    Running(Running),
-}
-
-struct Running {
-    progress: watch::Receiver<Progress>,
-    ended: oneshot::Receiver<Ended>,
-    cancel: CancellationToken,
-}
 
 /// Everything about one phone. Only its own task touches it.
 pub(super) struct Actor {
@@ -413,38 +397,6 @@ fn told_to_look_again(doing: &Doing) -> Input {
             Input::Cured(*condition)
         }
         _ => Input::Tick,
-    }
-}
-
-enum Happened {
-    Message(Option<Message>),
-    /// Of its place in the queue, or of how far it is.
-    News,
-    Turn(RunId),
-    Ended(Box<Ended>),
-    Wake,
-    HostAwake,
-}
-
-impl Active {
-    async fn next(active: &mut Option<Self>) -> Happened {
-        let Some(Self { run, stage }) = active else { return std::future::pending().await };
-        match stage {
-            Stage::Queued(waiting) => match waiting.news().await {
-                News::Place => Happened::News,
-                News::Turn(turn) => {
-                    *stage = Stage::Next(turn);
-                    Happened::Turn(*run)
-                }
-            },
-            // What follows from the turn is done at once.
-            Stage::Next(_) => std::future::pending().await,
-            Stage::Running(Running { progress, ended, .. }) => tokio::select! {
-                biased;
-                ended = ended => Happened::Ended(Box::new(ended.unwrap_or_else(|_| Ended::nothing(*run)))),
-                Ok(()) = progress.changed() => Happened::News,
-            },
-        }
     }
 }
 
