@@ -4,10 +4,10 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use backstay_shared::{
     health::FailureId,
-    overview::{NotificationWishes, Overview, Pause, Setup},
+    overview::{EndedRun, NotificationWishes, Overview, Pause, Setup},
     paths::make_own_folder,
 };
-use chrono::{Local, Utc};
+use chrono::{DateTime, Local, TimeDelta, Utc};
 use interprocess::local_socket::tokio::Listener;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -50,6 +50,9 @@ const LIST_SECONDS_MAX: Duration = Duration::from_secs(1);
 
 /// Begun anew, the daemon knows within this what is still wrong.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+
+/// A backup that was broken off longer ago says nothing of why the daemon starts now.
+const BROKEN_OFF_LATELY: TimeDelta = TimeDelta::days(1);
 
 /// A run that commits is waited for this long at the end.
 const SHUTDOWN_SECONDS_MAX: Duration = Duration::from_secs(20);
@@ -103,13 +106,17 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
         let wifi = settings.config.network.wifi;
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
+        // A computer that starts anew in the middle of a backup does it by itself, maybe at night.
+        let overview = world.board.shown().overview;
+        let last_runs = overview.phones.iter().filter_map(|phone| phone.last_run.as_ref());
+        just_started &= !{ last_runs }.any(|run| was_broken_off(run, Utc::now()));
         notifier.follow(world.serve(listener, notifier.takers(), source.clone()));
         let changed = tokio::select! {
             () = &mut the_end => None,
             // Ends with the last who could pause.
             () = &mut keeping => None,
             () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), Occasion { just_started, wifi }) => None,
-            changed = source.changed(&settings, &world.board) => Some(changed),
+            changed = source.changed(&settings, &world.board, world.phones.turns()) => Some(changed),
             never = service::follow(&world.board, &socket) => match never {},
         };
         match changed {
@@ -236,6 +243,12 @@ impl World {
     }
 }
 
+/// A backup that was begun not long ago did not end: whoever starts the daemon now is maybe no person who has just logged in.
+fn was_broken_off(run: &EndedRun, now: DateTime<Utc>) -> bool {
+    let incomplete = run.failure.as_ref().is_some_and(|failure| failure.id == FailureId::BackupIncomplete);
+    incomplete && now - run.at < BROKEN_OFF_LATELY
+}
+
 /// How presence is followed this time.
 #[derive(Clone, Copy)]
 struct Occasion {
@@ -305,6 +318,29 @@ fn wait_for_the_end() -> impl Future<Output = ()> {
         // Without signals there is nothing to wait for but the end of the process.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backstay_shared::{health::Failure, ids::RunId, overview::Problem};
+
+    use super::*;
+
+    #[test]
+    fn a_backup_that_was_broken_off_lately_brings_nobody_to_the_phones() {
+        let now = Utc::now();
+        for (failure, days_ago, expected) in [
+            (Some(FailureId::BackupIncomplete), 0, true),
+            (Some(FailureId::BackupIncomplete), 2, false),
+            (Some(FailureId::SessionLost), 0, false),
+            (None, 0, false),
+        ] {
+            let failure = failure.map(|id| Problem::new(&Failure::from(id), now));
+            let at = now - TimeDelta::days(days_ago);
+            let run = EndedRun { run: RunId(1), at, files_received: 0, bytes_received: 0, failure };
+            assert_eq!(was_broken_off(&run, now), expected, "{run:?}");
         }
     }
 }

@@ -10,7 +10,6 @@ use std::{
 use backstay_shared::{
     config::{Chosen, Config},
     health::{Failure, FailureId},
-    overview::Activity,
     paths::Paths,
 };
 
@@ -20,6 +19,7 @@ use crate::{
     health::diagnose,
     host::disk,
     ipc::board::Board,
+    phone::turns::Turns,
     transfer::DiskError,
     vault::{layout::OWN_FOLDER, roots::KnownRoots},
 };
@@ -146,8 +146,9 @@ impl Source {
         }
     }
 
-    /// Waits until there are other good settings and no backup runs. Meanwhile mistakes are told on the board.
-    pub async fn changed(&self, current: &Settings, board: &Board) -> Settings {
+    /// Waits until there are other good settings and no backup runs. Meanwhile mistakes are told on the board, and what comes
+    /// by itself gets no turn, so that other settings do not wait for a whole queue: it comes again under them.
+    pub async fn changed(&self, current: &Settings, board: &Board, turns: &Turns) -> Settings {
         let mut seen = current.stamp;
         loop {
             let nudged = tokio::time::timeout(EVERY, self.nudge.notified()).await.is_ok();
@@ -170,15 +171,23 @@ impl Source {
                     let parts = |settings: &Settings| (settings.root.clone(), settings.held, settings.setup_needed);
                     let same = settings.config == current.config && parts(&settings) == parts(current);
                     if !same {
-                        idle(board).await;
-                        // Whoever is told how the last backup ended has a moment to hear it.
-                        if !current.setup_needed {
-                            tokio::time::sleep(EVERY).await;
+                        turns.hold(true);
+                        loop {
+                            turns.at_rest().await;
+                            // Whoever is told how the last backup ended has a moment to hear it.
+                            if !current.setup_needed {
+                                tokio::time::sleep(EVERY).await;
+                            }
+                            // In that moment a person may have asked for one.
+                            if turns.is_at_rest() {
+                                break;
+                            }
                         }
                         // A later edit is looked at first.
                         if stamp(&self.paths.config_file) == settings.stamp {
                             return settings;
                         }
+                        turns.hold(false);
                         continue;
                     }
                 }
@@ -220,17 +229,12 @@ fn stamp(file: &Path) -> Stamp {
     Some((facts.modified().ok()?, facts.len()))
 }
 
-/// Waits until no backup runs or is about to.
-async fn idle(board: &Board) {
-    let mut shown = board.subscribe();
-    let at_work = |activity: &Activity| matches!(activity, Activity::Running { .. } | Activity::Queued { .. });
-    // The board ends only with the daemon.
-    drop(shown.wait_for(|shown| !shown.overview.phones.iter().any(|phone| at_work(&phone.activity))).await);
-}
-
 #[cfg(test)]
 mod tests {
+    use backstay_shared::overview::Overview;
+
     use super::*;
+    use crate::{health::snoozes::Snoozes, phone::turns::News};
 
     fn source(folder: &Path) -> Source {
         let paths = Paths {
@@ -298,5 +302,38 @@ mod tests {
         let settings = source.read();
         assert!(settings.mistake.is_some() && !settings.held);
         assert_eq!((settings.config, settings.root), (good.config, good.root));
+    }
+
+    /// What runs is not broken off, also when it began in the moment before the end; what waits by itself waits no longer.
+    #[tokio::test]
+    async fn other_settings_wait_for_what_runs_and_not_for_the_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = source(folder.path());
+        let write = |text: &str| fs::write(folder.path().join("config.toml"), text).unwrap();
+        write("[backup]\nevery_hours = 3");
+        let current = source.read();
+        let (board, turns) = (Board::new(Overview::default(), Snoozes::kept(folder.path())), Turns::default());
+        let turn = async |asked| match turns.wait(asked, None).news().await {
+            News::Turn(turn) => turn,
+            News::Place => panic!("the disk is free"),
+        };
+        let running = turn(false).await;
+        let queued = turns.wait(false, None);
+        write("[backup]\nevery_hours = 40");
+        source.nudge.notify_one();
+        let changed = source.changed(&current, &board, &turns);
+        tokio::pin!(changed);
+        let mut not_yet = async |why: &str, rest: Duration| {
+            assert!(tokio::time::timeout(rest, &mut changed).await.is_err(), "{why}");
+        };
+        not_yet("one runs", REST).await;
+        drop(running);
+        not_yet("its end is told", REST).await;
+        let asked = turn(true).await;
+        not_yet("a person asked for one", EVERY + REST).await;
+        drop(asked);
+        let settings = changed.await;
+        assert_eq!(settings.config.backup.every_hours.number(), 40);
+        assert_eq!(queued.place(), 1, "it waits all the while");
     }
 }

@@ -212,6 +212,9 @@ pub enum Refusal {
     /// The settings say that this phone is never backed up.
     #[error("this phone is turned off in the settings: enabled = false")]
     TurnedOff,
+    /// Everything anew was asked for while a backup of what changed is under way.
+    #[error("a backup of what changed is under way; ask for a full one when it has ended")]
+    NotFullUnderWay,
     /// The daemon is older than the front end.
     #[error("this daemon does not know the request; restart it after an update")]
     UnknownRequest,

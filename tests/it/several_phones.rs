@@ -1,5 +1,7 @@
 //! Several phones: a fair queue, little memory, settings and names of their own, and phones that are not what they were.
 
+mod queue;
+
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Instant};
 
 use backstay_shared::{

@@ -1,18 +1,25 @@
 //! A year of the schedule in a simulated time: the daemon's own rules ([`Plan`], [`step`], [`ClockWatch`], `retry`), on a
-//! computer that sleeps, with clocks that are changed and set, and a phone that comes and goes and lies locked.
+//! computer that sleeps, with clocks that are changed and set, a phone that comes and goes and lies locked, another that wants
+//! the disk, too, and a person who pauses.
 //!
 //! What has to hold is told by another reckoning: the minutes of the year, one by one. `BACKSTAY_SEED` repeats a draw.
 
+mod happens;
 mod life;
 mod reckoning;
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
 
 use backstay::{
     host::clock::{ClockWatch, Reading},
     phone::{
         state::{Doing, Effect, Facts, Input, Occasion, PhoneState},
         step::step,
+        turns::{News, Turn, Turns, Waiting},
     },
     schedule::{
         due::{Known, Plan},
@@ -23,15 +30,13 @@ use backstay_shared::{
     config::Config,
     health::{Condition, FailureId},
     ids::RunId,
+    overview::Pause,
 };
 use backstay_tests::random::{Random, seed};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::{America, Australia, Europe, Tz};
 
-use self::{
-    life::{Happening, Life},
-    reckoning::Reckoning,
-};
+use self::{life::Life, reckoning::Reckoning};
 
 /// As often as the daemon looks at the clock by itself.
 const SELF_CHECK: u64 = 60;
@@ -52,6 +57,24 @@ struct Run {
     failure: Option<FailureId>,
     hindered: bool,
     passcode_asked: bool,
+    _turn: Turn,
+}
+
+/// A place in the queue, and the turn as soon as it has come.
+enum Place {
+    Waits(RunId, Waiting),
+    Has(Turn),
+}
+
+/// The turn, if it is to be had now.
+fn turn_now(waiting: &mut Waiting) -> Option<Turn> {
+    loop {
+        match pin!(waiting.news()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(News::Turn(turn)) => return Some(turn),
+            Poll::Ready(News::Place) => {}
+            Poll::Pending => return None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +82,9 @@ struct Counts {
     backups: usize,
     failed: usize,
     hindered: usize,
+    queued: usize,
+    given_back: usize,
+    by_connecting: usize,
     events: usize,
     looks: usize,
 }
@@ -84,6 +110,13 @@ struct Year<'a> {
     known_since: DateTime<Utc>,
     last_good: Option<DateTime<Utc>>,
     run: Option<Run>,
+    turns: Turns,
+    place: Option<Place>,
+    other: Option<(Waiting, Option<Turn>)>,
+    is_paused: bool,
+    /// It was plugged in, which makes it due where the settings say so.
+    due_by_connecting: bool,
+    on_connect: Option<Duration>,
     runs: u64,
     wake_at: Option<DateTime<Utc>>,
     checked_at: u64,
@@ -104,7 +137,8 @@ impl Year<'_> {
 
     fn known(&self) -> Known {
         let (now, settled_from) = (self.wall(), self.clock.settled_from());
-        Known { now, last_good: self.last_good, known_since: self.known_since, paused: None, settled_from }
+        let paused = self.is_paused.then_some(Pause { until: None });
+        Known { now, last_good: self.last_good, known_since: self.known_since, paused, settled_from }
     }
 
     fn look(&mut self) {
@@ -131,6 +165,7 @@ impl Year<'_> {
         let facts = Facts {
             now: known.now,
             due: self.plan.due(&known, &self.zone).at,
+            due_on_connect: self.plan.due_on_connect(&known),
             allowed_from: self.plan.allowed_from(&known, &self.zone),
             fresh_run: RunId(self.runs),
         };
@@ -138,11 +173,19 @@ impl Year<'_> {
         self.state = state;
         for effect in effects {
             match effect {
+                Effect::Queue { run, asked } => {
+                    self.place = Some(Place::Waits(run, self.turns.wait(asked, self.last_good)));
+                }
+                Effect::Leave(_) => {
+                    self.counts.given_back += 1;
+                    self.place = None;
+                }
                 Effect::Start { run, occasion, .. } => self.start(run, occasion),
                 Effect::WakeAt(at) => self.wake_at = Some(at),
-                Effect::Cancel(_) => unreachable!("nobody cancels"),
+                Effect::Cancel(_) | Effect::Hurry(_) => unreachable!("nobody cancels or asks"),
             }
         }
+        self.look_at_the_queue();
         self.cured_at = match self.state.doing {
             Doing::WaitFor(Condition::DeviceUnlocked) if self.state.present && self.is_unlocked => {
                 Some((self.time + CURE_AFTER, Condition::DeviceUnlocked))
@@ -151,14 +194,41 @@ impl Year<'_> {
         };
     }
 
+    /// As the actor, which hears at once that its turn has come.
+    fn look_at_the_queue(&mut self) {
+        if let Some((waiting, turn @ None)) = &mut self.other {
+            *turn = turn_now(waiting);
+        }
+        if !self.is_awake {
+            return;
+        }
+        match self.place.take() {
+            Some(Place::Waits(run, mut waiting)) => match turn_now(&mut waiting) {
+                Some(turn) => {
+                    self.place = Some(Place::Has(turn));
+                    self.act(Input::TurnCame(run));
+                }
+                None => self.place = Some(Place::Waits(run, waiting)),
+            },
+            place => self.place = place,
+        }
+    }
+
     fn start(&mut self, number: RunId, occasion: Occasion) {
+        let Some(Place::Has(turn)) = self.place.take() else { panic!("it is not its turn") };
         let now = self.wall();
         let shown = now.with_timezone(&self.zone);
         assert!(self.reckoning.allows(now), "outside the allowed hours: {shown}");
         assert!(self.clock.settled_from().is_none_or(|from| from <= now), "by a clock that was just set: {shown}");
         assert!(self.is_awake && self.state.present && self.run.is_none(), "nothing could start: {shown}");
         let is_due = self.reckoning.is_due(self.last_good, now);
-        assert!(is_due || self.owed.is_some(), "not due, or a second time: {shown}, last good {:?}", self.last_good);
+        assert!(!self.is_paused, "in a pause: {shown}");
+        self.counts.by_connecting += usize::from(!is_due && self.owed.is_none());
+        assert!(
+            is_due || self.owed.is_some() || self.due_by_connecting,
+            "not due, or a second time: {shown}, last good {:?}",
+            self.last_good
+        );
         let hindered = occasion == Occasion::Time && !self.is_unlocked;
         let (seconds, failure) = match self.random.below(20) {
             _ if hindered => (2, Some(FailureId::DeviceLocked)),
@@ -167,7 +237,7 @@ impl Year<'_> {
             _ => (self.random.below(2400) + 5, None),
         };
         let passcode_asked = !hindered && self.random.below(2) == 0;
-        self.run = Some(Run { number, ends_at: self.time + seconds, failure, hindered, passcode_asked });
+        self.run = Some(Run { number, ends_at: self.time + seconds, failure, hindered, passcode_asked, _turn: turn });
         self.starts.push(now);
     }
 
@@ -186,6 +256,7 @@ impl Year<'_> {
         self.owed = match next {
             None => {
                 self.last_good = Some(self.wall());
+                self.due_by_connecting = false;
                 self.counts.backups += 1;
                 None
             }
@@ -208,7 +279,7 @@ impl Year<'_> {
         let now = self.wall();
         let pause_is_over = self.owed.is_none_or(|until| until <= self.time);
         let waits = match self.state.doing {
-            Doing::Run(_) | Doing::NeedsPerson => true,
+            Doing::Queued(_) | Doing::Run(_) | Doing::NeedsPerson => true,
             Doing::WaitFor(Condition::DeviceUnlocked) => !self.is_unlocked,
             Doing::WaitFor(_) => true,
             Doing::Nothing | Doing::RetryAt(_) | Doing::GaveUp(_) => !pause_is_over,
@@ -218,8 +289,9 @@ impl Year<'_> {
             && self.state.present
             && !waits
             && is_settled
+            && !self.is_paused
             && self.reckoning.allows(now)
-            && self.reckoning.is_due(self.last_good, now)
+            && (self.due_by_connecting || self.reckoning.is_due(self.last_good, now))
     }
 
     fn pass(&mut self, until: u64) {
@@ -236,72 +308,6 @@ impl Year<'_> {
             self.state,
             self.last_good
         );
-    }
-
-    /// True when the daemon hears of it at once.
-    fn happens(&mut self, happening: Happening) -> bool {
-        match happening {
-            Happening::Sleeps => {
-                // While bytes move it is kept from sleeping, but for a lid that is closed by force.
-                if self.run.is_none() || self.random.below(2) == 0 {
-                    self.is_awake = false;
-                }
-                false
-            }
-            Happening::Wakes => {
-                let slept = !std::mem::replace(&mut self.is_awake, true);
-                // Not every system tells.
-                let told = slept && self.random.below(3) > 0;
-                if told {
-                    self.wake_up();
-                    let asks_the_phone = matches!(self.state.doing, Doing::WaitFor(_));
-                    assert!(asks_the_phone || !self.could_start(), "told that it woke, and nothing started");
-                }
-                if slept && self.run.is_some() {
-                    self.run_ends(Some(FailureId::HostAsleep));
-                }
-                self.sees_the_phone() || told
-            }
-            Happening::Comes | Happening::Goes => {
-                self.is_here = happening == Happening::Comes;
-                self.is_awake && self.sees_the_phone()
-            }
-            Happening::Unlocked => {
-                self.is_unlocked = true;
-                match self.state.doing {
-                    Doing::WaitFor(Condition::UserPresent) if self.state.present && self.is_awake => {
-                        self.cured_at = Some((self.time + CURE_AFTER, Condition::UserPresent));
-                    }
-                    Doing::WaitFor(Condition::DeviceUnlocked) if self.state.present => {
-                        self.cured_at = Some((self.time + CURE_AFTER, Condition::DeviceUnlocked));
-                    }
-                    _ => {}
-                }
-                false
-            }
-            Happening::Locked => {
-                self.is_unlocked = false;
-                self.cured_at = None;
-                false
-            }
-            Happening::ClockSet { by } => {
-                self.set_by += by;
-                false
-            }
-        }
-    }
-
-    /// True when that is news.
-    fn sees_the_phone(&mut self) -> bool {
-        match (self.is_here, self.state.present) {
-            (true, false) => self.act(Input::Attached { by_a_person: true }),
-            (false, true) => {
-                self.act(Input::Detached);
-                self.run_ends(Some(FailureId::UsbDisconnected));
-            }
-            _ => return false,
-        }
-        true
     }
 
     fn live(&mut self, life: Life) {
@@ -343,8 +349,12 @@ impl Year<'_> {
     }
 }
 
-fn live(zone: Tz, schedule: Option<&[(u32, u32)]>, hours: Option<&str>, mut random: Random) -> Counts {
+/// Times of a schedule, allowed hours, and how old the last good one is to be for a start by plugging in.
+type Wishes<'a> = (Option<&'a [(u32, u32)]>, Option<&'a str>, Option<u32>);
+
+fn live(zone: Tz, (schedule, hours, on_connect): Wishes, mut random: Random) -> Counts {
     let mut config = Config::default();
+    config.backup.on_connect_hours = on_connect.map(|hours| hours.try_into().unwrap());
     config.backup.hours = hours.map(|text| text.to_owned().try_into().unwrap());
     config.backup.schedule = schedule.map(|times| {
         let list = |part: fn(&(u32, u32)) -> u32| {
@@ -372,6 +382,12 @@ fn live(zone: Tz, schedule: Option<&[(u32, u32)]>, hours: Option<&str>, mut rand
         known_since: reckoning.start,
         last_good: None,
         run: None,
+        turns: Turns::default(),
+        place: None,
+        other: None,
+        is_paused: false,
+        due_by_connecting: false,
+        on_connect: config.backup.on_connect_hours.map(|hours| hours.duration()),
         runs: 0,
         wake_at: None,
         checked_at: 0,
@@ -399,17 +415,27 @@ fn a_year_without_a_backup_missed_or_made_twice() {
     let seed = seed();
     let nightly: &[(u32, u32)] = &[(1, 15), (1, 45), (2, 15), (2, 45)];
     let twice: &[(u32, u32)] = &[(2, 15), (13, 15)];
-    let plans = [(None, Some("18:00-08:00")), (Some(nightly), None), (Some(twice), Some("02:10-05:00"))];
+    let plans: [Wishes; 3] = [
+        (None, Some("18:00-08:00"), Some(6)),
+        (Some(nightly), None, None),
+        (Some(twice), Some("02:10-05:00"), Some(3)),
+    ];
     let began = Instant::now();
     std::thread::scope(|scope| {
         for (number, zone) in (1..).zip([America::New_York, Europe::Berlin, Australia::Lord_Howe]) {
             scope.spawn(move || {
-                for (draw, (schedule, hours)) in (0..).zip(plans) {
+                let (mut queued, mut given_back, mut by_connecting) = (0, 0, 0);
+                for (draw, wishes) in (0..).zip(plans) {
                     let random = Random::new(seed.wrapping_add(10 * number + draw));
-                    let counts = live(zone, schedule, hours, random);
-                    println!("{zone} {schedule:?} {hours:?}: {counts:?}");
+                    let counts = live(zone, wishes, random);
+                    println!("{zone} {wishes:?}: {counts:?}");
                     assert!(counts.backups > 10 && counts.hindered > 0, "{counts:?}");
+                    queued += counts.queued;
+                    given_back += counts.given_back;
+                    assert!(wishes.2.is_some() || counts.by_connecting == 0, "{counts:?}");
+                    by_connecting += counts.by_connecting;
                 }
+                assert!(queued > 0 && given_back > 0 && by_connecting > 0, "{zone}: nothing was seen of it");
             });
         }
     });

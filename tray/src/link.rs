@@ -222,6 +222,7 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::NoSuchProblem { .. } => "no such problem",
         Refusal::NothingRunning => "nothing running",
         Refusal::TurnedOff => "turned off",
+        Refusal::NotFullUnderWay => "one that is not full is under way",
         Refusal::UnknownRequest => "unknown request",
     }
 }

@@ -141,7 +141,10 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
                 return if signal.is_ok() { Err(CliError::Interrupted(goes_on)) } else { Ok(()) };
             }
         };
-        let Some(phone) = phone_of(&overview, run) else { continue };
+        let Some(phone) = phone_of(&overview, run) else {
+            // Its phone was unplugged before its turn, or it waits for something.
+            return Err(put_off(display.as_ref()));
+        };
         let display = display.get_or_insert_with(|| Display::new(arguments.json, &phone.name));
         if let Activity::Running { progress, .. } = &phone.activity {
             // A closed pipe ends the showing; how the run ends still decides the exit code.
@@ -152,6 +155,16 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
             return finished(phone, ended, arguments.json);
         }
     }
+}
+
+/// A backup that ended before it began.
+fn put_off(display: Option<&Display>) -> CliError {
+    if let Some(display) = display {
+        display.finish();
+    }
+    CliError::Failed(
+        "the backup has not begun, and is made later; what it waits for is told by: backstay status".into(),
+    )
 }
 
 fn phone_of(overview: &Overview, run: RunId) -> Option<&PhoneOverview> {

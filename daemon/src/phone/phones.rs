@@ -118,6 +118,11 @@ impl Phones {
         Self { surroundings, actors: Arc::default() }
     }
 
+    /// The queue of the disk.
+    pub const fn turns(&self) -> &Turns {
+        &self.surroundings.turns
+    }
+
     /// The actor of this phone; started when it is the first one heard of it.
     fn actor(&self, udid: &Udid) -> mpsc::Sender<Message> {
         let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);

@@ -28,7 +28,9 @@ pub enum Doing {
     /// Nothing; the schedule says when.
     #[default]
     Nothing,
-    /// A run waits for its turn or is under way.
+    /// A run waits for its turn on the disk.
+    Queued(Queued),
+    /// A run is under way.
     Run(RunId),
     /// The next try is at this time.
     RetryAt(DateTime<Utc>),
@@ -38,6 +40,17 @@ pub enum Doing {
     GaveUp(DateTime<Utc>),
     /// The next try is when a person asks.
     NeedsPerson,
+}
+
+/// A run that waits for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// Its number.
+    pub run: RunId,
+    /// Why it waits.
+    pub occasion: Occasion,
+    /// Since when that has been the occasion.
+    pub since: DateTime<Utc>,
 }
 
 /// What can happen to a phone.
@@ -66,6 +79,8 @@ pub enum Input {
     CancelRequested,
     /// A good backup was made without the daemon: nothing is owed any more.
     Satisfied,
+    /// A run that waited has its turn.
+    TurnCame(RunId),
     /// What a failed backup waited for holds now.
     Cured(Condition),
     /// A run ended; late news of an older run is ignored.
@@ -86,6 +101,8 @@ pub struct Facts {
     pub now: DateTime<Utc>,
     /// When the next backup is due.
     pub due: DateTime<Utc>,
+    /// From when on a person who plugs it in starts one, too; none where that starts none.
+    pub due_on_connect: Option<DateTime<Utc>>,
     /// From when on a backup may start by itself: now, at the next allowed hour, after a pause; none until a person
     /// resumes.
     pub allowed_from: Option<DateTime<Utc>>,
@@ -96,7 +113,18 @@ pub struct Facts {
 /// What the actor is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Begin a run.
+    /// Take a place in the queue.
+    Queue {
+        /// The number of the run.
+        run: RunId,
+        /// A person wants it now.
+        asked: bool,
+    },
+    /// A person wants the run that waits for its turn to be next.
+    Hurry(RunId),
+    /// Leave the queue, or give the turn back that has just come.
+    Leave(RunId),
+    /// Begin a run that has its turn.
     Start {
         /// Its number.
         run: RunId,

@@ -1,21 +1,24 @@
 //! The decision what a phone does next: pure, with no clock, no I/O and no await.
 //!
 //! ```text
-//!            Attached & due, Requested             Ended ok
-//!  Nothing ───────────────────────────▶ Run ─────────────────▶ Nothing
-//!     ▲                                  ▲ │ Ended with a failure
-//!     │ (a person's request starts       │ ├──▶ RetryAt     ── Tick at that time ──────────▶ Run
-//!     │  a run from every state; by      │ ├──▶ WaitFor     ── Cured, Attached ────────────▶ Run
-//!     │  itself one starts only in the   │ ├──▶ GaveUp      ── Attached, Tick a day later ─▶ Run
-//!     │  allowed hours and unpaused)     │ └──▶ NeedsPerson ── Requested ──────────────────▶ Run
+//!            Attached & due, Requested         TurnCame         Ended ok
+//!  Nothing ───────────────────────────▶ Queued ─────────▶ Run ──────────▶ Nothing
+//!     ▲                                  ▲ │ Ended with a failure; from Queued: Detached, no longer allowed
+//!     │ (a person's request starts       │ ├──▶ RetryAt     ── Tick at that time ──────────▶ Queued
+//!     │  a run from every state; by      │ ├──▶ WaitFor     ── Cured, Attached ────────────▶ Queued
+//!     │  itself one starts only in the   │ ├──▶ GaveUp      ── Attached, Tick a day later ─▶ Queued
+//!     │  allowed hours and unpaused)     │ └──▶ NeedsPerson ── Requested ──────────────────▶ Queued
 //!     └──────────────────────────────────┘
 //! ```
 
-use backstay_shared::health::Condition;
+use backstay_shared::{health::Condition, ids::RunId};
 use chrono::TimeDelta;
 
-use super::state::{Doing, Effect, Facts, Input, Occasion, PhoneState};
+use super::state::{Doing, Effect, Facts, Input, Occasion, PhoneState, Queued};
 use crate::schedule::retry::Next;
+
+/// Who plugged the phone in or unlocked it longer ago may be gone.
+const NEAR_FOR: TimeDelta = TimeDelta::minutes(2);
 
 /// What follows from an event.
 pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, Vec<Effect>) {
@@ -23,36 +26,40 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         Input::Attached { by_a_person } => attached(&mut state, facts, by_a_person),
         Input::Detached => {
             state.present = false;
-            Vec::new()
+            match state.doing {
+                // Nothing has begun, so that nothing has failed; it is owed all the same.
+                Doing::Queued(queued) => {
+                    state.doing = Doing::WaitFor(Condition::DeviceReconnected);
+                    vec![Effect::Leave(queued.run)]
+                }
+                _ => Vec::new(),
+            }
         }
         Input::Tick => tick(&mut state, facts),
         Input::ClockWasSet { by } => {
             // Forward nothing is moved: the moment may be an hour of the day, and one that is too early is looked at anew.
-            if let Doing::RetryAt(at) | Doing::GaveUp(at) = &mut state.doing {
-                *at += by.min(TimeDelta::zero());
+            match &mut state.doing {
+                Doing::RetryAt(at) | Doing::GaveUp(at) => *at += by.min(TimeDelta::zero()),
+                Doing::Queued(queued) => queued.since += by,
+                _ => {}
             }
             tick(&mut state, facts)
         }
-        Input::Requested { full } => match state.doing {
-            Doing::Run(_) => Vec::new(),
-            _ if state.present => {
-                state.full |= full;
-                start(&mut state, facts, Occasion::Asked)
-            }
-            _ => Vec::new(),
-        },
+        Input::Requested { full } => requested(&mut state, facts, full),
         Input::CancelRequested => match state.doing {
-            Doing::Run(run) => vec![Effect::Cancel(run)],
+            Doing::Run(run) | Doing::Queued(Queued { run, .. }) => vec![Effect::Cancel(run)],
             _ => Vec::new(),
         },
-        Input::Satisfied => {
-            if !matches!(state.doing, Doing::Run(_)) {
+        Input::Satisfied => match state.doing {
+            Doing::Run(_) | Doing::Queued(Queued { occasion: Occasion::Asked, .. }) => Vec::new(),
+            doing => {
                 (state.doing, state.failures_in_a_row, state.full) = (Doing::Nothing, 0, false);
+                if let Doing::Queued(queued) = doing { vec![Effect::Leave(queued.run)] } else { Vec::new() }
             }
-            Vec::new()
-        }
+        },
+        Input::TurnCame(run) => turn_came(&mut state, facts, run),
         Input::Cured(condition) => cured(&mut state, facts, condition),
-        Input::Ended { run, next, before_it_began } if state.doing == Doing::Run(run) => {
+        Input::Ended { run, next, before_it_began } if is_of(&state, run) => {
             ended(&mut state, facts, next, before_it_began)
         }
         Input::Ended { .. } => Vec::new(),
@@ -60,23 +67,78 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
     (state, effects)
 }
 
+/// It is the one that waits for its turn or is under way.
+fn is_of(state: &PhoneState, number: RunId) -> bool {
+    matches!(state.doing, Doing::Run(run) | Doing::Queued(Queued { run, .. }) if run == number)
+}
+
 fn start(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
-    state.doing = Doing::Run(facts.fresh_run);
+    let run = facts.fresh_run;
+    state.doing = Doing::Queued(Queued { run, occasion, since: facts.now });
     (state.reattached, state.held_back) = (false, false);
-    vec![Effect::Start { run: facts.fresh_run, full: state.full, occasion }]
+    vec![Effect::Queue { run, asked: occasion == Occasion::Asked }]
 }
 
 /// Starts what is owed, now or from when on it may start by itself.
 fn start_by_itself(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
     match facts.allowed_from {
         Some(from) if from <= facts.now => start(state, facts, occasion),
-        from => {
-            // A person who resumes sends a tick. What waits already goes on waiting.
-            if from.is_some() || !matches!(state.doing, Doing::RetryAt(_)) {
-                state.doing = Doing::RetryAt(from.unwrap_or(facts.now));
-                state.held_back = true;
+        _ => hold_back(state, facts),
+    }
+}
+
+/// What is owed waits for when it may start by itself.
+fn hold_back(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
+    let from = facts.allowed_from;
+    // A person who resumes sends a tick. What waits already goes on waiting.
+    if from.is_some() || !matches!(state.doing, Doing::RetryAt(_)) {
+        state.doing = Doing::RetryAt(from.unwrap_or(facts.now));
+        state.held_back = true;
+    }
+    from.map(Effect::WakeAt).into_iter().collect()
+}
+
+/// It joined the queue when it was allowed; its turn may come hours later, and a pause at any time.
+fn is_still_allowed(queued: &Queued, facts: &Facts) -> bool {
+    queued.occasion == Occasion::Asked || facts.allowed_from.is_some_and(|from| from <= facts.now)
+}
+
+fn leave_the_queue(state: &mut PhoneState, facts: &Facts, queued: &Queued) -> Vec<Effect> {
+    let mut effects = vec![Effect::Leave(queued.run)];
+    effects.extend(hold_back(state, facts));
+    effects
+}
+
+fn turn_came(state: &mut PhoneState, facts: &Facts, run: RunId) -> Vec<Effect> {
+    match state.doing {
+        Doing::Queued(queued) if queued.run == run => {
+            if !is_still_allowed(&queued, facts) {
+                return leave_the_queue(state, facts, &queued);
             }
-            from.map(Effect::WakeAt).into_iter().collect()
+            let occasion = match queued.occasion {
+                Occasion::PersonAtThePhone if facts.now - queued.since > NEAR_FOR => Occasion::Time,
+                occasion => occasion,
+            };
+            state.doing = Doing::Run(run);
+            vec![Effect::Start { run, full: state.full, occasion }]
+        }
+        _ => vec![Effect::Leave(run)],
+    }
+}
+
+fn requested(state: &mut PhoneState, facts: &Facts, full: bool) -> Vec<Effect> {
+    match &mut state.doing {
+        // It is what it was when it began.
+        Doing::Run(_) => Vec::new(),
+        _ if !state.present => Vec::new(),
+        Doing::Queued(queued) => {
+            state.full |= full;
+            (queued.occasion, queued.since) = (Occasion::Asked, facts.now);
+            vec![Effect::Hurry(queued.run)]
+        }
+        _ => {
+            state.full |= full;
+            start(state, facts, Occasion::Asked)
         }
     }
 }
@@ -92,25 +154,41 @@ fn start_if_due(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Ve
 }
 
 fn attached(state: &mut PhoneState, facts: &Facts, by_a_person: bool) -> Vec<Effect> {
-    use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, UsbmuxdUp, UserPresent};
+    use Condition::{DeviceReconnected, DeviceSeenOnWifi, DeviceUnlocked, NetworkUp, UsbmuxdUp, UserPresent};
     state.present = true;
     let occasion = if by_a_person { Occasion::PersonAtThePhone } else { Occasion::Time };
-    match state.doing {
+    match &mut state.doing {
+        // Due by that alone, it would be forgotten by the time it may start.
+        Doing::Nothing if by_a_person && is_due_by_connecting(facts) => start_by_itself(state, facts, occasion),
         Doing::Nothing => start_if_due(state, facts, occasion),
         // A backup that was begun and failed is owed, whatever the schedule says.
         Doing::WaitFor(DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp) => {
             start_by_itself(state, facts, occasion)
         }
-        Doing::WaitFor(UserPresent) | Doing::GaveUp(_) if by_a_person => start_by_itself(state, facts, occasion),
-        Doing::GaveUp(at) => vec![Effect::WakeAt(at)],
-        Doing::RetryAt(at) if at <= facts.now => start_by_itself(state, facts, occasion),
-        Doing::RetryAt(at) => vec![Effect::WakeAt(at)],
+        // Whoever plugs it in can unlock it, too.
+        Doing::WaitFor(UserPresent | DeviceUnlocked) | Doing::GaveUp(_) if by_a_person => {
+            start_by_itself(state, facts, occasion)
+        }
+        Doing::GaveUp(at) => vec![Effect::WakeAt(*at)],
+        Doing::RetryAt(at) if *at <= facts.now => start_by_itself(state, facts, occasion),
+        Doing::RetryAt(at) => vec![Effect::WakeAt(*at)],
+        Doing::Queued(queued) => {
+            if by_a_person && queued.occasion != Occasion::Asked {
+                (queued.occasion, queued.since) = (occasion, facts.now);
+            }
+            Vec::new()
+        }
         Doing::Run(_) => {
             state.reattached = true;
             Vec::new()
         }
         Doing::WaitFor(_) | Doing::NeedsPerson => Vec::new(),
     }
+}
+
+/// Plugging it in is what makes it due.
+fn is_due_by_connecting(facts: &Facts) -> bool {
+    facts.due > facts.now && facts.due_on_connect.is_some_and(|at| at <= facts.now)
 }
 
 fn tick(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
@@ -121,7 +199,9 @@ fn tick(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
         // Resumed, or the hours have changed: its own time was before.
         Doing::RetryAt(_) if state.held_back => start_by_itself(state, facts, Occasion::Time),
         Doing::RetryAt(at) | Doing::GaveUp(at) => vec![Effect::WakeAt(at)],
-        Doing::Run(_) | Doing::WaitFor(_) | Doing::NeedsPerson => Vec::new(),
+        // A pause has begun, or the hours are over.
+        Doing::Queued(queued) if !is_still_allowed(&queued, facts) => leave_the_queue(state, facts, &queued),
+        Doing::Queued(_) | Doing::Run(_) | Doing::WaitFor(_) | Doing::NeedsPerson => Vec::new(),
     }
 }
 

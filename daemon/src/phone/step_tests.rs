@@ -11,7 +11,24 @@ const NOON: i64 = 1_795_435_200;
 
 fn facts(now: i64, due: i64, run: u64) -> Facts {
     let at = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
-    Facts { now: at(now), due: at(due), allowed_from: Some(at(now)), fresh_run: RunId(run) }
+    Facts { now: at(now), due: at(due), due_on_connect: None, allowed_from: Some(at(now)), fresh_run: RunId(run) }
+}
+
+/// A step after which the turn comes at once: nobody else is here.
+fn step(state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, Vec<Effect>) {
+    let (mut state, effects) = super::step(state, input, facts);
+    let mut done = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Queue { run, .. } => {
+                let (after, more) = super::step(state, Input::TurnCame(run), facts);
+                state = after;
+                done.extend(more);
+            }
+            effect => done.push(effect),
+        }
+    }
+    (state, done)
 }
 
 /// Plays inputs at noon and returns what was to be done.
@@ -209,4 +226,131 @@ fn what_a_pause_held_back_starts_when_it_is_resumed() {
     assert_eq!(starts(&effects), [0_u64; 0], "the pause goes on");
     let (_, effects) = step(state, Input::Tick, &facts(NOON, NOON + 60_000, 2));
     assert_eq!(starts(&effects), [2]);
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+/// Here, and waiting for its turn since noon.
+fn queued(occasion: Occasion) -> PhoneState {
+    let doing = Doing::Queued(Queued { run: RunId(1), occasion, since: at(NOON) });
+    PhoneState { present: true, doing, failures_in_a_row: 2, ..PhoneState::default() }
+}
+
+/// The turn may come hours after a phone joined the queue, and then the hours may be over.
+#[test]
+fn a_turn_that_comes_when_nothing_may_start_is_given_back() {
+    let (later, allowed) = (NOON + 7200, NOON + 30_000);
+    let facts = |from: Option<i64>| Facts { allowed_from: from.map(at), ..facts(later, NOON - 1, 2) };
+    for occasion in [Occasion::Time, Occasion::PersonAtThePhone] {
+        // The turn comes, and before that a pause or the minute's tick.
+        for input in [Input::TurnCame(RunId(1)), Input::Tick, Input::ClockWasSet { by: TimeDelta::seconds(-300) }] {
+            let (state, effects) = super::step(queued(occasion), input.clone(), &facts(Some(allowed)));
+            assert_eq!(effects, [Effect::Leave(RunId(1)), Effect::WakeAt(at(allowed))], "{input:?}");
+            let expected = (&Doing::RetryAt(at(allowed)), true, 2);
+            assert_eq!((&state.doing, state.held_back, state.failures_in_a_row), expected, "nothing has failed");
+            let (state, effects) = super::step(queued(occasion), input.clone(), &facts(None));
+            assert_eq!(effects, [Effect::Leave(RunId(1))], "{input:?} until a person resumes");
+            let resumed = super::step(state, Input::Tick, &facts(Some(later))).1;
+            assert_eq!(resumed, [Effect::Queue { run: RunId(2), asked: false }], "{input:?} and resumed");
+        }
+        let allowed = super::step(queued(occasion), Input::TurnCame(RunId(1)), &facts(Some(later))).1;
+        assert_eq!(starts(&allowed), [1]);
+        // Asked for while it waits.
+        let hurried = super::step(queued(occasion), Input::Requested { full: true }, &facts(None));
+        assert_eq!(hurried.1, [Effect::Hurry(RunId(1))]);
+        let (state, effects) = super::step(hurried.0, Input::Tick, &facts(None));
+        assert!(effects.is_empty(), "{effects:?}");
+        let effects = super::step(state, Input::TurnCame(RunId(1)), &facts(None)).1;
+        assert_eq!(effects, [Effect::Start { run: RunId(1), full: true, occasion: Occasion::Asked }]);
+    }
+    let old_news = super::step(queued(Occasion::Time), Input::TurnCame(RunId(9)), &facts(Some(later)));
+    assert_eq!(old_news, (queued(Occasion::Time), vec![Effect::Leave(RunId(9))]));
+}
+
+#[test]
+fn who_leaves_the_queue_by_the_cable_has_failed_at_nothing() {
+    let facts = facts(NOON + 60, NOON - 1, 2);
+    for occasion in [Occasion::Time, Occasion::Asked] {
+        let (state, effects) = super::step(queued(occasion), Input::Detached, &facts);
+        assert_eq!(effects, [Effect::Leave(RunId(1))]);
+        assert_eq!((state.failures_in_a_row, &state.doing), (2, &Doing::WaitFor(Condition::DeviceReconnected)));
+        let back = step(state, Input::Attached { by_a_person: true }, &facts).1;
+        assert_eq!(back, [Effect::Start { run: RunId(2), full: false, occasion: Occasion::PersonAtThePhone }]);
+    }
+}
+
+/// Whoever plugged it in hours ago is not there to type its passcode.
+#[test]
+fn who_was_near_when_it_joined_the_queue_has_left_when_its_turn_comes() {
+    let came = |state, seconds| {
+        let effects = super::step(state, Input::TurnCame(RunId(1)), &facts(NOON + seconds, NOON - 1, 2)).1;
+        match effects[..] {
+            [Effect::Start { occasion, .. }] => occasion,
+            _ => panic!("{effects:?}"),
+        }
+    };
+    assert_eq!(came(queued(Occasion::PersonAtThePhone), 120), Occasion::PersonAtThePhone);
+    assert_eq!(came(queued(Occasion::PersonAtThePhone), 121), Occasion::Time);
+    assert_eq!(came(queued(Occasion::Asked), 7200), Occasion::Asked);
+    let anew = Input::Attached { by_a_person: true };
+    let (state, _) = super::step(queued(Occasion::Time), anew, &facts(NOON + 7100, NOON - 1, 2));
+    assert_eq!(came(state, 7200), Occasion::PersonAtThePhone, "plugged in anew");
+    let set_back = Input::ClockWasSet { by: TimeDelta::seconds(-7200) };
+    let (state, _) = super::step(queued(Occasion::PersonAtThePhone), set_back, &facts(NOON - 7000, NOON - 9000, 2));
+    assert_eq!(came(state, -7000), Occasion::Time, "200 s, whatever the clock says");
+}
+
+#[test]
+fn a_backup_made_elsewhere_ends_a_wait_in_the_queue_that_no_person_asked_for() {
+    let facts = facts(NOON + 60, NOON + 60_000, 2);
+    let (state, effects) = super::step(queued(Occasion::Time), Input::Satisfied, &facts);
+    assert_eq!((state.doing, effects), (Doing::Nothing, vec![Effect::Leave(RunId(1))]));
+    let asked = super::step(queued(Occasion::Asked), Input::Satisfied, &facts);
+    assert_eq!(asked, (queued(Occasion::Asked), vec![]));
+}
+
+/// What only plugging it in made due is not forgotten by the time it may start.
+#[test]
+fn plugging_it_in_outside_the_hours_is_made_good_when_they_begin() {
+    let here = Input::Attached { by_a_person: true };
+    let on_connect = |from: Option<i64>| Facts {
+        due_on_connect: Some(at(NOON - 1)),
+        allowed_from: from.map(at),
+        ..facts(NOON, NOON + 60_000, 1)
+    };
+    for from in [Some(NOON + 3600), None] {
+        let (state, effects) = step(PhoneState::default(), here.clone(), &on_connect(from));
+        assert_eq!(starts(&effects), [0_u64; 0]);
+        assert!(state.held_back, "{state:?}");
+        let in_time = Facts { due_on_connect: Some(at(NOON - 1)), ..facts(NOON + 3600, NOON + 60_000, 2) };
+        assert_eq!(starts(&step(state, Input::Tick, &in_time).1), [2], "{from:?}");
+    }
+    let now = on_connect(Some(NOON));
+    assert_eq!(starts(&step(PhoneState::default(), here, &now).1), [1]);
+    for nobody in [Input::Attached { by_a_person: false }, Input::Tick] {
+        let state = PhoneState { present: true, ..PhoneState::default() };
+        assert_eq!(starts(&step(state, nobody, &now).1), [0_u64; 0], "only a person's plugging in counts");
+    }
+}
+
+#[test]
+fn whoever_plugs_in_a_locked_phone_can_unlock_it() {
+    let locked = PhoneState { doing: Doing::WaitFor(Condition::DeviceUnlocked), ..PhoneState::default() };
+    let facts = facts(NOON, NOON - 1, 1);
+    let effects = step(locked.clone(), Input::Attached { by_a_person: true }, &facts).1;
+    assert_eq!(effects, [Effect::Start { run: RunId(1), full: false, occasion: Occasion::PersonAtThePhone }]);
+    let by_itself = step(locked, Input::Attached { by_a_person: false }, &facts).1;
+    assert!(by_itself.is_empty(), "{by_itself:?}");
+}
+
+/// Settings edited, or the daemon started: a cancelled backup does not come back with it.
+#[test]
+fn what_was_cancelled_waits_for_its_day_whoever_plugs_the_phone_in() {
+    let cancelled = PhoneState { doing: Doing::RetryAt(at(NOON + 60_000)), ..PhoneState::default() };
+    for by_a_person in [false, true] {
+        let effects = step(cancelled.clone(), Input::Attached { by_a_person }, &facts(NOON, NOON - 1, 1)).1;
+        assert_eq!(effects, [Effect::WakeAt(at(NOON + 60_000))]);
+    }
 }

@@ -12,6 +12,9 @@ use chrono::{DateTime, TimeZone, Utc};
 /// A last backup that is dated further ahead was dated by a clock that was wrong.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// No phone is called late before it is so much later than when it was due.
+const LATE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
 /// An expression that never comes again leaves the phone alone for so long, and not for ever.
 const WITHOUT_FURTHER_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -50,7 +53,12 @@ pub struct Known {
 impl Known {
     /// When the last good one was made, if that can be.
     fn believed(&self) -> Option<DateTime<Utc>> {
-        self.last_good.filter(|good| *good <= self.now + AHEAD_MAX)
+        self.last_good.filter(|good| self.can_be(*good))
+    }
+
+    /// Whether a backup can have been made then.
+    pub fn can_be(&self, good: DateTime<Utc>) -> bool {
+        good <= self.now + AHEAD_MAX
     }
 }
 
@@ -77,6 +85,12 @@ impl Plan {
                 None => due(known.known_since.min(known.now), DueReason::FirstBackup),
             };
         };
+        self.due_after(good, zone)
+    }
+
+    /// When the next one is due after a good one.
+    fn due_after<Zone: TimeZone>(&self, good: DateTime<Utc>, zone: &Zone) -> Due {
+        let due = |at, reason| Due { at, reason };
         match &self.rule {
             Rule::Every(hours) => due(good + hours.duration(), DueReason::Interval { hours: hours.number() }),
             Rule::Cron(schedule) => match next_of(schedule, good, zone) {
@@ -84,6 +98,20 @@ impl Plan {
                 None => due(good + WITHOUT_FURTHER_TIME, DueReason::NoFurtherTime),
             },
         }
+    }
+
+    /// Since when there is no backup as recent as a person wants: `patience` after the last good one, but not before it is
+    /// a day later than planned. None until then. A last good one whose date can't be believed hides nothing.
+    pub fn overdue_since<Zone: TimeZone>(
+        &self,
+        known: &Known,
+        patience: Duration,
+        zone: &Zone,
+    ) -> Option<DateTime<Utc>> {
+        let good = known.believed();
+        let last = good.unwrap_or(known.known_since);
+        let due = good.map_or(last, |good| self.due_after(good, zone).at);
+        ((last + patience).max(due + LATE_AFTER) <= known.now).then_some(last)
     }
 
     /// From when on a backup is due that plugging the phone in starts; none where that starts none.

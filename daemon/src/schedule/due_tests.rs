@@ -174,3 +174,27 @@ fn plugging_it_in_is_a_time_of_its_own() {
     backup.on_connect_hours = Some(6.try_into().unwrap());
     assert_eq!(Plan::from(&backup).due_on_connect(&known), Some(at("2026-11-23T16:00:00Z")));
 }
+
+/// Whoever wants one a week is not told four days of seven that it is late.
+#[test]
+fn late_is_later_than_planned() {
+    let three_days = Duration::from_secs(3 * 24 * 3600);
+    let (every, weekly) = (plan(None, None), plan(Some("0 22 * * 1"), None));
+    // A Monday, 22:00 in UTC.
+    let good = "2026-11-23T22:00:00Z";
+    for (told, plan, last_good, now, is_late) in [
+        ("not yet three days", &every, good, "2026-11-26T21:59:00Z", false),
+        ("three days", &every, good, "2026-11-26T22:00:00Z", true),
+        ("as planned", &weekly, good, "2026-11-29T22:00:00Z", false),
+        ("due since yesterday", &weekly, good, "2026-12-01T21:59:00Z", false),
+        ("due for a day", &weekly, good, "2026-12-01T22:00:00Z", true),
+        ("by a clock that was put back by hours", &every, "2026-11-24T08:00:00Z", good, false),
+        ("by a clock that was wrong", &every, "2030-01-01T00:00:00Z", good, true),
+    ] {
+        assert_eq!(plan.overdue_since(&known(last_good, now), three_days, &Utc).is_some(), is_late, "{told}");
+    }
+    let never = |now| Known { last_good: None, known_since: at("2026-11-20T00:00:00Z"), ..known(good, now) };
+    for (now, is_late) in [("2026-11-22T23:59:00Z", false), ("2026-11-23T00:00:00Z", true)] {
+        assert_eq!(weekly.overdue_since(&never(now), three_days, &Utc).is_some(), is_late, "{now}");
+    }
+}

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use backstay_shared::{health::FailureId, overview::Activity};
+use backstay_shared::{
+    health::FailureId,
+    overview::{Activity, PhoneOverview},
+};
 use backstay_tests::{
     phone::{Event, Fault, PasscodeAnswer, Phone, dataset::DataSetSpec},
     told::Listener,
     world::World,
 };
 
-use super::{cured, fails, happens};
+use super::{backups_asked_for, comes_again, cured, fails, happens};
 use crate::encryption::{Desktop, PASSWORD, done};
 
 async fn world(seed: u64) -> World {
@@ -120,6 +123,30 @@ async fn a_drive_that_comes_back() {
     assert_eq!(world.phone.sheets_shown(), 1);
     daemon.shows("all is well", |overview| overview.problems.is_empty().then_some(())).await;
     assert_eq!(listener.news(), [(FailureId::BackupDriveMissing, None)], "told of the computer, and once");
+    world.judge();
+}
+
+/// It was at another computer meanwhile, which made the backup that failed here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drive_that_comes_back_with_a_younger_backup() {
+    let world = world(412).await;
+    let daemon = world.daemon().await;
+    daemon.phone_shows("the backup is done", super::backed_up).await;
+    world.change();
+    let away = world.folder.path().join("the drive");
+    std::fs::rename(world.root(), &away).unwrap();
+    drop(world.backstay(&["backup"]).await);
+    fails(&daemon, FailureId::BackupDriveMissing).await;
+    let elsewhere = world.backstay(&["backup", "--once", "--root", away.to_str().unwrap()]).await;
+    assert!(elsewhere.status.success(), "{}", backstay_tests::world::text(&elsewhere));
+    let mut events = world.phone.events();
+    std::fs::rename(&away, world.root()).unwrap();
+    let is_at_rest =
+        |phone: &PhoneOverview| (phone.activity == Activity::Idle && phone.problems.is_empty()).then_some(());
+    daemon.phone_shows("nothing is wrong", is_at_rest).await;
+    comes_again(&world, &daemon).await;
+    daemon.phone_shows("nothing is wrong", is_at_rest).await;
+    assert_eq!(backups_asked_for(&mut events), 0, "it is not due");
     world.judge();
 }
 

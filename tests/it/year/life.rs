@@ -17,6 +17,12 @@ pub(super) enum Happening {
     Goes,
     Unlocked,
     Locked,
+    /// A person wants no backups for a while.
+    Paused,
+    Resumed,
+    /// Another phone wants the disk, and wants it no more.
+    OtherBegins,
+    OtherEnds,
     /// In seconds.
     ClockSet {
         by: i64,
@@ -35,6 +41,8 @@ impl Life {
         let mut awake = Minutes::new(minutes, true);
         let mut present = Minutes::new(minutes, false);
         let mut unlocked = Minutes::new(minutes, false);
+        let mut paused = Minutes::new(minutes, false);
+        let mut other = Minutes::new(minutes, false);
         for day in 0..DAYS.unsigned_abs() {
             let midnight = day * DAY;
             if random.below(10) < 6 {
@@ -55,6 +63,14 @@ impl Life {
                 unlocked.paint(from..from + 1 + random.below(10), true);
             }
         }
+        for _ in 0..30 {
+            let from = random.below(minutes);
+            paused.paint(from..from + 10 + random.below(2 * DAY), true);
+        }
+        for _ in 0..300 {
+            let from = random.below(minutes);
+            other.paint(from..from + 1 + random.below(8 * 60), true);
+        }
         // Left at home.
         let holidays = (120 + random.below(120)) * DAY;
         awake.paint(holidays..holidays + 14 * DAY, false);
@@ -63,10 +79,15 @@ impl Life {
             for minutes in [&mut awake, &mut present, &mut unlocked] {
                 minutes.paint(at - 240..at + 240, true);
             }
+            for minutes in [&mut paused, &mut other] {
+                minutes.paint(at - 240..at + 240, false);
+            }
         }
         let mut happenings = awake.changes(true, (Happening::Wakes, Happening::Sleeps));
         happenings.extend(present.changes(false, (Happening::Comes, Happening::Goes)));
         happenings.extend(unlocked.changes(false, (Happening::Unlocked, Happening::Locked)));
+        happenings.extend(paused.changes(false, (Happening::Paused, Happening::Resumed)));
+        happenings.extend(other.changes(false, (Happening::OtherBegins, Happening::OtherEnds)));
         for _ in 0..6 {
             happenings.extend(clock_set(reckoning, random));
         }

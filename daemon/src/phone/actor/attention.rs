@@ -179,7 +179,7 @@ impl Actor {
         let now = Utc::now();
         self.problems.set(FailureId::BackupOverdue, self.overdue(now), now);
         self.look_at_apple(now);
-        let progress = self.active.as_ref().map(|active| active.progress.borrow().clone());
+        let progress = self.progress();
         let usb = self.attached.borrow().as_ref().is_none_or(|attached| attached.usb);
         let (slow, other) = match usb {
             true => (FailureId::BackupSlow, FailureId::WifiWeak),
@@ -199,19 +199,11 @@ impl Actor {
         self.problems.clear(other);
     }
 
-    /// Derived from the receipt on disk and the clock alone, so that nothing that fails to run can hide it.
     fn overdue(&self, now: DateTime<Utc>) -> Option<Failure> {
-        if self.is_out_of_use() {
-            return None;
-        }
-        let last = self.receipt.as_ref().map_or(self.known_since, |receipt| receipt.verified_at);
-        let late = self.around.clock.settled_from().is_none()
-            && now - last >= chrono::Duration::from_std(self.backup.overdue_days.duration()).ok()?;
-        late.then(|| {
-            let mut failure = Failure::from(FailureId::BackupOverdue);
-            failure.evidence.days = u64::try_from((now - last).num_days()).ok();
-            failure
-        })
+        let last = self.overdue_since(now)?;
+        let mut failure = Failure::from(FailureId::BackupOverdue);
+        failure.evidence.days = u64::try_from((now - last).num_days()).ok();
+        Some(failure)
     }
 }
 

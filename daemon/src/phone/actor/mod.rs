@@ -1,5 +1,6 @@
 //! One actor owns one phone: it takes in what happens, asks [`step`] what follows, and does it.
 
+mod active;
 mod attention;
 mod ending;
 mod greeting;
@@ -13,24 +14,27 @@ use std::time::Duration;
 use backstay_shared::{
     config::Backup,
     health::{Condition, Failure, FailureId, Retry},
-    ids::{RunId, Udid},
-    overview::{EarlierPhone, EndedRun, Progress},
+    ids::Udid,
+    overview::{EarlierPhone, EndedRun},
     protocol::Refusal,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{attention::Attention, standing::Standing};
+use self::{
+    active::{Active, Happened, Running, Stage},
+    attention::Attention,
+    standing::Standing,
+};
 use super::{
     facts::Introduction,
     link::Attached,
     phones::{Message, Surroundings},
-    run::{Ended, new_run_id},
-    state::{Doing, Effect, Facts, Input, PhoneState},
+    state::{Doing, Effect, Input, PhoneState, Queued},
     step::step,
     vitals::Vitals,
     wifi,
@@ -49,17 +53,6 @@ const SELF_CHECK: Duration = Duration::from_secs(60);
 
 /// While a backup runs, which wakes the processor anyway.
 const SELF_CHECK_WHILE_RUNNING: Duration = Duration::from_secs(10);
-
-struct Active {
-    run: RunId,
-    progress: watch::Receiver<Progress>,
-    ended: oneshot::Receiver<Ended>,
-    cancel: CancellationToken,
-    /// Its number in the queue.
-    ticket: u64,
-    /// Its place there; none as soon as it has its turn.
-    places: watch::Receiver<Option<u32>>,
-}
 
 /// Everything about one phone. Only its own task touches it.
 pub(super) struct Actor {
@@ -96,7 +89,8 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(udid: Udid, around: Surroundings, own: mpsc::Sender<Message>) -> Self {
         let snoozed = around.board.snoozes().of(Some(&udid));
-        let Standing { receipt, last_run, problems, doing, known_since } = Standing::find(&around.root, &udid, snoozed);
+        let Standing { receipt, last_run, problems, doing, failures_in_a_row, known_since } =
+            Standing::find(&around.root, &udid, snoozed);
         let raised_by_run = last_run.as_ref().and_then(|ended| ended.failure.as_ref()).map(|problem| problem.id);
         Self {
             backup: around.config.backup_of(&udid),
@@ -107,7 +101,7 @@ impl Actor {
             udid,
             own,
             known_since,
-            state: PhoneState { doing, ..PhoneState::default() },
+            state: PhoneState { doing, failures_in_a_row, ..PhoneState::default() },
             attached: watch::Sender::new(None),
             vitals: None,
             receipt,
@@ -146,7 +140,8 @@ impl Actor {
             match happened {
                 Happened::Message(Some(message)) => self.take(message),
                 Happened::Message(None) => return self.shut_down().await,
-                Happened::Progress => {}
+                Happened::News => {}
+                Happened::Turn(run) => self.act(Input::TurnCame(run)),
                 Happened::Ended(ended) => self.ended(*ended),
                 Happened::Wake => self.wake_up(),
                 Happened::HostAwake => {
@@ -180,21 +175,22 @@ impl Actor {
                 if self.turned_off {
                     return drop(reply.send(Err(Refusal::TurnedOff)));
                 }
-                if let Some(active) = &self.active {
-                    self.around.turns.ask(active.ticket);
+                let is_less = |doing| matches!(doing, &Doing::Run(_)) && !self.state.full;
+                if full && is_less(&self.state.doing) {
+                    return drop(reply.send(Err(Refusal::NotFullUnderWay)));
                 }
-                if self.state.present {
-                    self.act(Input::Requested { full });
-                }
+                self.act(Input::Requested { full });
                 let started = match self.state.doing {
-                    Doing::Run(run) if self.state.present => Ok(run),
+                    Doing::Run(run) | Doing::Queued(Queued { run, .. }) if self.state.present => Ok(run),
                     _ => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
                 };
+                // Whoever hears of the run finds it.
+                self.publish();
                 // Who asked may have gone; the backup runs all the same.
                 drop(reply.send(started));
             }
             Message::Cancel { reply } => {
-                let running = matches!(self.state.doing, Doing::Run(_));
+                let running = matches!(self.state.doing, Doing::Run(_) | Doing::Queued(_));
                 self.act(Input::CancelRequested);
                 drop(reply.send(if running { Ok(()) } else { Err(Refusal::NothingRunning) }));
             }
@@ -223,8 +219,8 @@ impl Actor {
             }
             Message::DriveIsBack { reply } => {
                 self.problems.clear(FailureId::BackupDriveMissing);
-                self.look_again();
                 self.act(Input::Cured(Condition::BackupDrivePresent));
+                self.act(Input::Tick);
                 self.publish();
                 // Who asked ends only with the daemon.
                 let _gone = reply.send(());
@@ -235,9 +231,7 @@ impl Actor {
                 if let Some(attached) = attached {
                     self.greet(attached);
                 }
-                if let Doing::WaitFor(condition) = self.state.doing {
-                    self.act(Input::Cured(condition));
-                }
+                self.act(told_to_look_again(&self.state.doing));
             }
             Message::Introduced { introduction, earlier } => {
                 self.introduction.learn(introduction);
@@ -338,12 +332,13 @@ impl Actor {
     fn act(&mut self, input: Input) {
         let may_start = self.active.is_none()
             && matches!(input, Input::Attached { .. } | Input::Tick | Input::ClockWasSet { .. } | Input::Cured(_));
-        if may_start && self.due_at(&input, Utc::now()) <= Utc::now() && self.look_again() {
+        // A drive that is back was maybe at another computer: what it brings may be younger than what failed here.
+        let drive_is_back = input == Input::Cured(Condition::BackupDrivePresent);
+        let is_owed = drive_is_back || self.state.held_back || self.due_at(&input, Utc::now()) <= Utc::now();
+        if may_start && is_owed && self.look_again() {
             self.act(Input::Satisfied);
         }
-        let now = Utc::now();
-        let due = self.due_at(&input, now);
-        let facts = Facts { now, due, allowed_from: self.allowed_from(now), fresh_run: new_run_id() };
+        let facts = self.facts(Utc::now());
         let before = std::mem::take(&mut self.state);
         let (state, effects) = step(before.clone(), input.clone(), &facts);
         if state != before {
@@ -352,12 +347,15 @@ impl Actor {
         self.state = state;
         for effect in effects {
             match effect {
-                Effect::Start { run, full, occasion } => self.start(run, full, occasion),
-                Effect::Cancel(run) => {
-                    if let Some(active) = self.active.as_ref().filter(|active| active.run == run) {
-                        active.cancel.cancel();
+                Effect::Queue { run, asked } => self.queue(run, asked),
+                Effect::Hurry(run) => {
+                    if let Some(Stage::Queued(waiting)) = self.stage(run) {
+                        waiting.ask();
                     }
                 }
+                Effect::Leave(run) => self.active = self.active.take().filter(|active| active.run != run),
+                Effect::Start { run, full, occasion } => self.start(run, full, occasion),
+                Effect::Cancel(run) => self.cancel(run),
                 Effect::WakeAt(at) => self.wake_at = Some(at),
             }
         }
@@ -369,7 +367,7 @@ impl Actor {
         // Time starts nothing for a phone that is away; its problems still grow older.
         let wake_at = self.wake_at.filter(|_| self.state.present);
         let next = wake_at.into_iter().chain(self.problems.next_change(now)).min();
-        let every = if self.active.is_some() { SELF_CHECK_WHILE_RUNNING } else { SELF_CHECK };
+        let every = if self.progress().is_some() { SELF_CHECK_WHILE_RUNNING } else { SELF_CHECK };
         // Counted from the last one: the progress of a backup comes more often and must not put it off for ever.
         let check = self.checked_at + every;
         let soonest = Instant::now() + Duration::from_millis(20);
@@ -380,10 +378,10 @@ impl Actor {
         if let Some((_, cure)) = self.cure.take() {
             cure.cancel();
         }
-        if let Some(active) = self.active.take() {
-            active.cancel.cancel();
+        if let Some(Active { stage: Stage::Running(running), .. }) = self.active.take() {
+            running.cancel.cancel();
             // A run that is past its receipt commits; any other leaves the last good backup as it is.
-            drop(active.ended.await);
+            drop(running.ended.await);
         }
     }
 }
@@ -394,23 +392,32 @@ const fn is_want_of_trust(id: FailureId) -> bool {
     matches!(id, TrustPending | TrustDenied | PairingLost | PairingExpired | PairingNeedsCable)
 }
 
-enum Happened {
-    Message(Option<Message>),
-    Progress,
-    Ended(Box<Ended>),
-    Wake,
-    HostAwake,
+/// A person has mended something and says so. What shows by itself is watched, and is not so for that.
+fn told_to_look_again(doing: &Doing) -> Input {
+    match doing {
+        Doing::WaitFor(condition @ (Condition::PasswordEntered | Condition::PairingAccepted)) => {
+            Input::Cured(*condition)
+        }
+        _ => Input::Tick,
+    }
 }
 
-impl Active {
-    async fn next(active: &mut Option<Self>) -> Happened {
-        let Some(active) = active else { return std::future::pending().await };
-        let run = active.run;
-        tokio::select! {
-            biased;
-            ended = &mut active.ended => Happened::Ended(Box::new(ended.unwrap_or_else(|_| Ended::nothing(run)))),
-            Ok(()) = active.places.changed() => Happened::Progress,
-            Ok(()) = active.progress.changed() => Happened::Progress,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_person_mends_is_so_because_a_person_says_so() {
+        for (condition, is_so) in [
+            (Condition::PasswordEntered, true),
+            (Condition::PairingAccepted, true),
+            (Condition::SpaceAvailable, false),
+            (Condition::DeviceUnlocked, false),
+            (Condition::UserPresent, false),
+        ] {
+            let expected = if is_so { Input::Cured(condition) } else { Input::Tick };
+            assert_eq!(told_to_look_again(&Doing::WaitFor(condition)), expected);
         }
+        assert_eq!(told_to_look_again(&Doing::NeedsPerson), Input::Tick);
     }
 }

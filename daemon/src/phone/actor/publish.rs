@@ -6,7 +6,7 @@ use backstay_shared::{
 };
 use chrono::{DateTime, Utc};
 
-use super::Actor;
+use super::{Active, Actor, Stage};
 use crate::{phone::state::Doing, schedule::retry::ATTEMPTS_MAX, vault::receipt::Receipt};
 
 impl Actor {
@@ -56,17 +56,22 @@ impl Actor {
 
     fn activity(&self) -> Activity {
         let attempt = self.state.failures_in_a_row + 1;
+        let now = Utc::now();
+        let is_only_held_back = self.state.held_back && self.state.failures_in_a_row == 0 && self.due(now) <= now;
         match (&self.active, &self.state.doing) {
-            (Some(active), _) => match *active.places.borrow() {
-                None => Activity::Running { run: active.run, progress: active.progress.borrow().clone() },
-                place => Activity::Queued { run: active.run, place },
+            (Some(Active { run, stage }), _) => match stage {
+                Stage::Queued(waiting) => Activity::Queued { run: *run, place: Some(waiting.place()) },
+                Stage::Next(_) => Activity::Queued { run: *run, place: Some(1) },
+                Stage::Running(running) => Activity::Running { run: *run, progress: running.progress.borrow().clone() },
             },
             _ if !self.state.present => Activity::Away,
+            // Nothing has failed: it is due, and said to be later.
+            (None, Doing::RetryAt(_)) if is_only_held_back => Activity::Idle,
             (None, Doing::RetryAt(at)) => Activity::RetryAt { at: *at, attempt, attempts_max: ATTEMPTS_MAX },
             (None, Doing::WaitFor(condition)) => Activity::Waiting { until: *condition },
             (None, Doing::GaveUp(at)) => Activity::GaveUp { attempts: self.state.failures_in_a_row, next: *at },
             (None, Doing::NeedsPerson) => Activity::Blocked,
-            (None, Doing::Nothing | Doing::Run(_)) => Activity::Idle,
+            (None, Doing::Nothing | Doing::Queued(_) | Doing::Run(_)) => Activity::Idle,
         }
     }
 }

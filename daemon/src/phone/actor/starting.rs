@@ -7,7 +7,7 @@ use backstay_shared::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{Active, Actor};
+use super::{Active, Actor, Running, Stage};
 use crate::{
     phone::{
         cure::{self, Watched},
@@ -16,17 +16,24 @@ use crate::{
         state::{Doing, Occasion},
     },
     schedule::retry,
+    vault::{layout::Layout, ledger::Ledger},
 };
 
 impl Actor {
+    /// Takes a place in the queue.
+    pub(super) fn queue(&mut self, run: RunId, asked: bool) {
+        let last_good = self.receipt.as_ref().map(|receipt| receipt.verified_at);
+        self.active = Some(Active { run, stage: Stage::Queued(self.around.turns.wait(asked, last_good)) });
+    }
+
+    /// Begins the run that has its turn.
     pub(super) fn start(&mut self, run: RunId, full: bool, occasion: Occasion) {
-        let Some(attached) = self.attached.borrow().clone() else { return };
+        let attached = self.attached.borrow().clone();
+        let (Some(attached), Some(Active { stage: Stage::Next(mut turn), .. })) = (attached, self.active.take()) else {
+            return;
+        };
         tracing::info!(udid = %self.udid, %run, full, ?occasion, "a backup begins");
         let (progress, watched) = watch::channel(Progress::start());
-        let last_good = self.receipt.as_ref().map(|receipt| receipt.verified_at);
-        let waiting = self.around.turns.wait(occasion == Occasion::Asked, last_good);
-        let ticket = waiting.number();
-        let (place, places) = watch::channel(Some(waiting.place()));
         let (sender, ended) = oneshot::channel();
         let cancel = self.around.shutdown.child_token();
         let job = Job {
@@ -43,28 +50,58 @@ impl Actor {
             cancel: cancel.clone(),
             shutdown: self.around.shutdown.clone(),
         };
-        let link = self.attached.subscribe();
+        let followed = watched.clone();
         self.around.tasks.spawn(async move {
-            let cancelled = |run| Ended { result: Err(FailureId::CancelledByUser.into()), ..Ended::nothing(run) };
-            let mut job = job;
-            let turn = tokio::select! {
-                turn = waiting.turn(&place) => turn,
-                () = job.cancel.cancelled() => return drop(sender.send(cancelled(run))),
+            let ended = tokio::select! {
+                ended = run::start(job) => ended.unwrap_or_else(|_| Ended::nothing(run)),
+                never = turn.follow(followed) => match never {},
             };
-            place.send_replace(None);
-            if turn.asked {
-                job.occasion = Occasion::Asked;
-            }
-            // It may have been plugged in anew while it waited.
-            if let Some(attached) = link.borrow().clone() {
-                job.attached = attached;
-            }
-            let ended = run::start(job).await.unwrap_or_else(|_| Ended::nothing(run));
             drop(turn);
             // An actor that is gone has ended with the daemon; the receipt is on disk.
             drop(sender.send(ended));
         });
-        self.active = Some(Active { run, progress: watched, ended, cancel, ticket, places });
+        let running = Running { progress: watched, ended, cancel };
+        self.active = Some(Active { run, stage: Stage::Running(running) });
+    }
+
+    /// How far the run is, once it has begun.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        match self.active.as_ref().map(|active| &active.stage) {
+            Some(Stage::Running(running)) => Some(running.progress.borrow().clone()),
+            _ => None,
+        }
+    }
+
+    /// How this run stands, if it is this phone's.
+    pub(super) fn stage(&self, run: RunId) -> Option<&Stage> {
+        self.active.as_ref().filter(|active| active.run == run).map(|active| &active.stage)
+    }
+
+    /// A person wants this run to end. What waits for its turn ends at once.
+    pub(super) fn cancel(&mut self, run: RunId) {
+        match self.stage(run) {
+            Some(Stage::Running(running)) => running.cancel.cancel(),
+            Some(_) => {
+                let cancelled = Ended { result: Err(FailureId::CancelledByUser.into()), ..Ended::nothing(run) };
+                self.note(&cancelled);
+                self.ended(cancelled);
+            }
+            None => {}
+        }
+    }
+
+    /// So that a new beginning of the daemon knows of it, too. Runs that began have noted it themselves.
+    fn note(&self, ended: &Ended) {
+        let (layout, told) = (Layout::new(&self.around.root, &self.udid), ended.told());
+        self.around.tasks.spawn_blocking(move || {
+            // Before the first backup, or with the drive away, there is nothing to write into.
+            if !layout.ledger().exists() {
+                return;
+            }
+            if let Err(error) = Ledger::open(&layout).and_then(|mut ledger| ledger.note_run(&told)) {
+                tracing::warn!(%error, "a cancelled run can't be noted");
+            }
+        });
     }
 
     /// Watches for what is waited for now, and for nothing else.
