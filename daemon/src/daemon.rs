@@ -101,14 +101,18 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     let mut just_started = true;
     loop {
         let wifi = settings.config.network.wifi;
+        muxer.records().set_wanted(wifi);
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
         notifier.follow(world.serve(listener, notifier.takers(), source.clone()));
+        let (phones, wakes) = (world.phones.clone(), world.clock.wakes());
+        let present =
+            follow_presence(muxer.clone(), phones, world.board.clone(), wakes, Occasion { just_started, wifi });
         let changed = tokio::select! {
             () = &mut the_end => None,
             // Ends with the last who could pause.
             () = &mut keeping => None,
-            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), Occasion { just_started, wifi }) => None,
+            () = present => None,
             changed = source.changed(&settings, &world.board) => Some(changed),
             never = service::follow(&world.board, &socket) => match never {},
         };
@@ -134,6 +138,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
 struct World {
     board: Board,
     phones: Phones,
+    clock: ClockWatch,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -199,7 +204,7 @@ impl World {
             phones: phones.clone(),
             root: root.clone(),
             known_roots: known_roots.clone(),
-            clock,
+            clock: clock.clone(),
             notify: config.notify.clone(),
         };
         let beside = {
@@ -217,7 +222,7 @@ impl World {
         };
         tasks.spawn(beside);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), root = %root.display(), "the daemon runs");
-        Self { board, phones, shutdown, tasks }
+        Self { board, phones, clock, shutdown, tasks }
     }
 
     fn serve(&self, listener: Listener, takers: Takers, source: Source) -> Server {
@@ -243,13 +248,19 @@ struct Occasion {
     wifi: bool,
 }
 
-async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, occasion: Occasion) {
+async fn follow_presence(
+    muxer: Muxer,
+    phones: Phones,
+    board: Board,
+    wakes: tokio::sync::watch::Receiver<u64>,
+    occasion: Occasion,
+) {
     let (sender, mut sightings) = mpsc::channel(64);
     let muxer_place = muxer.clone();
     let watching = async {
         let over_wifi = async {
             if occasion.wifi {
-                bonjour::watch(muxer.clone(), sender.clone()).await;
+                bonjour::watch(muxer.clone(), sender.clone(), wakes).await;
             }
         };
         tokio::join!(usbmuxd::watch(muxer.clone(), sender.clone()), over_wifi);

@@ -2,6 +2,7 @@
 
 mod diagnosis;
 mod links;
+mod presence;
 
 use std::{net::Ipv4Addr, time::Duration};
 

@@ -38,9 +38,7 @@ impl Session {
     /// When the phone is gone, does not trust this computer (any more), or does not answer.
     pub async fn open(muxer: &Muxer, attached: &Attached) -> Result<Self, Failure> {
         let mut session = Self::open_plainly(muxer, attached).await?;
-        if attached.usb {
-            muxer.records.keep(&attached.udid, &session.record);
-        } else {
+        if !attached.usb {
             session.heart = session.start_heart().await;
         }
         Ok(session)
@@ -148,6 +146,13 @@ impl Session {
             (false, false) => return Err(Failure::from(FailureId::SecureConnectionFailed).doing(doing)),
         }
         Ok(socket)
+    }
+
+    /// Takes in what the phone says of being backed up over Wi-Fi. Only on its cable that changes what is kept of it.
+    pub fn allows_wifi(&self, allowed: bool) {
+        if self.attached.usb {
+            self.muxer.records.allow(&self.attached.udid, allowed, &self.record);
+        }
     }
 
     /// The way to its phone.
