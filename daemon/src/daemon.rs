@@ -104,6 +104,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     let mut just_started = true;
     loop {
         let wifi = settings.config.network.wifi;
+        muxer.records().set_wanted(wifi);
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
         // A computer that starts anew in the middle of a backup does it by itself, maybe at night.
@@ -111,11 +112,14 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
         let last_runs = overview.phones.iter().filter_map(|phone| phone.last_run.as_ref());
         just_started &= !{ last_runs }.any(|run| was_broken_off(run, Utc::now()));
         notifier.follow(world.serve(listener, notifier.takers(), source.clone()));
+        let (phones, wakes) = (world.phones.clone(), world.clock.wakes());
+        let present =
+            follow_presence(muxer.clone(), phones, world.board.clone(), wakes, Occasion { just_started, wifi });
         let changed = tokio::select! {
             () = &mut the_end => None,
             // Ends with the last who could pause.
             () = &mut keeping => None,
-            () = follow_presence(muxer.clone(), world.phones.clone(), world.board.clone(), Occasion { just_started, wifi }) => None,
+            () = present => None,
             changed = source.changed(&settings, &world.board, world.phones.turns()) => Some(changed),
             never = service::follow(&world.board, &socket) => match never {},
         };
@@ -141,6 +145,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
 struct World {
     board: Board,
     phones: Phones,
+    clock: ClockWatch,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -206,7 +211,7 @@ impl World {
             phones: phones.clone(),
             root: root.clone(),
             known_roots: known_roots.clone(),
-            clock,
+            clock: clock.clone(),
             notify: config.notify.clone(),
         };
         let beside = {
@@ -224,7 +229,7 @@ impl World {
         };
         tasks.spawn(beside);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), root = %root.display(), "the daemon runs");
-        Self { board, phones, shutdown, tasks }
+        Self { board, phones, clock, shutdown, tasks }
     }
 
     fn serve(&self, listener: Listener, takers: Takers, source: Source) -> Server {
@@ -256,13 +261,19 @@ struct Occasion {
     wifi: bool,
 }
 
-async fn follow_presence(muxer: Muxer, phones: Phones, board: Board, occasion: Occasion) {
+async fn follow_presence(
+    muxer: Muxer,
+    phones: Phones,
+    board: Board,
+    wakes: tokio::sync::watch::Receiver<u64>,
+    occasion: Occasion,
+) {
     let (sender, mut sightings) = mpsc::channel(64);
     let muxer_place = muxer.clone();
     let watching = async {
         let over_wifi = async {
             if occasion.wifi {
-                bonjour::watch(muxer.clone(), sender.clone()).await;
+                bonjour::watch(muxer.clone(), sender.clone(), wakes).await;
             }
         };
         tokio::join!(usbmuxd::watch(muxer.clone(), sender.clone()), over_wifi);

@@ -3,6 +3,7 @@
 mod diagnosis;
 mod ipv6;
 mod links;
+mod presence;
 
 use std::{net::Ipv4Addr, time::Duration};
 

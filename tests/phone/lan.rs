@@ -44,6 +44,7 @@ pub struct Lan {
     namespace: Namespace,
     announced: Announced,
     hearts: Arc<watch::Sender<usize>>,
+    visits: Arc<watch::Sender<usize>>,
     serving: Arc<Mutex<CancellationToken>>,
     over: CancellationToken,
     listening: TaskTracker,
@@ -63,6 +64,7 @@ impl Lan {
             namespace: namespace.clone(),
             announced,
             hearts: Arc::new(watch::Sender::new(0)),
+            visits: Arc::new(watch::Sender::new(0)),
             serving: Arc::default(),
             over: CancellationToken::new(),
             listening: TaskTracker::new(),
@@ -77,13 +79,20 @@ impl Lan {
     fn listen(&self) -> io::Result<()> {
         let listener = bind(&self.namespace, lockdownd::PORT)?;
         let (phone, hearts, serving) = (self.phone.clone(), self.hearts.clone(), self.serving.clone());
+        let visits = self.visits.clone();
         self.listening.spawn(self.over.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                visits.send_modify(|count| *count += 1);
                 let serving = lock(&serving).clone();
                 tokio::spawn(serving.run_until_cancelled_owned(serve_lockdownd(phone.clone(), hearts.clone(), stream)));
             }
         }));
         Ok(())
+    }
+
+    /// How often somebody has come to its lockdownd.
+    pub fn visits(&self) -> watch::Receiver<usize> {
+        self.visits.subscribe()
     }
 
     /// Serves from now on; of what was connected before nothing is any more.

@@ -100,6 +100,14 @@ impl Namespace {
         self.command("ip", &["address", "add", &format!("{address}/64"), "dev", "eth0", "nodad"])
     }
 
+    /// One more network, which leads to nobody else.
+    pub fn add_network(&self, name: &str, address: Ipv4Addr) -> io::Result<()> {
+        self.command("ip", &["link", "add", name, "type", "veth", "peer", "name", &format!("{name}p")])?;
+        self.command("ip", &["address", "add", &format!("{address}/24"), "dev", name])?;
+        self.command("ip", &["link", "set", &format!("{name}p"), "up"])?;
+        self.command("ip", &["link", "set", name, "up"])
+    }
+
     /// Its cable to the network is in or out.
     pub fn set_online(&self, online: bool) -> io::Result<()> {
         self.command("ip", &["link", "set", "eth0", if online { "up" } else { "down" }])

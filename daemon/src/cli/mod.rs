@@ -179,7 +179,9 @@ impl Context {
     /// # Errors
     /// When the environment names none.
     pub fn muxer(&self) -> Result<Muxer, Failure> {
-        Muxer::from_environment(&self.paths.log_dir)
+        let muxer = Muxer::from_environment(&self.paths.log_dir)?;
+        muxer.records().set_wanted(self.config.network.wifi);
+        Ok(muxer)
     }
 }
 

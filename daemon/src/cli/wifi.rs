@@ -90,12 +90,14 @@ async fn switch(muxer: &Muxer, attached: &Attached, on: bool) -> Result<(), Fail
     let mut session = Session::open(muxer, attached).await?;
     session.set_value(wifi::DOMAIN, wifi::ALLOWED_KEY, on.into()).await?;
     let told = session.value(Some(wifi::DOMAIN), Some(wifi::ALLOWED_KEY)).await?.and_then(|value| value.as_boolean());
-    session.close().await;
-    if told != Some(on) {
-        return Err(Failure::from(FailureId::LockdownRequestRefused).doing("switching Wi-Fi backups"));
+    if told == Some(on) {
+        session.allows_wifi(on);
     }
-    muxer.records().note(&attached.udid, |seen| seen.allowed = told);
-    Ok(())
+    session.close().await;
+    match told == Some(on) {
+        true => Ok(()),
+        false => Err(Failure::from(FailureId::LockdownRequestRefused).doing("switching Wi-Fi backups")),
+    }
 }
 
 async fn tell(context: &Context, as_json: bool) -> Result<(), CliError> {

@@ -5,10 +5,13 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use backstay_shared::ids::Udid;
-use chrono::{DateTime, Utc};
 use idevice::{IdeviceError, ReadWrite, pairing_file::PairingFile};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -62,7 +65,7 @@ pub async fn read<S: ReadWrite>(socket: &mut S, udid: &Udid) -> Result<Result<Pa
 /// Nobody has more phones; a folder that somebody filled is not read for ever.
 const RECORDS_MAX: usize = 64;
 
-/// Where and when a phone was last reached over Wi-Fi, and whether it allows that. Nothing here is secret.
+/// Where a phone was last reached over Wi-Fi, and whether it allows that. Nothing here is secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LastSeen {
@@ -72,8 +75,8 @@ pub struct LastSeen {
     pub address: Option<SocketAddr>,
     /// Under which name it announced itself.
     pub name: Option<String>,
-    /// When.
-    pub at: Option<DateTime<Utc>>,
+    /// It has said who it is by a tag (iOS 26.4 and newer).
+    pub tagged: bool,
 }
 
 /// Backstay's own copies, for this user alone. Clones are the same. A record is as good as the phone's passcode to a
@@ -81,13 +84,20 @@ pub struct LastSeen {
 #[derive(Debug, Clone)]
 pub struct OwnRecords {
     folder: PathBuf,
+    /// New ones are kept.
+    wanted: Arc<AtomicBool>,
     changed: watch::Sender<()>,
 }
 
 impl OwnRecords {
     /// Those in a folder of the state folder.
     pub fn in_folder(state_folder: &Path) -> Self {
-        Self { folder: state_folder.join("pair-records"), changed: watch::Sender::new(()) }
+        Self { folder: state_folder.join("pair-records"), wanted: Arc::default(), changed: watch::Sender::new(()) }
+    }
+
+    /// Whether this process keeps new ones, as the settings say. None is kept before that.
+    pub fn set_wanted(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::Relaxed);
     }
 
     fn file(&self, udid: &Udid, extension: &str) -> PathBuf {
@@ -99,8 +109,20 @@ impl OwnRecords {
         self.changed.subscribe()
     }
 
-    /// Keeps a record with which a session over USB has just succeeded.
-    pub fn keep(&self, udid: &Udid, record: &PairingFile) {
+    /// Takes in whether a phone allows Wi-Fi, as it says over its cable, with the record that opened the session. Nobody
+    /// but who allows it has his record copied.
+    pub fn allow(&self, udid: &Udid, allowed: bool, record: &PairingFile) {
+        self.note(udid, |seen| seen.allowed = Some(allowed));
+        if !allowed {
+            if fs::remove_file(self.file(udid, "plist")).is_ok() {
+                self.changed.send_replace(());
+            }
+        } else if self.wanted.load(Ordering::Relaxed) {
+            self.keep(udid, record);
+        }
+    }
+
+    fn keep(&self, udid: &Udid, record: &PairingFile) {
         let keeping = || {
             let content = record.clone().serialize().map_err(io::Error::other)?;
             let file = self.file(udid, "plist");
@@ -123,20 +145,24 @@ impl OwnRecords {
         PairingFile::from_bytes(&fs::read(self.file(udid, "plist")).ok()?).ok()
     }
 
-    /// The phones that there are records of.
+    /// The phones that have said whether they allow Wi-Fi.
     pub fn phones(&self) -> Vec<Udid> {
+        self.named(".json")
+    }
+
+    fn named(&self, extension: &str) -> Vec<Udid> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut phones: Vec<Udid> =
-            names.filter_map(|name| name.strip_suffix(".plist")?.parse().ok()).take(RECORDS_MAX).collect();
+            names.filter_map(|name| name.strip_suffix(extension)?.parse().ok()).take(RECORDS_MAX).collect();
         phones.sort();
         phones
     }
 
-    /// The phones that may be on the network: those that do not forbid it.
+    /// The phones that may be on the network: those that allow it, and can be told from others.
     pub fn on_the_network(&self) -> Vec<Udid> {
-        let mut phones = self.phones();
-        phones.retain(|udid| self.last_seen(udid).allowed != Some(false));
+        let mut phones = self.named(".plist");
+        phones.retain(|udid| self.last_seen(udid).allowed == Some(true));
         phones
     }
 
@@ -174,6 +200,47 @@ impl OwnRecords {
         };
         if let Err(error) = keeping() {
             tracing::debug!(%udid, %error, "where the phone was seen can't be noted");
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+
+    use super::*;
+
+    /// One with which no session opens.
+    pub(crate) fn record(wifi_mac_address: &str) -> PairingFile {
+        PairingFile {
+            device_certificate: vec![1].into(),
+            host_private_key: vec![2],
+            host_certificate: vec![3].into(),
+            root_private_key: vec![4],
+            root_certificate: vec![5].into(),
+            system_buid: "BUID".into(),
+            host_id: format!("HOST of {wifi_mac_address}"),
+            escrow_bag: None,
+            wifi_mac_address: wifi_mac_address.into(),
+            udid: None,
+        }
+    }
+
+    #[test]
+    fn only_who_allows_wifi_has_his_record_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = OwnRecords::in_folder(folder.path());
+        let udid: Udid = "00008120-001A2D3E0C40201E".parse().unwrap();
+        let record = record("");
+        let file = folder.path().join("pair-records/00008120-001A2D3E0C40201E.plist");
+        for (wanted, allowed, kept) in
+            [(false, true, false), (true, false, false), (true, true, true), (false, true, true), (false, false, false)]
+        {
+            records.set_wanted(wanted);
+            records.allow(&udid, allowed, &record);
+            assert_eq!(file.exists(), kept, "{wanted} {allowed}");
+            assert_eq!(!records.on_the_network().is_empty(), kept, "{wanted} {allowed}");
+            assert_eq!(records.phones(), std::slice::from_ref(&udid), "{wanted} {allowed}");
+            assert_eq!(records.last_seen(&udid).allowed, Some(allowed), "{wanted} {allowed}");
         }
     }
 }

@@ -359,6 +359,8 @@ impl Phones {
 
     /// What a failed backup waits for may have changed.
     pub async fn look_again(&self, udid: &Udid) {
+        // Also whether it may be on the network.
+        self.surroundings.muxer.records().look_again();
         if self.actor(udid).send(Message::LookAgain).await.is_err() {
             tracing::error!(%udid, "a phone's actor ended");
         }

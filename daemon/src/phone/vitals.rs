@@ -58,9 +58,9 @@ impl Vitals {
         let backup = domain(icloud::DOMAIN).await?;
         let setup = domain("com.apple.purplebuddy").await?;
         let wifi_allowed = truth(&domain(wifi::DOMAIN).await?, wifi::ALLOWED_KEY);
-        // For the day on which it is not found.
-        let (muxer, _) = session.way();
-        muxer.records().note(&facts.udid, |seen| seen.allowed = wifi_allowed.or(seen.allowed));
+        if let Some(allowed) = wifi_allowed {
+            session.allows_wifi(allowed);
+        }
         let total = number(&disk, "TotalDataCapacity");
         let available = number(&disk, "TotalDataAvailable");
         let state = facts.value("ActivationState").and_then(Value::as_string);

@@ -158,7 +158,8 @@ impl Examination {
         let conditions = [
             (WifiCondition::Network, Some(self.network)),
             (WifiCondition::Multicast, self.multicast),
-            (WifiCondition::PairRecord, Some(self.paired)),
+            // The record of who does not allow it is not kept.
+            (WifiCondition::PairRecord, (self.paired || self.allowed == Some(true)).then_some(self.paired)),
             (WifiCondition::Allowed, self.allowed),
             (WifiCondition::Announced, announced),
             (WifiCondition::SameNetwork, self.same_network),
@@ -176,6 +177,7 @@ impl Examination {
         let elsewhere = self.same_network == Some(false);
         let failure = match (&self.port, &self.session) {
             _ if !self.network => FailureId::HostOffline.into(),
+            _ if !self.paired && self.allowed != Some(true) => FailureId::WifiBackupOff.into(),
             _ if !self.paired => FailureId::TrustPending.into(),
             (_, Some(Ok(_))) if announced => return None,
             // It is there, and what it announces is not.

@@ -9,8 +9,8 @@ use mdns_sd::{ResolvedService, ScopedIp};
 
 use crate::host::network::Networks;
 
-/// A phone has a handful.
-const ADDRESSES_MAX: usize = 8;
+/// A phone has a handful; somebody with its name may add his own.
+const ADDRESSES_MAX: usize = 32;
 
 /// One for each computer that a phone trusts, and for each of its users.
 const TAGS_MAX: usize = 64;
@@ -27,7 +27,7 @@ pub struct Announcement {
 }
 
 /// What is compared of a pair record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     udid: Udid,
     mac: Option<[u8; 6]>,
@@ -73,6 +73,13 @@ impl Announcement {
         }
     }
 
+    /// One without addresses, that says who it is by its name or not at all.
+    #[cfg(test)]
+    pub(super) fn called(before: &str) -> Self {
+        let name = format!("{before}@fe80::1._apple-mobdev2._tcp.local.");
+        Self { name, addresses: Vec::new(), identifier: None, tags: Vec::new() }
+    }
+
     /// Holds it against the phones that this computer was paired with.
     pub fn whose(&self, known: &[Known]) -> Whose {
         let announced = self.name.split_once('@').and_then(|(before, _)| mac(before));
@@ -80,11 +87,8 @@ impl Announcement {
         if let Some(known) = by_mac {
             return Whose::Of(known.udid.clone());
         }
-        if let Some(identifier) = &self.identifier
-            && !self.tags.is_empty()
-        {
-            let tags: Vec<&[u8]> = self.tags.iter().map(Vec::as_slice).collect();
-            let by_tag = known.iter().find(|known| txt_record_matches(known.host_id.as_bytes(), identifier, &tags));
+        if self.identifier.is_some() && !self.tags.is_empty() {
+            let by_tag = known.iter().find(|known| self.has_tag_of(known));
             // A phone has a tag for each computer that it trusts.
             return by_tag.map_or(Whose::Strange, |known| Whose::Of(known.udid.clone()));
         }
@@ -92,6 +96,13 @@ impl Announcement {
             Some(mac) if !is_private(mac) => Whose::Strange,
             _ => Whose::Unsaid,
         }
+    }
+
+    /// True when it shows that it knows the name that this computer has towards that phone.
+    pub fn has_tag_of(&self, known: &Known) -> bool {
+        let tags: Vec<&[u8]> = self.tags.iter().map(Vec::as_slice).collect();
+        let is_of = |identifier: &Vec<u8>| txt_record_matches(known.host_id.as_bytes(), identifier, &tags);
+        self.identifier.as_ref().is_some_and(is_of)
     }
 }
 

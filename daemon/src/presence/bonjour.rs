@@ -1,37 +1,40 @@
 //! Phones on the network. One is here when it has proved, in a session, to be a phone that this computer was paired
 //! with; what it announces only says where to ask.
 
+mod asking;
+mod crowd;
+mod here;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use backstay_shared::{
-    health::{Failure, FailureId},
-    ids::Udid,
+use backstay_shared::{health::Failure, ids::Udid};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
 };
-use chrono::Utc;
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
+pub use self::asking::{candidates, reach};
+use self::{
+    asking::Asked,
+    crowd::{ASKED_AT_A_TIME, Service},
+    here::{Here, Sign},
+};
 use super::{
-    announcement::{Announcement, Known, Whose},
+    announcement::{Announcement, Known},
     ear::{Ear, Heard},
     usbmuxd::Sighting,
 };
 use crate::{
     host::network::Networks,
-    phone::{
-        link::{Attached, Muxer, Way},
-        wifi,
-    },
+    phone::{link::Muxer, wifi},
 };
-
-/// A whole office announces itself; what is more than that is somebody's mischief.
-const SERVICES_MAX: usize = 128;
-
-/// So many are asked at a time.
-const ASKED_AT_A_TIME: usize = 4;
 
 /// Between two tries at a phone that announces itself and can't be reached.
 const PAUSES: [Duration; 4] =
@@ -40,81 +43,74 @@ const PAUSES: [Duration; 4] =
 /// What stands in the way is told when so many tries in a row have failed.
 const TOLD_FROM_FAILURE: usize = 3;
 
-/// Before listening anew, where it could not begin or was flooded.
+/// Before listening anew, where it could not begin or was flooded; and where there was no room for all.
 const PAUSE_BETWEEN_EARS: Duration = Duration::from_secs(60);
 
-/// Another network is noticed after so long.
-const NETWORKS_EVERY: Duration = Duration::from_secs(10);
+/// Another network and a flood are noticed after so long.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Who is here is heard within this time of beginning to listen.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why listening ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deaf {
     /// Nobody wants to know any more.
     Over,
-    /// This computer is in other networks than before.
-    Elsewhere,
+    /// No phone may be on the network any more.
+    Unwanted,
+    /// What was heard before is told again to a new ear only.
+    Anew,
     /// The system, or a flood.
     Broken,
 }
 
-/// Watches for ever, until nobody listens any more.
-pub async fn watch(muxer: Muxer, sightings: mpsc::Sender<Sighting>) {
+/// Watches for ever, until nobody listens any more. `wakes` changes when the computer has slept.
+pub async fn watch(muxer: Muxer, sightings: mpsc::Sender<Sighting>, mut wakes: watch::Receiver<u64>) {
     let mut changes = muxer.records().changes();
+    let mut watcher = Watcher::new(muxer.clone(), sightings);
     loop {
         // Who has no phone to look for disturbs no network.
         while muxer.records().on_the_network().is_empty() {
+            watcher.forget_all().await;
             if changes.changed().await.is_err() {
                 return;
             }
         }
         match Ear::open() {
             Ok(ear) => {
-                let mut watcher = Watcher::new(muxer.clone(), sightings.clone());
-                let deaf = watcher.listen(&ear).await;
-                watcher.forget_all().await;
-                match deaf {
+                watcher.begin();
+                match watcher.listen(&ear, &mut changes, &mut wakes).await {
                     Deaf::Over => return,
-                    Deaf::Elsewhere => continue,
-                    Deaf::Broken => {}
+                    Deaf::Unwanted | Deaf::Anew => continue,
+                    Deaf::Broken => tracing::warn!("what is announced on the network is too much"),
                 }
             }
-            Err(error) => tracing::warn!(%error, "nobody can be heard on the network"),
+            Err(error) => {
+                watcher.forget_all().await;
+                tracing::warn!(%error, "nobody can be heard on the network");
+            }
         }
         tokio::time::sleep(PAUSE_BETWEEN_EARS).await;
     }
 }
 
-/// Somebody who announces himself.
-#[derive(Debug)]
-struct Service {
-    announcement: Announcement,
-    /// Tries that failed.
-    failed: usize,
-    /// None when nothing is to be tried any more.
-    next_try: Option<Instant>,
-    asking: bool,
-}
-
-/// What asking came to.
-enum Asked {
-    Here(Attached),
-    /// None of ours, as far as it can be known.
-    Stranger,
-    /// It may be ours; which one, if that is known.
-    NotReached(Option<Udid>, Failure),
-}
-
 struct Watcher {
     muxer: Muxer,
     sightings: mpsc::Sender<Sighting>,
+    /// Those that may be on the network.
+    known: Vec<Known>,
+    /// Those that may be ours, by name.
     services: BTreeMap<String, Service>,
-    /// Where each phone is that has proved itself, and under which name.
-    here: BTreeMap<Udid, (String, SocketAddr)>,
-    /// Who it was that did not say, for the life of this daemon.
-    remembered: BTreeMap<String, Udid>,
+    here: BTreeMap<Udid, Here>,
     /// Whom a failure is told of, and under which name.
     troubled: BTreeMap<Udid, String>,
     asking: JoinSet<(String, Announcement, Asked)>,
+    proving: JoinSet<(Udid, SocketAddr, Result<(), Failure>)>,
+    /// Somebody was not taken in.
+    crowded: bool,
+    /// A phone was not heard any more: it will not be asked for in time, since what it announced last is remembered.
+    forgetful: bool,
 }
 
 impl Watcher {
@@ -122,22 +118,34 @@ impl Watcher {
         Self {
             muxer,
             sightings,
+            known: Vec::new(),
             services: BTreeMap::new(),
             here: BTreeMap::new(),
-            remembered: BTreeMap::new(),
             troubled: BTreeMap::new(),
             asking: JoinSet::new(),
+            proving: JoinSet::new(),
+            crowded: false,
+            forgetful: false,
         }
     }
 
-    async fn listen(&mut self, ear: &Ear) -> Deaf {
+    /// With a new ear. Who is here stays here: it is heard again soon, or has to prove itself.
+    fn begin(&mut self) {
+        self.known = asking::known(self.muxer.records());
+        (self.crowded, self.forgetful) = (false, false);
+        self.services.values_mut().for_each(|service| service.heard = false);
+    }
+
+    async fn listen(&mut self, ear: &Ear, changes: &mut watch::Receiver<()>, wakes: &mut watch::Receiver<u64>) -> Deaf {
+        let began = Instant::now();
         let networks = own_addresses();
-        let mut look = tokio::time::interval(NETWORKS_EVERY);
-        let mut changes = self.muxer.records().changes();
+        let mut unheard_at = Some(began + HEARD_WITHIN);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        wakes.mark_unchanged();
         loop {
             self.ask_who_is_due();
-            let idle = self.services.values().filter(|service| !service.asking);
-            let next = idle.filter_map(|service| service.next_try).min();
+            self.prove_who_is_due();
+            let next = self.next_turn().into_iter().chain(unheard_at).min();
             let due = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -146,66 +154,55 @@ impl Watcher {
             };
             tokio::select! {
                 heard = ear.next() => match heard {
-                    Some(Heard::Here(announcement)) => self.take(announcement),
+                    Some(Heard::Here(announcement)) => self.take(announcement).await,
                     Some(Heard::Gone(name)) => self.gone(&name).await,
                     None => return Deaf::Broken,
                 },
                 Some(asked) = self.asking.join_next() => if let Ok((name, announcement, asked)) = asked {
                     self.learn(name, &announcement, asked).await;
                 },
-                // Who was a stranger may be one of ours now.
-                Ok(()) = changes.changed() => self.ask_all(),
-                () = due => {}
-                _ = look.tick() => if own_addresses() != networks {
-                    return Deaf::Elsewhere;
+                Some(proved) = self.proving.join_next() => if let Ok((udid, address, proved)) = proved {
+                    self.proved(&udid, address, proved).await;
+                },
+                Ok(()) = changes.changed() => if let Some(deaf) = self.wanted_now().await {
+                    return deaf;
+                },
+                // Whatever was known is as old as the sleep was long.
+                Ok(()) = wakes.changed() => return Deaf::Anew,
+                () = due => if unheard_at.is_some_and(|at| at <= Instant::now()) {
+                    unheard_at = None;
+                    self.lose_the_unheard().await;
+                },
+                _ = look.tick() => {
+                    if own_addresses() != networks {
+                        self.ask_again(|_| true);
+                        return Deaf::Anew;
+                    }
+                    if ear.is_flooded().await {
+                        return Deaf::Broken;
+                    }
+                    if self.crowded && began.elapsed() > PAUSE_BETWEEN_EARS {
+                        return Deaf::Anew;
+                    }
                 },
                 () = self.sightings.closed() => return Deaf::Over,
             }
-        }
-    }
-
-    fn take(&mut self, announcement: Announcement) {
-        let known = self.services.get(&announcement.name);
-        if known.is_some_and(|known| known.announcement == announcement) {
-            return;
-        }
-        if known.is_none() && self.services.len() >= SERVICES_MAX {
-            tracing::debug!(name = announcement.name, "too many announce themselves");
-            return;
-        }
-        tracing::debug!(name = announcement.name, addresses = ?announcement.addresses, "heard");
-        let asking = known.is_some_and(|known| known.asking);
-        let service = Service { announcement: announcement.clone(), failed: 0, next_try: Some(Instant::now()), asking };
-        self.services.insert(announcement.name, service);
-    }
-
-    fn ask_all(&mut self) {
-        for service in self.services.values_mut() {
-            (service.failed, service.next_try) = (0, Some(Instant::now()));
-        }
-    }
-
-    fn ask_who_is_due(&mut self) {
-        let now = Instant::now();
-        let due = self.services.values().filter(|service| service.next_try.is_some_and(|at| at <= now));
-        let due: Vec<Announcement> =
-            due.filter(|service| !service.asking).map(|service| service.announcement.clone()).collect();
-        for announcement in due {
-            let Some(service) = self.services.get_mut(&announcement.name) else { continue };
-            if self.asking.len() >= ASKED_AT_A_TIME {
-                service.next_try = Some(now + Duration::from_secs(1));
-                continue;
+            if self.forgetful {
+                return Deaf::Anew;
             }
-            (service.asking, service.next_try) = (true, None);
-            let muxer = self.muxer.clone();
-            let remembered = self.remembered.get(&announcement.name).cloned();
-            let elsewhere = self.here.iter().filter(|(_, (name, _))| *name != announcement.name);
-            let elsewhere: BTreeSet<Udid> = elsewhere.map(|(udid, _)| udid.clone()).collect();
-            self.asking.spawn(async move {
-                let asked = ask(&muxer, &announcement, remembered, &elsewhere).await;
-                (announcement.name.clone(), announcement, asked)
-            });
         }
+    }
+
+    /// When somebody is to be asked or to prove himself next.
+    fn next_turn(&self) -> Option<Instant> {
+        let idle = self.services.values().filter(|service| !service.asking);
+        let next_try = idle.filter_map(|service| service.next_try).min();
+        let next_try = next_try.filter(|_| self.asking.len() < ASKED_AT_A_TIME);
+        let proofs = self.here.values().filter_map(|here| match here.sign {
+            Sign::Silent { next_proof, .. } => next_proof,
+            Sign::Announced(_) => None,
+        });
+        proofs.chain(next_try).min()
     }
 
     async fn learn(&mut self, name: String, announcement: &Announcement, asked: Asked) {
@@ -216,36 +213,21 @@ impl Watcher {
             return;
         }
         match asked {
-            Asked::Here(attached) => {
-                let (udid, Way::Direct(address)) = (attached.udid.clone(), attached.way) else { return };
-                self.muxer.records().note(&udid, |seen| {
-                    (seen.address, seen.name, seen.at) = (Some(address), Some(name.clone()), Some(Utc::now()));
-                });
-                self.remembered.insert(name.clone(), udid.clone());
-                self.untroubled(&udid).await;
-                let before = self.here.insert(udid.clone(), (name, address));
-                if before.as_ref().is_some_and(|(_, before)| *before == address) {
-                    return;
-                }
-                if let Some((_, before)) = before {
-                    self.tell(Sighting::Detached(Way::Direct(before))).await;
-                }
-                tracing::info!(%udid, %address, "found on Wi-Fi");
-                self.tell(Sighting::Attached(attached)).await;
+            Asked::Here { attached, tagged } => self.found(name, attached, tagged).await,
+            Asked::Stranger => {
+                tracing::debug!(name, "is none of ours");
+                self.silence(&name);
             }
-            Asked::Stranger => tracing::debug!(name, "is none of ours"),
             Asked::NotReached(udid, failure) => {
                 let pause = PAUSES.get(service.failed).or(PAUSES.last()).copied().unwrap_or_default();
                 service.failed += 1;
                 let lasts = service.failed >= TOLD_FROM_FAILURE;
                 service.next_try = Some(Instant::now() + pause);
                 tracing::debug!(name, %failure, "announces itself and can't be reached");
-                let Some(udid) = udid else { return };
+                let Some(udid) = udid else { return self.silence(&name) };
                 // It was here and has moved to where it can't be reached.
-                if self.here.get(&udid).is_some_and(|(of, _)| *of == name)
-                    && let Some((_, address)) = self.here.remove(&udid)
-                {
-                    self.tell(Sighting::Detached(Way::Direct(address))).await;
+                if self.phone_called(&name).as_ref() == Some(&udid) {
+                    self.detach(&udid).await;
                 }
                 // A connection or two may be lost on the way.
                 if lasts && !self.here.contains_key(&udid) && wifi::is_about_the_network(failure.id) {
@@ -256,21 +238,45 @@ impl Watcher {
         }
     }
 
+    /// Nobody announces himself by this name any more.
     async fn gone(&mut self, name: &str) {
-        tracing::debug!(name, "announces itself no more");
-        self.services.remove(name);
-        let phone =
-            self.here.iter().find(|(_, (of, _))| of == name).map(|(udid, (_, address))| (udid.clone(), *address));
-        if let Some((udid, address)) = phone {
-            tracing::info!(%udid, "gone from Wi-Fi");
-            self.here.remove(&udid);
-            self.tell(Sighting::Detached(Way::Direct(address))).await;
+        if self.services.remove(name).is_none() {
+            return;
         }
+        tracing::debug!(name, "announces itself no more");
+        self.silence(name);
         // Who is not here any more is in no trouble.
         let troubled = self.troubled.iter().find(|(_, of)| *of == name).map(|(udid, _)| udid.clone());
         if let Some(udid) = troubled {
             self.untroubled(&udid).await;
         }
+    }
+
+    async fn lose_the_unheard(&mut self) {
+        let unheard = self.services.iter().filter(|(_, service)| !service.heard);
+        for name in unheard.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.gone(&name).await;
+        }
+    }
+
+    /// What was allowed or known may have changed.
+    async fn wanted_now(&mut self) -> Option<Deaf> {
+        let wanted = self.muxer.records().on_the_network();
+        if wanted.is_empty() {
+            return Some(Deaf::Unwanted);
+        }
+        let unwanted = |udids: Vec<&Udid>| -> Vec<Udid> {
+            udids.into_iter().filter(|udid| !wanted.contains(udid)).cloned().collect()
+        };
+        for udid in unwanted(self.here.keys().collect()) {
+            self.detach(&udid).await;
+        }
+        for udid in unwanted(self.troubled.keys().collect()) {
+            self.untroubled(&udid).await;
+        }
+        self.ask_again(|_| true);
+        // Who was a stranger may be one of ours now, and is not told again to this ear.
+        (asking::known(self.muxer.records()) != self.known).then_some(Deaf::Anew)
     }
 
     async fn untroubled(&mut self, udid: &Udid) {
@@ -283,9 +289,12 @@ impl Watcher {
         for udid in self.troubled.keys().cloned().collect::<Vec<_>>() {
             self.untroubled(&udid).await;
         }
-        for (_, (_, address)) in std::mem::take(&mut self.here) {
-            self.tell(Sighting::Detached(Way::Direct(address))).await;
+        for udid in self.here.keys().cloned().collect::<Vec<_>>() {
+            self.detach(&udid).await;
         }
+        self.services.clear();
+        self.asking.abort_all();
+        self.proving.abort_all();
     }
 
     async fn tell(&self, sighting: Sighting) {
@@ -298,72 +307,4 @@ fn own_addresses() -> Vec<IpAddr> {
     let mut addresses = Networks::now().addresses();
     addresses.sort();
     addresses
-}
-
-/// Those of this computer's phones that an announcement may be, the likeliest first.
-pub fn candidates(
-    muxer: &Muxer,
-    announcement: &Announcement,
-    remembered: Option<Udid>,
-    elsewhere: &BTreeSet<Udid>,
-) -> (Whose, Vec<Udid>) {
-    let records = muxer.records();
-    let phones = records.on_the_network();
-    let known: Vec<Known> =
-        phones.iter().filter_map(|udid| Some(Known::new(udid.clone(), &records.get(udid)?))).collect();
-    let whose = announcement.whose(&known);
-    let candidates = match &whose {
-        Whose::Of(udid) => vec![udid.clone()],
-        Whose::Strange => Vec::new(),
-        Whose::Unsaid => {
-            let mut phones: Vec<Udid> = phones.into_iter().filter(|udid| !elsewhere.contains(udid)).collect();
-            let last_under_this_name = |udid: &Udid| records.last_seen(udid).name.as_ref() == Some(&announcement.name);
-            phones.sort_by_key(|udid| (Some(udid) != remembered.as_ref(), !last_under_this_name(udid)));
-            phones
-        }
-    };
-    (whose, candidates)
-}
-
-/// Finds out who it is.
-async fn ask(
-    muxer: &Muxer,
-    announcement: &Announcement,
-    remembered: Option<Udid>,
-    elsewhere: &BTreeSet<Udid>,
-) -> Asked {
-    let (whose, candidates) = candidates(muxer, announcement, remembered, elsewhere);
-    let says_so = matches!(whose, Whose::Of(_));
-    let networks = Networks::now();
-    // Who does not even say who he is, is not asked across a router.
-    let addresses = announcement.addresses.iter().filter(|address| says_so || networks.hold(address));
-    let addresses: Vec<SocketAddr> = addresses.copied().collect();
-    for udid in candidates {
-        match reach(muxer, &udid, &addresses).await {
-            Ok(attached) => return Asked::Here(attached),
-            Err(failure) if says_so => return Asked::NotReached(Some(udid), failure),
-            // Not this phone: only the right record opens a session.
-            Err(failure) if matches!(failure.id, FailureId::PairingLost | FailureId::SecureConnectionFailed) => {}
-            Err(failure) => return Asked::NotReached(None, failure),
-        }
-    }
-    Asked::Stranger
-}
-
-/// Reaches a phone at one of its addresses.
-///
-/// # Errors
-/// What stands in the way at the nearest.
-pub async fn reach(muxer: &Muxer, udid: &Udid, addresses: &[SocketAddr]) -> Result<Attached, Failure> {
-    let mut first = None;
-    for address in addresses {
-        let attached = Attached::on_the_network(udid.clone(), *address);
-        match wifi::prove(muxer, &attached).await {
-            Ok(_) => return Ok(attached),
-            Err(failure) => {
-                first.get_or_insert(failure);
-            }
-        }
-    }
-    Err(first.unwrap_or_else(|| FailureId::WifiDeviceNotFound.into()))
 }

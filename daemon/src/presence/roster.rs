@@ -38,8 +38,12 @@ impl Roster {
             }
             Sighting::Attached(attached) => {
                 let before = self.best(&attached.udid);
+                let had_it = self.links.get(&attached.way).filter(|other| other.udid != attached.udid);
+                // Who had an address that is another's now is not there.
+                let other = had_it.map(|other| (other.udid.clone(), self.best(&other.udid)));
                 self.links.insert(attached.way, attached.clone());
-                self.changed(attached.udid.clone(), before)
+                let other = other.into_iter().flat_map(|(udid, before)| self.changed(udid, before));
+                other.chain(self.changed(attached.udid.clone(), before)).collect()
             }
             Sighting::Detached(way) => {
                 let Some(udid) = self.links.get(way).map(|attached| attached.udid.clone()) else {
@@ -52,7 +56,8 @@ impl Roster {
         }
     }
 
-    /// USB wins; then the link that has proved itself; of two of a kind the newer one.
+    /// USB wins; then the link that has proved itself, of which there is one at a time; of those that usbmuxd has the
+    /// newer one.
     fn best(&self, udid: &Udid) -> Option<Attached> {
         let links = self.links.values().filter(|attached| attached.udid == *udid);
         links.max_by_key(|attached| (attached.usb, attached.way)).cloned()
@@ -96,6 +101,24 @@ mod tests {
         assert_eq!(now(roster.apply(&Sighting::Detached(Way::Muxed(99)))), []);
         let down = Sighting::ServiceDown(FailureId::UsbmuxdNotRunning.into());
         assert_eq!(now(roster.apply(&down)), [None], "one phone went, though on two links");
+    }
+
+    /// The address of one that left without a word is another's now.
+    #[test]
+    fn an_address_changes_hands() {
+        let mut roster = Roster::default();
+        let first = direct("192.168.1.7:62078");
+        let second = Attached { udid: "00008120-001A2D3E0C40201F".parse().unwrap(), ..first.clone() };
+        assert_eq!(roster.apply(&Sighting::Attached(first.clone())).len(), 1);
+        let changes = roster.apply(&Sighting::Attached(second.clone()));
+        let told: Vec<_> = changes.iter().map(|change| (&change.udid, change.attached.is_some())).collect();
+        assert_eq!(told, [(&first.udid, false), (&second.udid, true)]);
+        assert_eq!(
+            now(roster.apply(&Sighting::Attached(link(1, true)))),
+            [Some(link(1, true))],
+            "it comes on its cable"
+        );
+        assert_eq!(now(roster.apply(&Sighting::Detached(Way::Muxed(1)))), [None], "and has no other link");
     }
 
     /// Debian's usbmuxd ends with the last phone on USB; who is on Wi-Fi stays.

@@ -74,6 +74,7 @@ async fn before_a_backup() {
     assert!(checks.iter().all(|(_, holds)| *holds) && checks.len() == 8, "{checks:?}");
 
     // Multicast does not come through, a connection would.
+    lan.hang_up();
     lan.say_goodbye();
     daemon.phone_shows("it is away", away).await;
     air.network.computer.block("udp dport 5353").unwrap();

@@ -30,7 +30,7 @@ async fn found_and_backed_up_with_heartbeats() {
     let answered = answered.count();
     println!("{answered} heartbeats were answered in a backup of 8 MB at 1 MB/s");
     assert!(answered >= 5, "{answered}");
-    lan.say_goodbye();
+    lan.leave().await;
     daemon.phone_shows("it has said goodbye", away).await;
 }
 

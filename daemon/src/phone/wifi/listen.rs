@@ -42,7 +42,7 @@ pub(super) async fn listen(muxer: &Muxer, udid: &Udid, last_name: Option<&str>, 
             tokio::select! {
                 heard = ear.next() => match heard? {
                     Heard::Here(announcement) if !announcement.addresses.is_empty() => {
-                        match bonjour::candidates(muxer, &announcement, None, &BTreeSet::new()) {
+                        match bonjour::candidates(muxer, &announcement, &BTreeSet::new()) {
                             (Whose::Of(of), _) if of == *udid => return Some(announcement.addresses),
                             (_, candidates) if candidates.contains(udid) && asked_count < UNSAID_MAX => {
                                 // As the daemon asks: nobody across a router.
