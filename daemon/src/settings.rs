@@ -122,8 +122,7 @@ impl Source {
     /// When the settings have a mistake or can't be written.
     pub fn agree(&self) -> Result<(), Failure> {
         if self.of_the_file(&self.paths.config_file)?.setup_needed {
-            let usual = Chosen { root: self.paths.default_root.clone(), hours: None, require_encryption: false };
-            write_first(&self.paths.config_file, &usual)?;
+            write_first(&self.paths, &Chosen::usual(&self.paths.default_root))?;
         }
         self.nudge.notify_one();
         Ok(())
@@ -198,16 +197,18 @@ impl Source {
 }
 
 /// Writes the settings of a person who has just agreed to backups. A file that sets nothing is replaced, and kept beside
-/// them if it is not the one that Backstay makes; one that sets something is left as it is.
+/// them if it is not the one that Backstay makes; so is the file that a click wrote, in which nobody was asked anything.
+/// One that sets something is left as it is.
 ///
 /// # Errors
 /// When there are settings already, or they can't be written.
-pub fn write_first(file: &Path, chosen: &Chosen) -> Result<(), Failure> {
+pub fn write_first(paths: &Paths, chosen: &Chosen) -> Result<(), Failure> {
+    let file = &paths.config_file;
     let invalid = |text: String| Failure::from(FailureId::ConfigInvalid).path(file).text(text);
-    let failed = |operation| move |source| diagnose::disk(&DiskError { operation, path: file.to_owned(), source });
+    let failed = |operation| move |source| diagnose::disk(&DiskError { operation, path: file.clone(), source });
     let text = chosen.file().map_err(invalid)?;
     match fs::read_to_string(file) {
-        Ok(old) if old == Config::TEMPLATE => {}
+        Ok(old) if old == Config::TEMPLATE || is_of_a_click(paths) => {}
         Ok(_) => {
             let config = Config::read(file).map_err(|error| invalid(error.to_string()))?;
             if config != Config::default() {
@@ -222,6 +223,12 @@ pub fn write_first(file: &Path, chosen: &Chosen) -> Result<(), Failure> {
         fs::create_dir_all(folder).map_err(failed("creating the folder of"))?;
     }
     disk::write_durably(file, text.as_bytes()).map_err(failed("writing"))
+}
+
+/// Whether the settings are, to the letter, those that a click wrote.
+pub fn is_of_a_click(paths: &Paths) -> bool {
+    let written = Chosen::usual(&paths.default_root).file();
+    fs::read_to_string(&paths.config_file).is_ok_and(|text| written.is_ok_and(|written| written == text))
 }
 
 fn stamp(file: &Path) -> Stamp {
@@ -275,10 +282,16 @@ mod tests {
         let written = fs::read_to_string(file).unwrap();
         source.agree().unwrap();
         assert_eq!(fs::read_to_string(file).unwrap(), written, "agreeing twice changes nothing");
-        let chosen = Chosen { root: "/elsewhere".into(), hours: None, require_encryption: true };
-        assert_eq!(write_first(file, &chosen).unwrap_err().id, FailureId::ConfigInvalid);
+        let chosen = Chosen { require_encryption: true, ..Chosen::usual("/elsewhere".as_ref()) };
+        fs::write(file, format!("{written}\n# mine")).unwrap();
+        assert_eq!(write_first(&source.paths, &chosen).unwrap_err().id, FailureId::ConfigInvalid, "it was edited");
+        fs::write(file, &written).unwrap();
+        write_first(&source.paths, &chosen).unwrap();
+        assert_eq!(source.read().root, Path::new("/elsewhere"), "a click asked nothing");
+        assert!(!folder.path().join("config.toml.old").exists());
+        assert_eq!(write_first(&source.paths, &chosen).unwrap_err().id, FailureId::ConfigInvalid);
         fs::write(file, "# mine").unwrap();
-        write_first(file, &chosen).unwrap();
+        write_first(&source.paths, &chosen).unwrap();
         assert_eq!(source.read().root, Path::new("/elsewhere"));
         assert_eq!(fs::read_to_string(folder.path().join("config.toml.old")).unwrap(), "# mine");
     }

@@ -30,7 +30,7 @@ pub use self::{
     schedule::Schedule,
     watch::{Addresses, PrivateAddress, Watch},
 };
-use crate::{hours::Hours as AllowedHours, ids::Udid};
+use crate::{hours::Hours as AllowedHours, ids::Udid, zone::Zone};
 
 /// Every setting, with its default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -62,6 +62,8 @@ pub struct Backup {
     pub every_hours: Hours,
     /// A cron expression, in local time; replaces `every_hours`.
     pub schedule: Option<Schedule>,
+    /// The zone of that local time and of `hours`.
+    pub time_zone: Zone,
     /// Plugging the phone in starts a backup, too, when the last good one is so many hours old.
     pub on_connect_hours: Option<Hours>,
     /// Backups start by themselves only in these hours of the day, local time; at any hour when absent.
@@ -114,6 +116,7 @@ impl Default for Backup {
             root: None,
             every_hours: Hours(20),
             schedule: None,
+            time_zone: Zone::Computer,
             on_connect_hours: None,
             hours: None,
             overdue_days: Days(3),
@@ -305,6 +308,7 @@ mod tests {
             ("[backup]\n\nevery_hours = 0", "line 3", "expected 1 to 8760"),
             ("[backup]\nschedule = \"at noon\"", "line 2", "no cron expression"),
             ("[backup]\nschedule = \"0 22 1 * 1\"", "line 2", "give one of them"),
+            ("[backup]\n\ntime_zone = \"Europe/Berln\"", "line 3", "did you mean \"Europe/Berlin\""),
             ("[backup]\non_connect_hours = 0", "line 2", "expected 1 to 8760"),
             ("[backup]\nhours = \"at night\"", "line 2", "are no hours"),
             ("[backup]\nbattery_percent_min = 101", "line 2", "expected 0 to 100"),
@@ -344,14 +348,23 @@ mod tests {
         let config = parse(&uncommented).unwrap();
         let (set, usual) = (config.backup, Backup::default());
         assert_eq!(
-            Backup { root: None, schedule: None, on_connect_hours: None, hours: None, ..set },
+            Backup {
+                root: None,
+                schedule: None,
+                time_zone: Zone::Computer,
+                on_connect_hours: None,
+                hours: None,
+                ..set
+            },
             usual,
             "what is shown is what holds without it"
         );
         assert_eq!(config.watch, Watch::default());
         assert_eq!(config.phones.len(), 1);
         assert!(config.notify.quiet_hours.is_some() && config.metrics.file.is_some() && !config.hooks.are_none());
-        for section in ["backup", "network", "notify", "watch", "hooks", "metrics"] {
+        for section in
+            ["backup", "network", "notify", "watch", "hooks", "metrics", "phones.\"00008120-001A2D3E0C40201E\""]
+        {
             // What is refused is refused with the names that are known.
             let known = parse(&format!("[{section}]\nno-setting = 1")).unwrap_err();
             let known = known.split_once("expected").unwrap().1.split('`').skip(1).step_by(2);
@@ -376,6 +389,13 @@ mod tests {
             name = " Anna "
             every_hours = 4
             require_encryption = true
+            on_connect_hours = 2
+            overdue_days = 14
+            only_when_charging = true
+            keep_last = 1
+            keep_daily = 30
+            keep_weekly = 0
+            keep_monthly = 24
 
             [phones."5d2b8bcf0c83fbd8e8fa2cbbf5a1e2c4d1d0f0aa"]
             enabled = false
@@ -387,8 +407,11 @@ mod tests {
         let (anna, tom) = (udid("00008120-001a2d3e0c40201e"), udid("5d2b8bcf0c83fbd8e8fa2cbbf5a1e2c4d1d0f0aa"));
         let everybody = config.backup.clone();
         let of_anna = config.backup_of(&anna);
+        assert_eq!(of_anna.retention(), Retention { last: 1, daily: 30, weekly: 0, monthly: 24 });
         assert_eq!((of_anna.every_hours, of_anna.schedule, of_anna.require_encryption), (Hours(4), None, true));
         assert_eq!((of_anna.hours, of_anna.battery_percent_min), (everybody.hours, Percent(30)));
+        assert_eq!((of_anna.on_connect_hours, of_anna.overdue_days), (Some(Hours(2)), Days(14)));
+        assert!(of_anna.only_when_charging && !everybody.only_when_charging);
         assert_eq!((config.name_of(&anna), config.is_turned_off(&anna)), (Some("Anna"), false));
         let of_tom = config.backup_of(&tom);
         assert!(of_tom.hours != everybody.hours && of_tom.schedule == everybody.schedule);

@@ -17,3 +17,4 @@ pub mod ids;
 pub mod overview;
 pub mod paths;
 pub mod protocol;
+pub mod zone;

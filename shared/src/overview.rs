@@ -1,8 +1,11 @@
 //! What front ends see. The daemon makes it, the tray and the command line show it, and hold no state of their own.
 
+mod timetable;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use self::timetable::{Due, DueReason, First, Timetable};
 use crate::{
     health::{Action, Condition, Evidence, Failure, FailureId, Severity},
     ids::{RunId, Udid},
@@ -154,70 +157,6 @@ impl EarlierPhone {
             "an earlier iPhone of this name has {snapshots} here; put one onto this one: backstay restore {old} --to {new}"
         )
     }
-}
-
-/// A time at which a backup starts by itself, and why then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Due {
-    /// When; in the past when it waits for something since then.
-    pub at: DateTime<Utc>,
-    /// Why then.
-    pub reason: DueReason,
-}
-
-/// Why a backup is due when it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "why", rename_all = "kebab-case")]
-pub enum DueReason {
-    /// There is no backup yet.
-    FirstBackup,
-    /// So long after the last good one.
-    Interval {
-        /// `every_hours`
-        hours: u32,
-    },
-    /// A time of the schedule.
-    Schedule,
-    /// The schedule has no further time: once a year all the same.
-    NoFurtherTime,
-    /// It was due then, and the phone or the computer was away or busy: as soon as it can be.
-    CatchUp {
-        /// When it was due.
-        since: DateTime<Utc>,
-    },
-    /// It was or is due then; this is the next allowed hour.
-    AllowedHours {
-        /// When it is due.
-        due: DateTime<Utc>,
-    },
-    /// It was or is due then; this is the end of the pause that a person wanted.
-    PauseEnds {
-        /// When it is due.
-        due: DateTime<Utc>,
-    },
-    /// It was or is due then; the clock was just set and may be set again.
-    ClockSettles {
-        /// When it is due.
-        due: DateTime<Utc>,
-    },
-    /// The last good backup is dated a day or more ahead: the clock was set back, and that date says nothing.
-    ClockWasSetBack,
-    /// From a newer daemon.
-    #[serde(other)]
-    Unknown,
-}
-
-/// The backups to come as the schedule has them, if each is made when it is due.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timetable {
-    /// The times, earliest first; none when nothing starts until a person resumes.
-    pub times: Vec<Due>,
-    /// Plugging the phone in starts one, too, from this age of the last good one on, in hours.
-    #[serde(default)]
-    pub on_connect_hours: Option<u32>,
-    /// It waits while the phone has no power.
-    #[serde(default)]
-    pub only_when_charging: bool,
 }
 
 /// How a phone is connected.
@@ -387,6 +326,13 @@ impl Problem {
     /// True when a person is to be told of it: nothing else explains it.
     pub const fn is_in_front(&self) -> bool {
         self.behind.is_none()
+    }
+
+    /// The same of a phone that has no backup yet: nothing is called untouched.
+    #[must_use]
+    pub fn without_backup(self) -> Self {
+        let failure = Failure { id: self.id, evidence: Box::new(Evidence { no_backup_yet: true, ..self.evidence }) };
+        Self { why: failure.explanation(), evidence: *failure.evidence, ..self }
     }
 
     /// Renders a failure.

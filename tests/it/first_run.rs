@@ -13,6 +13,7 @@ use backstay_tests::{
     phone::{Event, Phone, dataset::DataSetSpec},
     world::{Daemon, World, eventually, text},
 };
+use chrono::{Duration, Local};
 use tokio::sync::broadcast;
 
 /// Where backups go when nobody says otherwise.
@@ -86,7 +87,8 @@ async fn nothing_is_backed_up_before_setup() {
 
     let output = world.backstay(&["setup", "--yes", "--root", root.to_str().unwrap(), "--hours", "00:00-23:59"]).await;
     println!("{}", text(&output));
-    assert!(output.status.success(), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains("backstay wifi on"), "{}", text(&output));
+    assert!(text(&output).contains("is backed up now"), "{}", text(&output));
     let overview = is_backed_up(&daemon).await;
     assert_eq!((overview.setup, overview.root.as_str()), (Setup::Done, root.to_str().unwrap()));
     assert!(overview.problems.is_empty(), "{overview:?}");
@@ -108,6 +110,17 @@ async fn nothing_is_backed_up_before_setup() {
     assert_eq!(daemon.overview().await.unwrap().setup, Setup::Done);
 }
 
+/// Nobody waits before the screen for what begins in hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn setup_says_when_its_hours_begin() {
+    let world = World::unpaired(DataSetSpec::mixed(652, 60, 1_000_000)).await;
+    let _daemon = first_daemon(&world).await;
+    let begin = Local::now() + Duration::hours(2);
+    let hours = format!("{}-{}", begin.format("%H:%M"), (begin + Duration::hours(1)).format("%H:%M"));
+    let told = text(&world.backstay(&["setup", "--yes", "--hours", &hours]).await);
+    assert!(told.contains(&format!("{} on", begin.format("%H:%M"))) && !told.contains("backed up now"), "{told}");
+}
+
 /// The offer as a person meets it: a notification with a button, and a line of the menu.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_click_agrees() {
@@ -125,8 +138,9 @@ async fn a_click_agrees() {
         world.phone.plug_in();
         let notification = notifications.shown().await;
         assert_eq!(notification.summary, SetupNeeded.entry().title);
-        assert!(notification.body.contains("Anna"), "{}", notification.body);
-        assert_eq!(notification.actions[2..4], ["set-up", "Set up"], "{:?}", notification.actions);
+        let (body, root) = (&notification.body, usual_root(&world));
+        assert!(body.contains("Anna") && body.contains(root.to_str().unwrap()), "{body}");
+        assert_eq!(notification.actions[2..4], ["set-up", "Back up here"], "{:?}", notification.actions);
         is_offered(&world, &daemon, &world.phone, &mut events).await;
 
         let line = format!("Back up Anna here: {}", usual_root(&world).display());
@@ -143,6 +157,13 @@ async fn a_click_agrees() {
         assert!(!labels.contains(&line) && labels.contains(&"Back up now".to_owned()), "{labels:?}");
         let written = std::fs::read_to_string(config_file(&world)).unwrap();
         assert!(written.contains(&format!("\nroot = {:?}\n", usual_root(&world))), "{written}");
+        // A click asked nothing: the questions may still be answered, once.
+        let output = world.backstay(&["setup", "--yes", "--hours", "00:00-23:59", "--no-wifi"]).await;
+        assert!(output.status.success() && !text(&output).contains("backstay wifi on"), "{}", text(&output));
+        let written = std::fs::read_to_string(config_file(&world)).unwrap();
+        assert!(written.contains("\nhours = \"00:00-23:59\"\n") && written.contains("\nwifi = false\n"), "{written}");
+        let again = world.backstay(&["setup", "--yes"]).await;
+        assert_eq!(again.status.code(), Some(2), "{}", text(&again));
         daemon.terminate().await;
     }
 }

@@ -113,7 +113,7 @@ fn connected<Z: TimeZone<Offset: Display>>(overview: &Overview, now: &DateTime<Z
             }
         }
         if overview.setup == Setup::Done && !phone.turned_off {
-            lines.push(command_line(phone, only_phone.is_some()));
+            lines.extend(command_lines(phone, only_phone.is_some()));
         }
         icon = icon.max(phone_icon(phone));
     }
@@ -194,16 +194,21 @@ fn problem_menu(subject: &Subject, problem: &Problem, phone: Option<&PhoneOvervi
     Line::Submenu(format!("\u{26a0} {}", problem.title), lines)
 }
 
-fn command_line(phone: &PhoneOverview, only_one: bool) -> Line {
-    let (udid, name) = (phone.udid.clone(), &phone.name);
-    let (short, long, command) = if view::is_busy(phone) {
-        ("Cancel backup", format!("Cancel backup of {name}"), Command::Cancel(udid))
-    } else if view::is_stuck(phone) || view::last_failure(phone).is_some() {
-        ("Try again", format!("Try {name} again"), Command::BackUp(udid))
-    } else {
-        ("Back up now", format!("Back up {name} now"), Command::BackUp(udid))
-    };
-    Line::Entry(if only_one { short.to_owned() } else { long }, command)
+fn command_lines(phone: &PhoneOverview, only_one: bool) -> Vec<Line> {
+    let (udid, name) = (&phone.udid, &phone.name);
+    let line =
+        |short: &str, long: String, command| Line::Entry(if only_one { short.to_owned() } else { long }, command);
+    let now = || line("Back up now", format!("Back up {name} now"), Command::BackUp(udid.clone()));
+    let cancel = || line("Cancel backup", format!("Cancel backup of {name}"), Command::Cancel(udid.clone()));
+    match &phone.activity {
+        // What a person asks for goes to the front of the queue.
+        Activity::Queued { place, .. } if *place != Some(1) => vec![now(), cancel()],
+        _ if view::is_busy(phone) => vec![cancel()],
+        _ if view::is_stuck(phone) || view::last_failure(phone).is_some() => {
+            vec![line("Try again", format!("Try {name} again"), Command::BackUp(udid.clone()))]
+        }
+        _ => vec![now()],
+    }
 }
 
 fn phone_icon(phone: &PhoneOverview) -> IconKind {

@@ -3,7 +3,7 @@
 use backstay_shared::{
     health::{Condition, FailureId},
     ids::RunId,
-    overview::{Activity, Overview, Phase, PhoneOverview, Progress, Setup},
+    overview::{Activity, DueReason, Overview, Phase, PhoneOverview, Progress, Setup},
 };
 
 use super::*;
@@ -168,7 +168,23 @@ fn when_the_next_backup_comes() {
     let due = |at: &str, activity| PhoneOverview { next_due: Some(time(at)), activity, ..phone("Anna") };
     let (later, past) = ("2025-03-10T22:00:00Z", "2025-03-10T08:00:00Z");
     let unlocked = Activity::Waiting { until: Condition::DeviceUnlocked };
+    let because = |reason, phone: PhoneOverview| PhoneOverview { next_due_reason: Some(reason), ..phone };
+    let since = DueReason::CatchUp { since: time(past) };
+    let none = |phone: PhoneOverview| PhoneOverview { last_good: None, last_run: None, ..phone };
+    let away = because(DueReason::DriveAway, none(due(past, Activity::Idle)));
+    assert_eq!(drawn(&connected(vec![away.clone()])).0[0], "Anna: its backups are on a drive that is away");
     for (phone, next) in [
+        (
+            because(DueReason::AllowedHours { due: time(past) }, due(later, Activity::Idle)),
+            Some("Next backup today 22:00 (in the allowed hours)"),
+        ),
+        (
+            because(DueReason::Interval { hours: 20 }, due(later, Activity::Away)),
+            Some("Not connected; next backup today 22:00 (20 h after the last)"),
+        ),
+        (because(since, due(past, Activity::Away)), Some("Next backup as soon as it is connected (since today 08:00)")),
+        (because(DueReason::Unknown, due(later, Activity::Idle)), Some("Next backup today 22:00")),
+        (away, Some("Next backup is due (the backup drive is away)")),
         (due(later, Activity::Idle), Some("Next backup today 22:00")),
         (due(later, Activity::Away), Some("Not connected; next backup today 22:00")),
         (due(past, Activity::Away), Some("Next backup as soon as it is connected")),
@@ -287,7 +303,9 @@ fn a_phone_that_is_turned_off_is_left_alone() {
     let off = PhoneOverview { turned_off: true, ..phone("Anna") };
     check(&connected(vec![off]), IconKind::Fine, &["Anna: turned off in the settings"]);
     let third = PhoneOverview { activity: Activity::Queued { run: RunId(2), place: Some(3) }, ..phone("Anna") };
-    let lines = ["Anna: waiting for its turn, 3 in the queue", "[Cancel backup]"];
+    let lines = ["Anna: waiting for its turn, 3 in the queue", "[Back up now]", "[Cancel backup]"];
+    let both = connected(vec![third.clone(), phone("Tom")]);
+    assert!(menu(&both, &now()).lines.contains(&Line::Entry("Back up Anna now".into(), Command::BackUp(udid("Anna")))));
     check(&connected(vec![third]), IconKind::Working { twelfths: None }, &lines);
 }
 

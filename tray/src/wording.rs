@@ -5,7 +5,7 @@ use std::fmt::Display;
 use backstay_shared::{
     desktop::view,
     health::{Condition, FailureId, readable_bytes},
-    overview::{Activity, LastGood, Phase, PhoneOverview, Progress},
+    overview::{Activity, DueReason, LastGood, Phase, PhoneOverview, Progress},
 };
 use chrono::{DateTime, Datelike, TimeZone, Utc};
 
@@ -63,13 +63,15 @@ pub(crate) fn next_due<Z: TimeZone<Offset: Display>>(
     if is_paused || view::is_busy(phone) || view::is_stuck(phone) || view::waits_for_passcode(phone) {
         return None;
     }
-    Some(match (&phone.activity, due.timestamp() > now.timestamp()) {
+    let text = match (&phone.activity, due.timestamp() > now.timestamp()) {
         (Activity::Away, true) => format!("Not connected; next backup {}", moment(due, now)),
         (_, true) => format!("Next backup {}", moment(due, now)),
         (Activity::Away, false) => "Next backup as soon as it is connected".to_owned(),
         (Activity::Waiting { .. }, false) => return None,
         (_, false) => "Next backup is due".to_owned(),
-    })
+    };
+    let why = phone.next_due_reason.and_then(|reason| reason.in_short(|at| moment(at, now)));
+    Some(why.map_or_else(|| text.clone(), |why| format!("{text} ({why})")))
 }
 
 fn running(progress: &Progress) -> String {
@@ -120,9 +122,10 @@ fn at_rest<Z: TimeZone<Offset: Display>>(phone: &PhoneOverview, now: &DateTime<Z
     if let (Some(_), Some(run)) = (view::last_failure(phone), &phone.last_run) {
         return failed(&format!("backup failed {}", moment(run.at, now)), phone, now);
     }
-    match &phone.last_good {
-        Some(good) => format!("last backup {}, verified", moment(good.at, now)),
-        None => "no backup yet".to_owned(),
+    match (&phone.last_good, phone.next_due_reason) {
+        (Some(good), _) => format!("last backup {}, verified", moment(good.at, now)),
+        (None, Some(DueReason::DriveAway)) => "its backups are on a drive that is away".to_owned(),
+        (None, _) => "no backup yet".to_owned(),
     }
 }
 

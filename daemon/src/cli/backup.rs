@@ -22,7 +22,10 @@ use crate::{
         run::{self, Job, new_run_id},
         state::Occasion,
     },
-    vault::receipt::Receipt,
+    vault::{
+        layout::Layout,
+        receipt::{self, Receipt},
+    },
 };
 
 /// Arguments of `backstay backup`.
@@ -63,6 +66,7 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
         return Err(Refusal::TurnedOff.into());
     }
     let settings = context.config.backup_of(&attached.udid);
+    let layout = Layout::new(&context.root, &attached.udid);
     let (progress, watched) = watch::channel(Progress::start());
     let cancel = CancellationToken::new();
     let display = Display::new(arguments.json, attached.udid.as_str());
@@ -82,7 +86,11 @@ async fn once(context: &Context, arguments: &Arguments) -> Result<(), CliError> 
     });
     let ended = progress::follow(&display, ended, watched, &cancel).await;
     let ended = ended.ok_or_else(|| Failure::from(FailureId::HostIoError).text("the backup thread ended early"))?;
-    told(&ended.result?, arguments.json)
+    let receipt = ended.result.map_err(|mut failure| {
+        failure.evidence.no_backup_yet = matches!(receipt::latest(&layout), Ok(None));
+        failure
+    })?;
+    told(&receipt, arguments.json)
 }
 
 fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {

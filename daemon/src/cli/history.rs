@@ -113,7 +113,7 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     if let Some(wanted) = arguments.free {
         return free(&phone, &mut ledger, wanted.as_u64(), arguments);
     }
-    let retention = context.config.backup.retention();
+    let retention = context.config.backup_of(phone.layout.udid()).retention();
     let before = || Ok((ledger.snapshots()?, ledger.costs()?));
     let (entries, costs) = before().map_err(|error| diagnose::ledger(&error))?;
     let gone: Vec<Entry> = if arguments.dry_run {

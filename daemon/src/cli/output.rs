@@ -1,12 +1,13 @@
 //! How results and failures are printed.
 
 use std::{
+    fmt::Display,
     io::{self, BufRead, IsTerminal, Write},
     process::ExitCode,
 };
 
 use backstay_shared::{client::ClientError, health::Failure, overview::Problem};
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Local, TimeZone, Utc};
 use serde_json::json;
 
 use super::CliError;
@@ -118,7 +119,12 @@ pub fn problem_of(failure: &Failure) -> Problem {
 
 /// A moment for people: `today 02:14`, `yesterday 02:14`, `2026-11-02 02:14`.
 pub fn moment(at: DateTime<Utc>) -> String {
-    let (at, now) = (at.with_timezone(&Local), Local::now());
+    moment_in(at, &Local)
+}
+
+/// The same as clocks in this zone show it.
+pub fn moment_in<Zone: TimeZone<Offset: Display>>(at: DateTime<Utc>, zone: &Zone) -> String {
+    let (at, now) = (at.with_timezone(zone), Utc::now().with_timezone(zone));
     let days = now.date_naive().signed_duration_since(at.date_naive()).num_days();
     match days {
         0 => at.format("today %H:%M").to_string(),

@@ -2,10 +2,12 @@
 
 use backstay_shared::{
     client::Client,
-    overview::{Due, DueReason, PhoneOverview, Timetable},
+    health::Condition,
+    overview::{Due, First, PhoneOverview, Timetable},
     protocol::{Reply, Request},
+    zone::Zone,
 };
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{CliError, Context, output, status};
@@ -28,7 +30,8 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let mut client = Client::connect(&context.paths.socket()).await?;
     match client.request(Request::Timetable { phone: arguments.phone.clone() }).await? {
         Reply::Timetable { phone, timetable } if arguments.json => output::json_line(&json!({
-            "phone": phone.name, "udid": phone.udid, "times": timetable.times,
+            "phone": phone.name, "udid": phone.udid, "first": timetable.first, "times": timetable.times,
+            "time_zone": timetable.time_zone,
             "on_connect_hours": timetable.on_connect_hours, "only_when_charging": timetable.only_when_charging,
         })),
         Reply::Timetable { phone, timetable } => output::line(&text(&phone, &timetable, Utc::now())),
@@ -38,11 +41,17 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
 }
 
 fn text(phone: &PhoneOverview, timetable: &Timetable, now: DateTime<Utc>) -> String {
+    // A name that only the daemon knows is shown in the computer's own.
+    let named = timetable.time_zone.clone().and_then(|name| Zone::try_from(name).ok());
+    let zone = named.unwrap_or_default();
     let mut lines = vec![format!("{}: {}", phone.name, status::doing(phone))];
-    let good = phone.last_good.as_ref().map_or_else(|| "none yet".into(), |good| output::moment(good.at));
+    let good = status::last_good(phone, |good| output::moment_in(good.at, &zone));
     lines.push(format!("  last good  {good}"));
-    lines.extend(timetable.times.iter().enumerate().map(|(number, due)| line(number + 1, due, now)));
-    if timetable.times.is_empty() {
+    lines.extend(zone.name().map(|name| format!("  time zone  {name}")));
+    lines.extend(timetable.first.as_ref().map(|first| format!("   1. {}", instead(first))));
+    let before = usize::from(timetable.first.is_some());
+    lines.extend(timetable.times.iter().zip(before + 1..).map(|(due, number)| line(number, due, now, &zone)));
+    if timetable.times.is_empty() && timetable.first != Some(First::Person) {
         lines.push("  Nothing starts by itself; backstay status says why.".into());
     }
     if let Some(hours) = timetable.on_connect_hours {
@@ -54,28 +63,61 @@ fn text(phone: &PhoneOverview, timetable: &Timetable, now: DateTime<Utc>) -> Str
     lines.join("\n")
 }
 
-fn line(number: usize, due: &Due, now: DateTime<Utc>) -> String {
-    let at = match due.at <= now {
-        true => format!("as soon as it can be, since {}", output::moment(due.at)),
-        false => due.at.with_timezone(&Local).format("%a %Y-%m-%d %H:%M").to_string(),
-    };
-    format!("  {number:>2}. {at}  {}", why(&due.reason))
+/// What stands in place of the first time.
+fn instead(first: &First) -> &'static str {
+    match first {
+        First::Until { condition: Condition::DeviceUnlocked } => "as soon as the iPhone is unlocked",
+        First::Until { condition: Condition::UserPresent } => {
+            "when somebody plugs the iPhone in or unlocks it, to type its passcode"
+        }
+        First::Until { condition: Condition::Charging } => "as soon as the iPhone charges",
+        First::Until { condition: Condition::DeviceReconnected | Condition::DeviceSeenOnWifi } => {
+            "as soon as the iPhone is connected"
+        }
+        First::Until { .. } => "as soon as what it waits for is so; backstay status says what",
+        First::Person => "none by itself before you ask for one, backstay backup; backstay status says what is wrong",
+        First::Unknown => "when something is so that only a newer Backstay knows",
+    }
 }
 
-/// Why it is due then, for people.
-pub fn why(reason: &DueReason) -> String {
-    match reason {
-        DueReason::FirstBackup => "there is no backup yet".into(),
-        DueReason::Interval { hours } => format!("{hours} h after the last good one"),
-        DueReason::Schedule => "a time of the schedule".into(),
-        DueReason::NoFurtherTime => "a year after the last good one: the schedule has no further time".into(),
-        DueReason::CatchUp { .. } => "it could not be made then and is caught up".into(),
-        DueReason::AllowedHours { due } => {
-            format!("due {}, moved into the allowed hours", output::moment(*due))
-        }
-        DueReason::PauseEnds { due } => format!("due {}, after the pause", output::moment(*due)),
-        DueReason::ClockSettles { due } => format!("due {}, but the clock was just set", output::moment(*due)),
-        DueReason::ClockWasSetBack => "the last good one is dated ahead: the clock was set back since".into(),
-        DueReason::Unknown => "for a reason that only a newer Backstay knows".into(),
+fn line(number: usize, due: &Due, now: DateTime<Utc>, zone: &Zone) -> String {
+    let at = match due.at <= now {
+        true => format!("as soon as it can be, since {}", output::moment_in(due.at, zone)),
+        false => due.at.with_timezone(zone).format("%a %Y-%m-%d %H:%M").to_string(),
+    };
+    format!("  {number:>2}. {at}  {}", due.reason.sentence(|at| output::moment_in(at, zone)))
+}
+
+#[cfg(test)]
+mod tests {
+    use backstay_shared::overview::DueReason;
+
+    use super::*;
+
+    fn told(activity: &str, timetable: &Timetable) -> String {
+        let phone = format!(
+            r#"{{"udid":"00008120-001A2D3E0C40201E","name":"Anna","activity":{activity},
+            "next_due_reason":{{"why":"drive-away"}}}}"#
+        );
+        text(&serde_json::from_str(&phone).unwrap(), timetable, "2026-11-25T12:00:00Z".parse().unwrap())
+    }
+
+    fn timetable(first: Option<First>, times: Vec<Due>) -> Timetable {
+        let time_zone = Some("Asia/Tokyo".to_owned());
+        Timetable { first, times, time_zone, on_connect_hours: None, only_when_charging: false }
+    }
+
+    #[test]
+    fn what_waits_for_no_time_is_told_in_its_place() {
+        let due = Due { at: "2026-11-26T12:00:00Z".parse().unwrap(), reason: DueReason::Interval { hours: 20 } };
+        let locked = First::Until { condition: Condition::DeviceUnlocked };
+        let waits = told(r#"{"state":"idle"}"#, &timetable(Some(locked), vec![due]));
+        assert!(waits.contains("   1. as soon as the iPhone is unlocked\n   2. Thu 2026-11-26 21:00  20 h"), "{waits}");
+        assert!(waits.contains("time zone  Asia/Tokyo"), "{waits}");
+        let person = told(r#"{"state":"blocked"}"#, &timetable(Some(First::Person), Vec::new()));
+        assert!(person.contains("   1. none by itself before you ask for one") && !person.contains("2."), "{person}");
+        assert!(person.contains("not to be seen while the backup drive is away"), "{person}");
+        let paused = told(r#"{"state":"idle"}"#, &timetable(None, Vec::new()));
+        assert!(paused.contains("Nothing starts by itself"), "{paused}");
     }
 }

@@ -11,6 +11,7 @@ use backstay_shared::{
     hours::Hours,
     protocol::{Reply, Request},
 };
+use chrono::{DateTime, Local, TimeZone, Utc};
 
 use super::{CliError, Given, login, output};
 use crate::settings;
@@ -27,6 +28,9 @@ pub struct Arguments {
     /// Back up only iPhones that encrypt their backups
     #[arg(long)]
     require_encryption: bool,
+    /// Back up over cables only, and look for no iPhone on the network
+    #[arg(long)]
+    no_wifi: bool,
     /// Start at login, and now
     #[arg(long)]
     login: bool,
@@ -47,6 +51,7 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
     let file = &given.paths.config_file;
     if let Ok(config) = &given.config
         && *config != Config::default()
+        && !settings::is_of_a_click(&given.paths)
     {
         return Err(CliError::Usage(format!("{} holds settings already; change them there", file.display())));
     }
@@ -55,6 +60,7 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
         root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()),
         hours: arguments.hours.clone(),
         require_encryption: arguments.require_encryption,
+        wifi: !arguments.no_wifi,
     };
     let answers = if arguments.yes {
         Answers { chosen, login: arguments.login }
@@ -62,14 +68,14 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
         ask(&chosen, Talk { input: &mut io::stdin().lock(), shown: &mut io::stdout() })?
     } else {
         let needs = "setup has questions and no terminal to ask them: run it in one, or say --yes, with --root DIR, \
-            --hours 18:00-08:00, --require-encryption and --login where you want them";
+            --hours 18:00-08:00, --require-encryption, --no-wifi and --login where you want them";
         return Err(CliError::Usage(needs.into()));
     };
     let root = &answers.chosen.root;
     if !root.is_dir() && !root.parent().is_some_and(Path::is_dir) {
         return Err(CliError::Usage(format!("there is no folder in which {} could be made", root.display())));
     }
-    settings::write_first(file, &answers.chosen)?;
+    settings::write_first(&given.paths, &answers.chosen)?;
     output::line(&format!("Backups go to {}. The other settings are in {}.", root.display(), file.display()))?;
     if answers.login {
         // Where backups go is in the settings now, and not in what login starts.
@@ -80,10 +86,24 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
     if answers.chosen.require_encryption {
         output::line("Let each iPhone encrypt its backups: backstay encryption on")?;
     }
-    output::line(match running || answers.login {
-        true => "An iPhone that is connected and unlocked is backed up now: backstay status --watch",
-        false => "Now start Backstay: backstay login enable",
+    if answers.chosen.wifi {
+        output::line("Let each iPhone be backed up over Wi-Fi, while it is on its cable: backstay wifi on")?;
+    }
+    let begins = begin(answers.chosen.hours.as_deref(), Utc::now(), &Local);
+    output::line(&match (running || answers.login, begins) {
+        (true, None) => "An iPhone that is connected and unlocked is backed up now: backstay status --watch".to_owned(),
+        (true, Some(at)) => format!(
+            "An iPhone that is connected is backed up from {} on: backstay schedule. Now: backstay backup",
+            output::moment(at)
+        ),
+        (false, _) => "Now start Backstay: backstay login enable".to_owned(),
     })
+}
+
+/// When the hours that were chosen begin; none where that is now.
+fn begin<Zone: TimeZone>(hours: Option<&str>, now: DateTime<Utc>, zone: &Zone) -> Option<DateTime<Utc>> {
+    let hours = Hours::try_from(hours?.to_owned()).ok()?;
+    Some(hours.next(now, zone)).filter(|at| *at > now)
 }
 
 fn given_again(given: &Given) -> Given {
@@ -148,8 +168,10 @@ fn ask(usual: &Chosen, mut talk: Talk<'_>) -> Result<Answers, CliError> {
     let hours = talk.ask("When may backups start by themselves, as 18:00-08:00?", usual_hours, any_or_hours)?;
     let encrypted = "Back up only iPhones that encrypt their backups?";
     let require_encryption = talk.ask(encrypted, usual_encryption, yes_or_no)?;
+    let usual_wifi = if usual.wifi { "yes" } else { "no" };
+    let wifi = talk.ask("Also back up over Wi-Fi?", usual_wifi, yes_or_no)?;
     let login = talk.ask("Start Backstay now and at every login?", "yes", yes_or_no)?;
-    Ok(Answers { chosen: Chosen { root, hours, require_encryption }, login })
+    Ok(Answers { chosen: Chosen { root, hours, require_encryption, wifi }, login })
 }
 
 fn yes_or_no(answer: &str) -> Result<bool, String> {
@@ -175,10 +197,12 @@ fn whole(answer: &str) -> Result<PathBuf, String> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::FixedOffset;
+
     use super::*;
 
     fn usual() -> Chosen {
-        Chosen { root: "/home/anna/iPhone Backups".into(), hours: None, require_encryption: false }
+        Chosen::usual("/home/anna/iPhone Backups".as_ref())
     }
 
     fn asked(answers: &str) -> Result<Answers, String> {
@@ -191,10 +215,20 @@ mod tests {
 
     #[test]
     fn an_empty_answer_is_the_usual_one() {
-        assert_eq!(asked("\n\n\n\n"), Ok(Answers { chosen: usual(), login: true }));
-        let other = Chosen { root: "/media/disk".into(), hours: Some("18:00-08:00".into()), require_encryption: true };
-        let typed = "media/disk\n/media/disk\nat night\n18:00-08:00\nYes\nmaybe\nno\n";
+        assert_eq!(asked("\n\n\n\n\n"), Ok(Answers { chosen: usual(), login: true }));
+        let hours = Some("18:00-08:00".into());
+        let other = Chosen { root: "/media/disk".into(), hours, require_encryption: true, wifi: false };
+        let typed = "media/disk\n/media/disk\nat night\n18:00-08:00\nYes\nn\nmaybe\nno\n";
         assert_eq!(asked(typed), Ok(Answers { chosen: other, login: false }));
         assert!(asked("\n\n").unwrap_err().contains("nothing was changed"), "no answer is no yes");
+    }
+
+    #[test]
+    fn hours_that_begin_later_are_told() {
+        let (now, zone) =
+            ("2026-11-25T12:00:00Z".parse::<DateTime<Utc>>().unwrap(), FixedOffset::east_opt(3600).unwrap());
+        let begins = |hours| begin(hours, now, &zone).map(|at| at.to_rfc3339());
+        assert_eq!(begins(Some("18:00-08:00")).as_deref(), Some("2026-11-25T17:00:00+00:00"));
+        assert_eq!((begins(Some("12:00-14:00")), begins(None)), (None, None));
     }
 }

@@ -6,13 +6,13 @@ use backstay_shared::health::readable_bytes;
 use backstay_shared::{
     client::Client,
     health::Condition,
-    overview::{Activity, Link, Overview, PhoneOverview, Problem, Setup},
+    overview::{Activity, DueReason, LastGood, Link, Overview, PhoneOverview, Problem, Setup},
     protocol::{Reply, Request},
 };
 
 use chrono::Utc;
 
-use super::{CliError, Context, output, progress, schedule};
+use super::{CliError, Context, output, progress};
 
 /// Arguments of `backstay status`.
 #[derive(Debug, clap::Args)]
@@ -87,21 +87,28 @@ fn push_phone(lines: &mut Vec<String>, phone: &PhoneOverview) {
         let told = if allowed { "on: it is backed up there, too" } else { "off; on its cable: backstay wifi on" };
         lines.push(format!("  Wi-Fi      {told}"));
     }
-    let good = phone.last_good.as_ref().map_or_else(
-        || "none yet".into(),
-        |good| {
-            let size = readable_bytes(good.bytes);
-            format!("{}, verified, {} files, {size}", output::moment(good.at), good.files)
-        },
-    );
+    let good = last_good(phone, |good| {
+        let size = readable_bytes(good.bytes);
+        format!("{}, verified, {} files, {size}", output::moment(good.at), good.files)
+    });
     lines.push(format!("  last good  {good}"));
     if let Some(due) = phone.next_due {
         let since = if due <= Utc::now() { "since " } else { "" };
-        let why = phone.next_due_reason.map(|reason| format!(" ({})", schedule::why(&reason))).unwrap_or_default();
+        let why =
+            phone.next_due_reason.map(|reason| format!(" ({})", reason.sentence(output::moment))).unwrap_or_default();
         lines.push(format!("  next due   {since}{}{why}", output::moment(due)));
     }
     for problem in phone.problems.iter().filter(|problem| problem.is_in_front()) {
         push_problem(lines, problem, "  ");
+    }
+}
+
+/// The last good backup, as `told`, or why there is none to tell of.
+pub fn last_good(phone: &PhoneOverview, told: impl Fn(&LastGood) -> String) -> String {
+    match (&phone.last_good, phone.next_due_reason) {
+        (Some(good), _) => told(good),
+        (None, Some(DueReason::DriveAway)) => "not to be seen while the backup drive is away".into(),
+        (None, _) => "none yet".into(),
     }
 }
 

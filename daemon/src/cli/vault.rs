@@ -43,7 +43,7 @@ pub fn choose_phone(context: &Context, wanted: Option<&str>) -> Result<BackedUp,
     let names: Vec<(String, String)> =
         found.iter().map(|phone| (phone.name.clone(), phone.layout.udid().to_string())).collect();
     let index = match (wanted, &names[..]) {
-        (_, []) => return Err(CliError::Usage(format!("{} holds no backup yet", context.root.display()))),
+        (_, []) => return Err(CliError::Failed(format!("{} holds no backup yet", context.root.display()))),
         (Some(wanted), _) => crate::ipc::names::choose(&names, wanted)?,
         (None, [_]) => 0,
         (None, _) => {

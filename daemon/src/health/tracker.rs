@@ -133,6 +133,19 @@ pub fn put_behind(overview: &mut Overview) {
         }
     }
     overview.problems = own;
+    only_the_worse(overview);
+}
+
+/// All phones share the disk: while it is full for one of them, nobody has to hear that it is nearly full, not even who
+/// does not want to hear that it is full.
+fn only_the_worse(overview: &mut Overview) {
+    let of_phones = overview.phones.iter_mut().flat_map(|phone| &mut phone.problems);
+    let mut all: Vec<&mut Problem> = of_phones.chain(&mut overview.problems).collect();
+    if all.iter().any(|problem| problem.id == FailureId::HostDiskFull) {
+        for low in all.iter_mut().filter(|problem| problem.id == FailureId::HostDiskLow) {
+            low.behind.get_or_insert(FailureId::HostDiskFull);
+        }
+    }
 }
 
 /// Those that can stand in front of others: what a person does not want to hear of explains nothing.
@@ -269,6 +282,27 @@ mod tests {
         let told = same.phones[0].problems.iter().find(|problem| problem.id == BackupDriveMissing).unwrap();
         assert_eq!(told.behind, Some(BackupDriveMissing), "told of the computer, not twice");
         assert_eq!(same.problems[0].severity, Severity::Error);
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_not_nearly_full_as_well() {
+        use FailureId::{HostDiskFull, HostDiskLow};
+        let told = |id: FailureId, snoozed_until| Problem { snoozed_until, ..Problem::new(&id.into(), at(0)) };
+        let with = |problems| backstay_shared::overview::PhoneOverview { problems, ..phone() };
+        for phones in [
+            vec![with(vec![told(HostDiskFull, None), told(HostDiskLow, None)])],
+            vec![with(vec![told(HostDiskFull, Some(at(9))), told(HostDiskLow, None)])],
+            vec![with(vec![told(HostDiskLow, None)]), with(vec![told(HostDiskFull, None)])],
+        ] {
+            let mut overview = Overview { phones, ..Overview::default() };
+            put_behind(&mut overview);
+            let all = overview.phones.iter().flat_map(|phone| &phone.problems);
+            let in_front: Vec<_> = all.filter(|problem| problem.is_in_front()).map(|problem| problem.id).collect();
+            assert_eq!(in_front, [HostDiskFull]);
+        }
+        let mut low = Overview { phones: vec![with(vec![told(HostDiskLow, None)])], ..Overview::default() };
+        put_behind(&mut low);
+        assert!(low.phones[0].problems[0].is_in_front(), "by itself it is told");
     }
 
     fn phone() -> backstay_shared::overview::PhoneOverview {

@@ -60,6 +60,13 @@ impl Known {
     pub fn can_be(&self, good: DateTime<Utc>) -> bool {
         good <= self.now + AHEAD_MAX
     }
+
+    /// When one was made then, or now if that is past.
+    #[must_use]
+    pub fn once_made(self, at: DateTime<Utc>) -> Self {
+        let now = at.max(self.now);
+        Self { now, last_good: Some(now), ..self }
+    }
 }
 
 impl From<&Backup> for Plan {
@@ -134,7 +141,11 @@ impl Plan {
     /// When the next backup starts if nothing but the settings, a pause and the clock hold it up; in the past when it is
     /// due since then. None until a person resumes.
     pub fn next<Zone: TimeZone>(&self, known: &Known, zone: &Zone) -> Option<Due> {
-        let due = self.due(known, zone);
+        self.held_up(self.due(known, zone), known, zone)
+    }
+
+    /// The same for what is due then, by the schedule or because a try failed.
+    pub fn held_up<Zone: TimeZone>(&self, due: Due, known: &Known, zone: &Zone) -> Option<Due> {
         let mut next = due;
         let mut not_before = |from: DateTime<Utc>, reason| {
             if from > next.at.max(known.now) {
@@ -152,22 +163,23 @@ impl Plan {
         if let Some(hours) = self.hours {
             not_before(hours.next(earliest, zone), DueReason::AllowedHours { due: due.at });
         }
-        let says_since = !matches!(due.reason, DueReason::FirstBackup | DueReason::ClockWasSetBack);
+        let says_since =
+            matches!(due.reason, DueReason::Interval { .. } | DueReason::Schedule | DueReason::NoFurtherTime);
         if next.at < known.now && says_since {
             next.reason = DueReason::CatchUp { since: due.at };
         }
         Some(next)
     }
 
-    /// The next so many, if each is made when it is due.
-    pub fn timetable<Zone: TimeZone>(&self, known: &Known, zone: &Zone, count: usize) -> Vec<Due> {
+    /// So many from the first on, if each is made when it is due.
+    pub fn timetable<Zone: TimeZone>(&self, first: Option<Due>, known: &Known, zone: &Zone, count: usize) -> Vec<Due> {
         let mut known = *known;
+        let mut next = first;
         let mut times = Vec::with_capacity(count);
-        while times.len() < count {
-            let Some(next) = self.next(&known, zone) else { break };
-            times.push(next);
-            known.now = next.at.max(known.now);
-            known.last_good = Some(known.now);
+        while let Some(due) = next.filter(|_| times.len() < count) {
+            times.push(due);
+            known = known.once_made(due.at);
+            next = self.next(&known, zone);
         }
         times
     }

@@ -42,7 +42,7 @@ fn due_follows_the_last_good_backup() {
     let none = Known { last_good: None, ..known("2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z") };
     assert_eq!(every.due(&none, &berlin), Due { at: none.known_since, reason: DueReason::FirstBackup });
     let never_again =
-        plan(Some("0 0 0 1 1 * 2020"), None).due(&known("2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z"), &berlin);
+        plan(Some("0 0 30 2 *"), None).due(&known("2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z"), &berlin);
     assert_eq!(never_again.reason, DueReason::NoFurtherTime);
 }
 
@@ -159,11 +159,51 @@ fn why_it_is_then() {
 fn the_next_ten() {
     let known = known("2026-10-22T10:00:00Z", "2026-10-23T12:00:00Z");
     let plan = plan(Some("30 2 * * *"), Some("03:00-05:00"));
-    let times = plan.timetable(&known, &Europe::Berlin, 4);
+    let times = plan.timetable(plan.next(&known, &Europe::Berlin), &known, &Europe::Berlin, 4);
     let shown: Vec<_> =
         times.iter().map(|due| due.at.with_timezone(&Europe::Berlin).format("%d %H:%M %z").to_string()).collect();
     assert_eq!(shown, ["24 03:00 +0200", "25 03:00 +0100", "26 03:00 +0100", "27 03:00 +0100"]);
     assert!(times.iter().all(|due| matches!(due.reason, DueReason::AllowedHours { .. })), "{times:?}");
+}
+
+/// What is tried again has a time of its own; the rest follows from that.
+#[test]
+fn another_try_is_the_first_time() {
+    let (berlin, known) = (Europe::Berlin, known("2026-11-22T10:00:00Z", "2026-11-23T12:00:00Z"));
+    let retry = |text| Due { at: at(text), reason: DueReason::Retry };
+    let shown = |plan: &Plan, text| {
+        let times = plan.timetable(plan.held_up(retry(text), &known, &berlin), &known, &berlin, 2);
+        times.into_iter().map(|due| (due.at.to_rfc3339(), due.reason)).collect::<Vec<_>>()
+    };
+    let (every, late) = (plan(None, None), plan(None, Some("18:00-08:00")));
+    let (tomorrow, hours) = ("2026-11-24T10:30:00Z", DueReason::Interval { hours: 20 });
+    assert_eq!(
+        shown(&every, tomorrow),
+        [("2026-11-24T10:30:00+00:00".into(), DueReason::Retry), ("2026-11-25T06:30:00+00:00".into(), hours)]
+    );
+    let moved = DueReason::AllowedHours { due: at(tomorrow) };
+    assert_eq!(
+        shown(&late, tomorrow)[0],
+        ("2026-11-24T17:00:00+00:00".into(), moved),
+        "it waits for the hours like any other"
+    );
+    assert_eq!(shown(&every, "2026-11-23T11:00:00Z")[0], ("2026-11-23T11:00:00+00:00".into(), DueReason::Retry));
+}
+
+/// A named zone has its own clock changes, whatever the computer's are.
+#[test]
+fn the_settings_say_whose_local_time_it_is() {
+    let config: Config = toml::from_str(
+        "[backup]\nschedule = \"30 2 * * *\"\nhours = \"02:00-05:00\"\ntime_zone = \"America/New_York\"",
+    )
+    .unwrap();
+    let (plan, zone) = (Plan::from(&config.backup), config.backup.time_zone);
+    // 02:30 is skipped on the second day.
+    let known = known("2026-03-07T12:00:00Z", "2026-03-07T12:00:00Z");
+    let times = plan.timetable(plan.next(&known, &zone), &known, &zone, 2);
+    let shown: Vec<_> = times.iter().map(|due| due.at.to_rfc3339()).collect();
+    assert_eq!(shown, ["2026-03-08T07:00:00+00:00", "2026-03-09T06:30:00+00:00"]);
+    assert_eq!(plan.allowed_from(&known, &zone), Some(at("2026-03-08T07:00:00Z")));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Backup, Hours, Percent, Schedule};
+use super::{Backup, Days, Hours, Percent, Schedule};
 use crate::hours::Hours as AllowedHours;
 
 /// More characters make no name.
@@ -26,6 +26,20 @@ pub struct Phone {
     pub battery_percent_min: Option<Percent>,
     /// As in `[backup]`.
     pub require_encryption: Option<bool>,
+    /// As in `[backup]`.
+    pub on_connect_hours: Option<Hours>,
+    /// As in `[backup]`.
+    pub overdue_days: Option<Days>,
+    /// As in `[backup]`.
+    pub only_when_charging: Option<bool>,
+    /// As in `[backup]`.
+    pub keep_last: Option<u32>,
+    /// As in `[backup]`.
+    pub keep_daily: Option<u32>,
+    /// As in `[backup]`.
+    pub keep_weekly: Option<u32>,
+    /// As in `[backup]`.
+    pub keep_monthly: Option<u32>,
 }
 
 impl Default for Phone {
@@ -38,6 +52,13 @@ impl Default for Phone {
             hours: None,
             battery_percent_min: None,
             require_encryption: None,
+            on_connect_hours: None,
+            overdue_days: None,
+            only_when_charging: None,
+            keep_last: None,
+            keep_daily: None,
+            keep_weekly: None,
+            keep_monthly: None,
         }
     }
 }
@@ -56,6 +77,13 @@ impl Phone {
             hours: self.hours.or(everybody.hours),
             battery_percent_min: self.battery_percent_min.unwrap_or(everybody.battery_percent_min),
             require_encryption: self.require_encryption.unwrap_or(everybody.require_encryption),
+            on_connect_hours: self.on_connect_hours.or(everybody.on_connect_hours),
+            overdue_days: self.overdue_days.unwrap_or(everybody.overdue_days),
+            only_when_charging: self.only_when_charging.unwrap_or(everybody.only_when_charging),
+            keep_last: self.keep_last.unwrap_or(everybody.keep_last),
+            keep_daily: self.keep_daily.unwrap_or(everybody.keep_daily),
+            keep_weekly: self.keep_weekly.unwrap_or(everybody.keep_weekly),
+            keep_monthly: self.keep_monthly.unwrap_or(everybody.keep_monthly),
             ..everybody.clone()
         }
     }

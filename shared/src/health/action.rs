@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Action {
-    /// Agree to backups, with the settings as they are.
+    /// Agree to backups into the usual folder, with the settings as they are: they begin at once.
     SetUp,
     /// Back up now.
     Retry,
@@ -51,7 +51,7 @@ pub enum Action {
 
 /// The actions that are a name alone, with what a button says.
 const NAMED: [(Action, &str, &str); 16] = [
-    (Action::SetUp, "set-up", "Set up backups"),
+    (Action::SetUp, "set-up", "Back up here"),
     (Action::Retry, "retry", "Try again"),
     (Action::RetryFull, "retry-full", "Bring everything anew"),
     (Action::RestartDevice, "restart-device", "Restart the iPhone"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::health::Evidence;
+use crate::health::{Evidence, Failure};
 
 #[test]
 fn every_id_has_one_entry_with_all_texts() {
@@ -30,6 +30,21 @@ fn every_id_is_a_plain_name() {
         assert_eq!(FailureId::of_slug(id.slug()), Some(*id), "two failures are called {id}");
         assert_eq!(serde_json::to_string(id).unwrap(), format!("\"{id}\""));
     }
+}
+
+/// Nobody is comforted with a backup that there is not.
+#[test]
+fn a_backup_that_is_not_there_is_not_called_untouched() {
+    let told = |failure: &Failure| failure.explanation().to_lowercase().contains("good backup is untouched");
+    let mut comforting = 0;
+    for id in FailureId::ALL {
+        let mut failure = Failure::from(*id);
+        comforting += usize::from(told(&failure));
+        failure.evidence.no_backup_yet = true;
+        assert!(!told(&failure), "{id}: {}", failure.explanation());
+        assert!(failure.explanation().ends_with('.'), "{id}: {}", failure.explanation());
+    }
+    assert!(comforting > 5, "{comforting}");
 }
 
 #[test]

@@ -63,6 +63,9 @@ pub struct Evidence {
     /// Bytes a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
+    /// There is no good backup yet that could be called untouched.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_backup_yet: bool,
     /// What was looked at on the way to a phone on Wi-Fi, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wifi: Vec<WifiCheck>,
@@ -174,10 +177,14 @@ impl Evidence {
             version: Some("18.1".into()),
             newest: Some("26.1".into()),
             bytes_per_second: Some(200_000),
+            no_backup_yet: false,
             wifi: vec![WifiCheck { condition: WifiCondition::Network, holds: true }],
         }
     }
 }
+
+/// What many reasons end with.
+pub(super) const UNTOUCHED: &str = "Your last good backup is untouched.";
 
 /// Longer texts are cut: they come from phones, too.
 const TEXT_LENGTH_MAX: usize = 2000;
@@ -233,7 +240,10 @@ impl Failure {
     /// What happened and why, with the values in it, for a person.
     pub fn explanation(&self) -> String {
         let entry = self.id.entry();
-        let mut text = entry.why.clone();
+        let mut text = match self.evidence.no_backup_yet {
+            true => entry.why.replace(&format!(" {UNTOUCHED}"), ""),
+            false => entry.why.clone(),
+        };
         let quoted = entry.quotes.iter().find_map(|quote| Some((quote, self.evidence.fill(quote)?)));
         let seen = match quoted {
             Some((quote, filled)) => {

@@ -56,7 +56,8 @@ pub async fn look(paths: &Paths) -> Vec<Finding> {
     // Told above, also before a phone has come for which it is raised.
     let problems = overview.problems.iter().filter(|problem| problem.id != FailureId::SetupNeeded);
     let of_computer = problems.map(|problem| (None, problem));
-    findings.extend(of_computer.chain(of_phones).map(|(phone, problem)| told(phone, problem)));
+    let in_front = of_computer.chain(of_phones).filter(|(_, problem)| problem.is_in_front());
+    findings.extend(in_front.map(|(phone, problem)| told(phone, problem)));
     findings
 }
 

@@ -1,13 +1,17 @@
-//! When the next backup is due and may start, from the receipt and the clock.
+//! When the next backup is due and may start, from the receipt, the clock, and what the last run left to be done.
 
-use backstay_shared::overview::{Due, Timetable};
-use chrono::{DateTime, Local, Utc};
+use backstay_shared::{
+    health::FailureId,
+    overview::{Due, DueReason, First, Timetable},
+    zone::Zone,
+};
+use chrono::{DateTime, Utc};
 
 use super::Actor;
 use crate::{
     phone::{
         run::new_run_id,
-        state::{Facts, Input},
+        state::{Doing, Facts, Input},
     },
     schedule::due::Known,
     vault::{layout::Layout, receipt},
@@ -29,7 +33,7 @@ impl Actor {
 
     /// Since when or from when on a backup is due.
     pub(super) fn due(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        self.plan.due(&self.known(now), &Local).at
+        self.plan.due(&self.known(now), self.zone()).at
     }
 
     /// What a decision depends on now.
@@ -59,8 +63,13 @@ impl Actor {
         match self.around.held {
             _ if self.turned_off => None,
             Some(_) => None,
-            None => self.plan.allowed_from(&self.known(now), &Local),
+            None => self.plan.allowed_from(&self.known(now), self.zone()),
         }
+    }
+
+    /// The zone of the local times in the settings.
+    const fn zone(&self) -> &Zone {
+        &self.backup.time_zone
     }
 
     /// Since when there is no backup as recent as was planned, from the receipts on disk and the clock alone, so that nothing
@@ -75,23 +84,63 @@ impl Actor {
             let receipts = receipt::all(&Layout::new(&self.around.root, &self.udid)).unwrap_or_default();
             known.last_good = receipts.iter().map(|receipt| receipt.verified_at).filter(|at| known.can_be(*at)).max();
         }
-        self.plan.overdue_since(&known, self.backup.overdue_days.duration(), &Local)
+        self.plan.overdue_since(&known, self.backup.overdue_days.duration(), self.zone())
     }
 
-    /// When it is due, or as late as the hours, a pause or the clock let it start.
+    /// When it is due or tried again, or as late as the hours, a pause or the clock let it start.
     pub(super) fn next_due(&self, now: DateTime<Utc>) -> Due {
         let known = self.known(now);
-        self.plan.next(&known, &Local).unwrap_or_else(|| self.plan.due(&known, &Local))
+        let owed = self.owed(&known);
+        self.plan.held_up(owed, &known, self.zone()).unwrap_or(owed)
+    }
+
+    /// What is due by the schedule, unless a run that ended otherwise left a time of its own.
+    fn owed(&self, known: &Known) -> Due {
+        let due = self.plan.due(known, self.zone());
+        match self.state.doing {
+            Doing::RetryAt(at) if self.was_cancelled() => Due { at, reason: DueReason::Cancelled },
+            Doing::RetryAt(at) => Due { at, reason: DueReason::Retry },
+            Doing::GaveUp(at) => Due { at, reason: DueReason::GaveUp { attempts: self.state.failures_in_a_row } },
+            // What is on it can't be known.
+            _ if due.reason == DueReason::FirstBackup && self.around.board.has(FailureId::BackupDriveMissing) => {
+                Due { reason: DueReason::DriveAway, ..due }
+            }
+            _ => due,
+        }
+    }
+
+    fn was_cancelled(&self) -> bool {
+        let failure = self.last_run.as_ref().and_then(|run| run.failure.as_ref()).map(|failure| failure.id);
+        !self.state.held_back && matches!(failure, Some(FailureId::CancelledByUser | FailureId::CancelledOnDevice))
     }
 
     pub(super) fn timetable(&self, now: DateTime<Utc>) -> Timetable {
         let settings = &self.backup;
+        let known = self.known(now);
+        let held = self.around.held.is_some() || self.is_out_of_use();
+        let first = match self.state.doing {
+            _ if held => None,
+            Doing::WaitFor(condition) => Some(First::Until { condition }),
+            Doing::NeedsPerson => Some(First::Person),
+            _ => None,
+        };
+        let times = |known: &Known, owed: Due, count| {
+            self.plan.timetable(self.plan.held_up(owed, known, self.zone()), known, self.zone(), count)
+        };
+        // As if the one that runs or waits were made now.
+        let after = known.once_made(now);
+        let next = || self.plan.due(&after, self.zone());
         Timetable {
-            times: match self.around.held {
-                _ if self.is_out_of_use() => Vec::new(),
-                Some(_) => Vec::new(),
-                None => self.plan.timetable(&self.known(now), &Local, TOLD_TIMES),
+            times: match self.state.doing {
+                _ if held => Vec::new(),
+                // No time starts it.
+                Doing::NeedsPerson => Vec::new(),
+                Doing::WaitFor(_) => times(&after, next(), TOLD_TIMES - 1),
+                Doing::Run(_) => times(&after, next(), TOLD_TIMES),
+                Doing::Nothing | Doing::RetryAt(_) | Doing::GaveUp(_) => times(&known, self.owed(&known), TOLD_TIMES),
             },
+            first,
+            time_zone: self.zone().name().map(str::to_owned),
             on_connect_hours: settings.on_connect_hours.map(|hours| hours.number()),
             only_when_charging: settings.only_when_charging,
         }

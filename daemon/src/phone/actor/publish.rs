@@ -28,6 +28,13 @@ impl Actor {
             // What stands in the way of the next backup is nobody's trouble.
             problems.retain(|problem| problem.id.entry().group == Group::Backups);
         }
+        let mut last_run = self.last_run.clone();
+        if self.receipt.is_none() {
+            problems = problems.into_iter().map(Problem::without_backup).collect();
+            if let Some(run) = &mut last_run {
+                run.failure = run.failure.take().map(Problem::without_backup);
+            }
+        }
         let introduction = &self.introduction;
         let next_due = (!self.is_out_of_use()).then(|| self.next_due(now));
         self.around.board.put_phone(PhoneOverview {
@@ -41,7 +48,7 @@ impl Actor {
             last_good: self.receipt.as_ref().map(Receipt::last_good),
             next_due: next_due.map(|due| due.at),
             next_due_reason: next_due.map(|due| due.reason),
-            last_run: self.last_run.clone(),
+            last_run,
             problems,
             turned_off: self.turned_off,
             earlier: self.earlier.clone(),

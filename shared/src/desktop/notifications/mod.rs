@@ -94,7 +94,7 @@ pub struct Notice {
 /// The buttons there are. Desktops show three at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Button {
-    /// Agree to backups.
+    /// Agree to backups into the usual folder: they begin at once.
     SetUp,
     /// Back up once more.
     Retry,
@@ -118,7 +118,7 @@ impl Button {
     /// What is on it.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::SetUp => "Set up",
+            Self::SetUp => "Back up here",
             Self::Retry => "Try again",
             Self::WhatToDo => "What to do",
             Self::Snooze => "Not today",

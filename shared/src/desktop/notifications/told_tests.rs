@@ -68,7 +68,7 @@ fn the_first_phone_is_an_offer_with_a_button() {
     let shown = Told::default().view(&View::Connected(overview));
     let [Change::Show(notice)] = &shown[..] else { unreachable!() };
     let buttons: Vec<(&str, &Command)> = notice.buttons.iter().map(|(button, does)| (button.label(), does)).collect();
-    assert_eq!(buttons[0], ("Set up", &Command::SetUp));
+    assert_eq!(buttons[0], ("Back up here", &Command::SetUp));
     assert_eq!(buttons.len(), 3, "desktops show no more");
 }
 
