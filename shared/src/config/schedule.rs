@@ -93,7 +93,7 @@ fn weekday(text: &str) -> Option<usize> {
     }
     let name = text.to_lowercase();
     let is_it = |whole: &&str| name.len() >= 3 && whole.starts_with(&name);
-    WEEKDAYS_WHOLE.iter().position(|whole| is_it(&whole))
+    WEEKDAYS_WHOLE.iter().position(is_it)
 }
 
 #[cfg(test)]
