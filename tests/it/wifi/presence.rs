@@ -129,7 +129,7 @@ async fn switched_off_while_it_is_on_both_links() {
     daemon.phone_shows("it is on Wi-Fi", on_wifi).await;
 }
 
-/// The daemon asks somebody with the phone's name again and again, and never takes him for the phone.
+/// The daemon asks somebody with the phone's name, or with none, again and again, and never takes him for the phone.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_impostor_is_nobody_to_the_daemon() {
     needs_a_network!();
@@ -138,13 +138,13 @@ async fn an_impostor_is_nobody_to_the_daemon() {
     let daemon = world.daemon().await;
     let record = world.usbmuxd.pair_records().read(real.udid()).unwrap();
     let record: plist::Dictionary = plist::from_bytes(&record).unwrap();
-    for shown in [Shown::Own, Shown::Stolen] {
+    for (shown, announced) in [(Shown::Own, Announced::ByAddress), (Shown::Stolen, Announced::ByNothing)] {
         let impostor = Phone::new(real.spec().clone());
         impostor.set_lockdown_value("com.apple.mobile.wireless_lockdown", "EnableWifiConnections", Some(true.into()));
         impostor.trust().impersonate(&record, shown).unwrap();
         let mut events = impostor.events();
         let links = links(&air).await;
-        let lan = Lan::join(&impostor, &air.network.phone, PHONE, Announced::ByAddress).unwrap();
+        let lan = Lan::join(&impostor, &air.network.phone, PHONE, announced).unwrap();
         let mut visits = lan.visits();
         // The second time shows that the first one was to no avail.
         visits.wait_for(|visits| *visits >= 2).await.unwrap();
