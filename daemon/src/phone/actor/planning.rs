@@ -98,6 +98,8 @@ impl Actor {
     fn owed(&self, known: &Known) -> Due {
         let due = self.plan.due(known, self.zone());
         match self.state.doing {
+            // It is the hours, a pause or the clock alone that it waits for.
+            Doing::RetryAt(_) if self.state.held_back && due.at <= known.now => due,
             Doing::RetryAt(at) if self.was_cancelled() => Due { at, reason: DueReason::Cancelled },
             Doing::RetryAt(at) => Due { at, reason: DueReason::Retry },
             Doing::GaveUp(at) => Due { at, reason: DueReason::GaveUp { attempts: self.state.failures_in_a_row } },
@@ -136,7 +138,7 @@ impl Actor {
                 // No time starts it.
                 Doing::NeedsPerson => Vec::new(),
                 Doing::WaitFor(_) => times(&after, next(), TOLD_TIMES - 1),
-                Doing::Run(_) => times(&after, next(), TOLD_TIMES),
+                Doing::Queued(_) | Doing::Run(_) => times(&after, next(), TOLD_TIMES),
                 Doing::Nothing | Doing::RetryAt(_) | Doing::GaveUp(_) => times(&known, self.owed(&known), TOLD_TIMES),
             },
             first,
