@@ -11,9 +11,9 @@
 #[macro_use]
 mod place;
 
+mod deadlines;
 mod faults;
 mod instruments;
 mod kills;
 mod power;
 mod real_disks;
-mod silence;

@@ -1,5 +1,5 @@
 //! P3: a phone that says nothing for minutes while it looks for what changed is at work, not lost. All silences pass at
-//! the same time; nobody works meanwhile.
+//! the same time; nobody works meanwhile. Five minutes long, so it is the first by name: the other tests run beside it.
 
 use std::{
     process::Command,
