@@ -104,7 +104,7 @@ pub async fn run(source: Source, known_roots: KnownRoots, muxer: Muxer) -> Resul
     let mut just_started = true;
     loop {
         let wifi = settings.config.network.wifi;
-        muxer.records().set_wanted(wifi);
+        muxer.use_wifi(wifi);
         let listener = server::bind(&socket).map_err(failed(&socket))?;
         let world = World::begin(&settings, &source, &known_roots, &muxer, paused.clone());
         // A computer that starts anew in the middle of a backup does it by itself, maybe at night.

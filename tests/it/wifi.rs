@@ -15,7 +15,7 @@ use backstay_tests::{
         dataset::DataSetSpec,
         lan::{Announced, Lan},
     },
-    world::{Daemon, World, text},
+    world::{Daemon, World, eventually, text},
 };
 
 /// Says why a test can't run here, and ends it.
@@ -106,4 +106,23 @@ async fn settings_that_turn_it_off_are_said() {
     world.configure("");
     let on = text(&world.backstay(&["wifi", "on"]).await);
     assert!(!on.contains("The settings"), "{on}");
+}
+
+/// usbmuxd offers phones on the network, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_turn_it_off_leave_cables_only() {
+    let world = World::new(DataSetSpec::uniform(531, 10, 1000)).await;
+    world.configure("[network]\nwifi = false\n");
+    assert_eq!(world.back_up_once().await.0, 0);
+    world.phone.appear_on_wifi();
+    let once = world.backstay(&["backup", "--once"]).await;
+    assert!(!once.status.success(), "{}", text(&once));
+    let daemon = world.daemon().await;
+    daemon.phone_shows("it is away", |phone| (phone.activity == Activity::Away).then_some(())).await;
+    world.configure("");
+    // With other settings the daemon begins anew, and connections end.
+    eventually("it is here", async || {
+        daemon.overview().await?.phones.first().filter(|phone| phone.activity == Activity::Idle).map(|_| ())
+    })
+    .await;
 }

@@ -1,4 +1,4 @@
-//! `backstay pause`, `resume`, `snooze` and `restart`: what a click in the tray does, for the command line.
+//! `backstay cancel`, `pause`, `resume`, `snooze` and `restart`: what a click in the tray does, for the command line.
 
 use std::time::Duration;
 
@@ -11,6 +11,13 @@ use backstay_shared::{
 use chrono::{Local, Utc};
 
 use super::{CliError, Context, output};
+
+/// Arguments of `backstay cancel`.
+#[derive(Debug, clap::Args)]
+pub struct CancelArguments {
+    /// A name, a UDID or a unique part of either; may be left out when there is one phone
+    phone: Option<String>,
+}
 
 /// Arguments of `backstay pause`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +48,15 @@ pub struct SnoozeArguments {
 pub struct RestartArguments {
     /// A name, a UDID or a unique part of either; may be left out when there is one phone
     phone: Option<String>,
+}
+
+/// Ends the backup of a phone that runs or waits for its turn.
+///
+/// # Errors
+/// When there is none.
+pub async fn cancel(context: &Context, arguments: &CancelArguments) -> Result<(), CliError> {
+    ask(context, Request::Cancel { phone: arguments.phone.clone() }).await?;
+    output::line("The backup is cancelled; what was there before is as it was.")
 }
 
 /// Lets nothing start by itself for a while.

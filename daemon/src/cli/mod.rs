@@ -69,6 +69,8 @@ enum Command {
     Schedule(schedule::Arguments),
     /// Back up now
     Backup(backup::Arguments),
+    /// Cancel the backup that runs or waits for its turn
+    Cancel(attention::CancelArguments),
     /// List the phones that are connected
     Phones(phones::Arguments),
     /// Let a phone trust this computer
@@ -180,7 +182,7 @@ impl Context {
     /// When the environment names none.
     pub fn muxer(&self) -> Result<Muxer, Failure> {
         let muxer = Muxer::from_environment(&self.paths.log_dir)?;
-        muxer.records().set_wanted(self.config.network.wifi);
+        muxer.use_wifi(self.config.network.wifi);
         Ok(muxer)
     }
 }
@@ -255,6 +257,7 @@ pub fn main() -> ExitCode {
         | Command::Daemon
         | Command::Setup(_)
         | Command::Pair(_)
+        | Command::Cancel(_)
         | Command::Pause(_)
         | Command::Resume
         | Command::Snooze(_)
@@ -275,6 +278,7 @@ fn asks_the_daemon(command: &Command) -> bool {
     match command {
         Command::Status(_)
         | Command::Schedule(_)
+        | Command::Cancel(_)
         | Command::Pause(_)
         | Command::Resume
         | Command::Snooze(_)
@@ -319,6 +323,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
             Command::Phones(arguments) => phones::run(&context, &arguments).await,
             Command::Pair(arguments) => pair::run(&context, &arguments).await,
             Command::Wifi(arguments) => wifi::run(&context, &arguments).await,
+            Command::Cancel(arguments) => attention::cancel(&context, &arguments).await,
             Command::Pause(arguments) => attention::pause(&context, &arguments).await,
             Command::Resume => attention::resume(&context).await,
             Command::Snooze(arguments) => attention::snooze(&context, &arguments).await,

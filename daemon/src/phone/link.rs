@@ -5,6 +5,10 @@ mod session;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -77,6 +81,8 @@ pub struct Muxer {
     /// Somebody named its address, so that it is expected to be there.
     named: bool,
     records: OwnRecords,
+    /// The settings want no phone over Wi-Fi.
+    cables_only: Arc<AtomicBool>,
 }
 
 /// Through what a phone is reached.
@@ -101,7 +107,7 @@ pub struct Attached {
 
 impl Attached {
     /// Leaves out what is no phone of ours: a device whose identifier could not name a folder.
-    pub fn from_muxer(device: &UsbmuxdDevice) -> Option<Self> {
+    fn from_muxer(device: &UsbmuxdDevice) -> Option<Self> {
         let usb = device.connection_type == Connection::Usb;
         match device.udid.parse() {
             Ok(udid) => Some(Self { way: Way::Muxed(device.device_id), udid, usb }),
@@ -132,14 +138,25 @@ impl Muxer {
     pub fn from_environment(state_folder: &Path) -> Result<Self, Failure> {
         let records = OwnRecords::in_folder(state_folder);
         let Some(text) = std::env::var_os("USBMUXD_SOCKET_ADDRESS").filter(|text| !text.is_empty()) else {
-            return Ok(Self { address: UsbmuxdAddr::default(), named: false, records });
+            return Ok(Self { address: UsbmuxdAddr::default(), named: false, records, cables_only: Arc::default() });
         };
         let text = text.to_string_lossy().into_owned();
         let address = address_of(&text).ok_or_else(|| {
             Failure::from(FailureId::UsbmuxdNotRunning)
                 .text(format!("USBMUXD_SOCKET_ADDRESS is {text:?}: expected UNIX:/path, /path or host:port"))
         })?;
-        Ok(Self { address, named: true, records })
+        Ok(Self { address, named: true, records, cables_only: Arc::default() })
+    }
+
+    /// Whether phones on the network count, as the settings say: those that usbmuxd offers, too.
+    pub fn use_wifi(&self, wanted: bool) {
+        self.records.set_wanted(wanted);
+        self.cables_only.store(!wanted, Ordering::Relaxed);
+    }
+
+    /// A device of usbmuxd that is a phone of ours, over a link that counts.
+    pub fn attached(&self, device: &UsbmuxdDevice) -> Option<Attached> {
+        Attached::from_muxer(device).filter(|attached| attached.usb || !self.cables_only.load(Ordering::Relaxed))
     }
 
     /// Backstay's own copies of pair records.
@@ -188,7 +205,7 @@ impl Muxer {
     pub async fn devices(&self) -> Result<Vec<Attached>, Failure> {
         let mut connection = self.connect().await?;
         let devices = answered("listing phones", connection.get_devices()).await?;
-        Ok(devices.iter().filter_map(Attached::from_muxer).collect())
+        Ok(devices.iter().filter_map(|device| self.attached(device)).collect())
     }
 
     /// The computer's identity towards phones.

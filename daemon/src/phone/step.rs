@@ -47,7 +47,11 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         }
         Input::Requested { full } => requested(&mut state, facts, full),
         Input::CancelRequested => match state.doing {
-            Doing::Run(run) | Doing::Queued(Queued { run, .. }) => vec![Effect::Cancel(run)],
+            Doing::Run(run) | Doing::Queued(Queued { run, .. }) => {
+                // Whoever wanted everything anew does no more.
+                state.full = false;
+                vec![Effect::Cancel(run)]
+            }
             _ => Vec::new(),
         },
         Input::Satisfied => match state.doing {

@@ -260,6 +260,8 @@ fn a_turn_that_comes_when_nothing_may_start_is_given_back() {
         // Asked for while it waits.
         let hurried = super::step(queued(occasion), Input::Requested { full: true }, &facts(None));
         assert_eq!(hurried.1, [Effect::Hurry(RunId(1))]);
+        let (cancelled, _) = super::step(hurried.0.clone(), Input::CancelRequested, &facts(None));
+        assert!(!cancelled.full, "who cancels wants nothing anew");
         let (state, effects) = super::step(hurried.0, Input::Tick, &facts(None));
         assert!(effects.is_empty(), "{effects:?}");
         let effects = super::step(state, Input::TurnCame(RunId(1)), &facts(None)).1;

@@ -62,7 +62,7 @@ async fn listen(muxer: &Muxer, sightings: &mpsc::Sender<Sighting>, was_up: &mut 
         }
         sighting = loop {
             match events.next().await {
-                Some(Ok(UsbmuxdListenEvent::Connected(device))) => match Attached::from_muxer(&device) {
+                Some(Ok(UsbmuxdListenEvent::Connected(device))) => match muxer.attached(&device) {
                     Some(attached) => break Sighting::Attached(attached),
                     None => continue,
                 },

@@ -48,7 +48,7 @@ impl KnownRoots {
     pub fn is_ready(&self, root: &Path) -> bool {
         match root.join(OWN_FOLDER).try_exists() {
             Ok(true) => disk::probe(&root.join(OWN_FOLDER)).is_ok(),
-            Ok(false) => !self.contains(root) && (root.is_dir() || root.parent().is_some_and(Path::is_dir)),
+            Ok(false) => !self.contains(root) && can_be_begun(root),
             Err(_) => false,
         }
     }
@@ -101,5 +101,31 @@ impl KnownRoots {
             tracing::warn!(%error, "the backup folder can't be remembered; a missing drive would not be noticed");
         }
         Ok(())
+    }
+}
+
+/// Only trying shows it: a place may be there and take nothing.
+fn can_be_begun(root: &Path) -> bool {
+    if root.is_dir() {
+        return disk::probe(root).is_ok();
+    }
+    fs::create_dir(root).and_then(|()| fs::remove_dir(root)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_place_that_takes_nothing_is_not_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = KnownRoots::in_folder(folder.path());
+        let new = folder.path().join("Backups");
+        assert!(roots.is_ready(&new) && !new.exists(), "it can be made, and nobody has asked for it yet");
+        // The folder above is there, and not even root can make one in it.
+        assert!(!roots.is_ready("/proc/Backups".as_ref()) && !roots.is_ready("/proc".as_ref()));
+        roots.remember(&new).unwrap();
+        assert!(!roots.is_ready(&new), "its drive is away");
     }
 }

@@ -106,7 +106,8 @@ async fn what_the_last_run_left_comes_first() {
     happens(&mut events, &Event::Paused).await;
     let told = text(&world.backstay(&["schedule"]).await);
     assert!(!told.contains("as soon as it can be"), "what runs is no time to come: {told}");
-    assert_eq!(ask(&world, Request::Cancel { phone: None }).await, Reply::Done);
+    let cancelled = world.backstay(&["cancel"]).await;
+    assert!(cancelled.status.success(), "{}", text(&cancelled));
     world.phone.go_on();
     let again = daemon
         .phone_shows("it is left in peace", |phone| match phone.activity {
