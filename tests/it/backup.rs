@@ -2,6 +2,7 @@
 
 use backstay_tests::{
     phone::{Fault, PasscodeAnswer, dataset::DataSetSpec},
+    random::{Random, seed},
     world::{World, frozen, text},
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -76,22 +77,17 @@ async fn a_folder_of_another_program_is_adopted() {
     assert_eq!(frozen(&snapshot.join(world.phone.udid())), theirs);
 }
 
-/// P1: the cable comes out at 20 places, spread over the whole stream by a seed that is printed.
+/// P1: the cable comes out at 20 places, spread over the whole stream drawn by lot.
 #[tokio::test(flavor = "multi_thread")]
 async fn p1_a_pulled_cable_harms_nothing_at_20_random_bytes() {
-    let seed = std::env::var("BACKSTAY_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
-    });
-    println!("BACKSTAY_SEED={seed}");
+    let mut random = Random::new(seed());
     let world = World::new(DataSetSpec::mixed(24, 400, 4_000_000)).await;
     world.back_up_once().await;
-    let mut random = seed | 1;
     for round in 0..20 {
         // What there is to send: everything has changed, so that the stream is long.
         world.phone.mutate(backstay_tests::phone::dataset::Mutation::Change { count: 400 });
         let before = frozen(&world.latest());
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let bytes = 200 + (random >> 33) % 4_000_000;
+        let bytes = 200 + random.below(4_000_000);
         world.phone.set_fault(Some(Fault::UnplugAt { bytes }));
         let (code, object) = world.back_up_once().await;
         assert_eq!(code, 1, "round {round}, byte {bytes}: {object}");

@@ -1,14 +1,25 @@
-//! Chance that can be repeated: the seed is printed, and `BACKSTAY_SEED` sets it.
+//! Chance that can be repeated: each run draws the same lots unless `BACKSTAY_SEED` says otherwise, so that a change is
+//! judged by itself and not by luck.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The seed of this run: `BACKSTAY_SEED`, or the time. Printed either way.
+/// Any number.
+const USUAL_SEED: u64 = 20_261_126;
+
+/// The seed of this run, printed: `BACKSTAY_SEED`, which is a number, or `random` for one by the clock.
+///
+/// # Panics
+///
+/// When it is neither.
 pub fn seed() -> u64 {
-    let given = std::env::var("BACKSTAY_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = given.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        now.as_secs() << 10 | u64::from(now.subsec_millis())
-    });
+    let seed = match std::env::var("BACKSTAY_SEED").as_deref() {
+        Err(_) => USUAL_SEED,
+        Ok("random") => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            now.as_secs() << 10 | u64::from(now.subsec_millis())
+        }
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("BACKSTAY_SEED={text} is no number")),
+    };
     println!("BACKSTAY_SEED={seed}");
     seed
 }
