@@ -232,6 +232,8 @@ impl Year<'_> {
         let hindered = occasion == Occasion::Time && !self.is_unlocked;
         let (seconds, failure) = match self.random.below(20) {
             _ if hindered => (2, Some(FailureId::DeviceLocked)),
+            // That the schedule is right then is to be seen.
+            _ if self.reckoning.is_night_of_a_change(now) => (self.random.below(900) + 5, None),
             0 => (90, Some(FailureId::PasscodeNotEntered)),
             1 => (self.random.below(900) + 5, Some(FailureId::SessionLost)),
             _ => (self.random.below(2400) + 5, None),
@@ -403,8 +405,12 @@ fn live(zone: Tz, (schedule, hours, on_connect): Wishes, mut random: Random) -> 
     if schedule.is_some() && hours.is_none() {
         assert_eq!(reckoning.changes.len(), 2, "{:?}", reckoning.changes);
         for change in &reckoning.changes {
-            let near = |start: &&DateTime<Utc>| (**start - *change).abs() < TimeDelta::hours(4);
-            assert!(year.starts.iter().any(|start| near(&start)), "nothing around {change}");
+            let near = |start: &DateTime<Utc>| (*start - *change).abs() < TimeDelta::days(3);
+            let starts: Vec<_> = year.starts.iter().filter(|start| near(start)).collect();
+            assert!(
+                starts.iter().any(|start| reckoning.is_night_of_a_change(**start)),
+                "around {change} only {starts:?}"
+            );
         }
     }
     year.counts

@@ -49,6 +49,8 @@ pub struct Queued {
     pub run: RunId,
     /// Why it waits.
     pub occasion: Occasion,
+    /// A person or a try that failed wants it, whatever the schedule says.
+    pub is_owed: bool,
     /// Since when that has been the occasion.
     pub since: DateTime<Utc>,
 }

@@ -27,9 +27,10 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         Input::Detached => {
             state.present = false;
             match state.doing {
-                // Nothing has begun, so that nothing has failed; it is owed all the same.
+                // Nothing has begun, so that nothing has failed.
                 Doing::Queued(queued) => {
-                    state.doing = Doing::WaitFor(Condition::DeviceReconnected);
+                    state.doing =
+                        if queued.is_owed { Doing::WaitFor(Condition::DeviceReconnected) } else { Doing::Nothing };
                     vec![Effect::Leave(queued.run)]
                 }
                 _ => Vec::new(),
@@ -76,9 +77,9 @@ fn is_of(state: &PhoneState, number: RunId) -> bool {
     matches!(state.doing, Doing::Run(run) | Doing::Queued(Queued { run, .. }) if run == number)
 }
 
-fn start(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
+fn start(state: &mut PhoneState, facts: &Facts, occasion: Occasion, is_owed: bool) -> Vec<Effect> {
     let run = facts.fresh_run;
-    state.doing = Doing::Queued(Queued { run, occasion, since: facts.now });
+    state.doing = Doing::Queued(Queued { run, occasion, is_owed, since: facts.now });
     (state.reattached, state.held_back) = (false, false);
     vec![Effect::Queue { run, asked: occasion == Occasion::Asked }]
 }
@@ -86,7 +87,7 @@ fn start(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effec
 /// Starts what is owed, now or from when on it may start by itself.
 fn start_by_itself(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
     match facts.allowed_from {
-        Some(from) if from <= facts.now => start(state, facts, occasion),
+        Some(from) if from <= facts.now => start(state, facts, occasion, true),
         _ => hold_back(state, facts),
     }
 }
@@ -102,21 +103,26 @@ fn hold_back(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
     from.map(Effect::WakeAt).into_iter().collect()
 }
 
-/// It joined the queue when it was allowed; its turn may come hours later, and a pause at any time.
-fn is_still_allowed(queued: &Queued, facts: &Facts) -> bool {
-    queued.occasion == Occasion::Asked || facts.allowed_from.is_some_and(|from| from <= facts.now)
+/// It joined the queue when it was allowed; its turn may come hours later, and a pause at any time. By a clock that has
+/// been set right since it may not be due.
+fn may_still_start(queued: &Queued, facts: &Facts) -> bool {
+    let is_allowed = || facts.allowed_from.is_some_and(|from| from <= facts.now);
+    queued.occasion == Occasion::Asked || is_allowed() && (queued.is_owed || facts.due <= facts.now)
 }
 
 fn leave_the_queue(state: &mut PhoneState, facts: &Facts, queued: &Queued) -> Vec<Effect> {
     let mut effects = vec![Effect::Leave(queued.run)];
-    effects.extend(hold_back(state, facts));
+    effects.extend(match queued.is_owed {
+        true => hold_back(state, facts),
+        false => start_if_due(state, facts, queued.occasion),
+    });
     effects
 }
 
 fn turn_came(state: &mut PhoneState, facts: &Facts, run: RunId) -> Vec<Effect> {
     match state.doing {
         Doing::Queued(queued) if queued.run == run => {
-            if !is_still_allowed(&queued, facts) {
+            if !may_still_start(&queued, facts) {
                 return leave_the_queue(state, facts, &queued);
             }
             let occasion = match queued.occasion {
@@ -137,12 +143,12 @@ fn requested(state: &mut PhoneState, facts: &Facts, full: bool) -> Vec<Effect> {
         _ if !state.present => Vec::new(),
         Doing::Queued(queued) => {
             state.full |= full;
-            (queued.occasion, queued.since) = (Occasion::Asked, facts.now);
+            (queued.occasion, queued.is_owed, queued.since) = (Occasion::Asked, true, facts.now);
             vec![Effect::Hurry(queued.run)]
         }
         _ => {
             state.full |= full;
-            start(state, facts, Occasion::Asked)
+            start(state, facts, Occasion::Asked, true)
         }
     }
 }
@@ -151,7 +157,7 @@ fn start_if_due(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Ve
     state.doing = Doing::Nothing;
     match facts.allowed_from {
         _ if !state.present => Vec::new(),
-        Some(from) if facts.due.max(from) <= facts.now => start(state, facts, occasion),
+        Some(from) if facts.due.max(from) <= facts.now => start(state, facts, occasion, false),
         Some(from) => vec![Effect::WakeAt(facts.due.max(from))],
         None => Vec::new(),
     }
@@ -203,8 +209,8 @@ fn tick(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
         // Resumed, or the hours have changed: its own time was before.
         Doing::RetryAt(_) if state.held_back => start_by_itself(state, facts, Occasion::Time),
         Doing::RetryAt(at) | Doing::GaveUp(at) => vec![Effect::WakeAt(at)],
-        // A pause has begun, or the hours are over.
-        Doing::Queued(queued) if !is_still_allowed(&queued, facts) => leave_the_queue(state, facts, &queued),
+        // A pause has begun, the hours are over, or the clock was set right.
+        Doing::Queued(queued) if !may_still_start(&queued, facts) => leave_the_queue(state, facts, &queued),
         Doing::Queued(_) | Doing::Run(_) | Doing::WaitFor(_) | Doing::NeedsPerson => Vec::new(),
     }
 }

@@ -234,7 +234,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 /// Here, and waiting for its turn since noon.
 fn queued(occasion: Occasion) -> PhoneState {
-    let doing = Doing::Queued(Queued { run: RunId(1), occasion, since: at(NOON) });
+    let doing = Doing::Queued(Queued { run: RunId(1), occasion, is_owed: true, since: at(NOON) });
     PhoneState { present: true, doing, failures_in_a_row: 2, ..PhoneState::default() }
 }
 
@@ -269,6 +269,27 @@ fn a_turn_that_comes_when_nothing_may_start_is_given_back() {
     }
     let old_news = super::step(queued(Occasion::Time), Input::TurnCame(RunId(9)), &facts(Some(later)));
     assert_eq!(old_news, (queued(Occasion::Time), vec![Effect::Leave(RunId(9))]));
+}
+
+/// What was due while the clock was ahead, and waited for its turn or its hours, is due no more when it is set right.
+#[test]
+fn what_a_wrong_clock_made_due_is_forgotten_with_it() {
+    let (ahead, hours) = (NOON + 60_000, NOON + 70_000);
+    let here = PhoneState { present: true, ..PhoneState::default() };
+    let (waits, effects) = super::step(here, Input::Tick, &facts(ahead, NOON + 50_000, 1));
+    assert_eq!(effects, [Effect::Queue { run: RunId(1), asked: false }]);
+    let set_back = Input::ClockWasSet { by: TimeDelta::seconds(-60_000) };
+    let right = facts(NOON, NOON + 50_000, 2);
+    let forgotten = (PhoneState { present: true, ..PhoneState::default() }, Effect::WakeAt(at(NOON + 50_000)));
+    let (state, effects) = super::step(waits.clone(), set_back.clone(), &right);
+    assert_eq!((state, &effects[1..]), (forgotten.0.clone(), &[forgotten.1.clone()][..]), "set right in the queue");
+
+    let over = Facts { allowed_from: Some(at(hours)), ..facts(ahead, NOON + 50_000, 2) };
+    let (waits, effects) = super::step(waits, Input::Tick, &over);
+    assert_eq!(effects, [Effect::Leave(RunId(1)), Effect::WakeAt(at(hours))]);
+    let in_time = step(waits.clone(), Input::Tick, &facts(hours, NOON + 50_000, 3)).1;
+    assert_eq!(starts(&in_time), [3], "the clock was right after all");
+    assert_eq!(super::step(waits, set_back, &right), (forgotten.0, vec![forgotten.1]), "set right outside the hours");
 }
 
 #[test]

@@ -79,6 +79,9 @@ impl Life {
             for minutes in [&mut awake, &mut present, &mut unlocked] {
                 minutes.paint(at - 240..at + 240, true);
             }
+            // Plugged in anew, so that it waits for nobody.
+            awake.paint(at - 250..at, true);
+            present.paint(at - 245..at - 240, false);
             for minutes in [&mut paused, &mut other] {
                 minutes.paint(at - 240..at + 240, false);
             }

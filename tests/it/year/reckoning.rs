@@ -57,6 +57,11 @@ impl Reckoning {
         Self { zone, start, due: schedule.map(|_| due), interval, hours, changes }
     }
 
+    /// Whether clocks are changed within four hours, in which a phone was plugged in.
+    pub(super) fn is_night_of_a_change(&self, now: DateTime<Utc>) -> bool {
+        self.changes.iter().any(|change| (now - *change).abs() <= TimeDelta::minutes(4 * 60 + 5))
+    }
+
     /// Whether a backup may start by itself.
     pub(super) fn allows(&self, now: DateTime<Utc>) -> bool {
         let time = now.with_timezone(&self.zone).time();
