@@ -79,6 +79,17 @@ pub fn choose_root(config: &Config, argument: Option<&Path>, paths: &Paths) -> R
     Ok(std::path::absolute(root).unwrap_or_else(|_| root.to_owned()))
 }
 
+/// The copy of the settings that could be used last.
+fn last_good(paths: &Paths) -> PathBuf {
+    paths.log_dir.join("last-good-config.toml")
+}
+
+/// The settings that could be used last, as a daemon goes on with them; none where no daemon has seen good ones.
+pub fn read_last_good(paths: &Paths) -> Option<Config> {
+    let file = last_good(paths);
+    if file.exists() { Config::read(&file).ok() } else { None }
+}
+
 impl Source {
     /// Reads the file; with a mistake in it what was good last.
     pub fn read(&self) -> Settings {
@@ -91,7 +102,7 @@ impl Source {
             Err(mistake) => mistake,
         };
         tracing::warn!(%mistake, "the settings can't be used");
-        let last_good = self.last_good();
+        let last_good = last_good(&self.paths);
         match self.of_the_file(&last_good) {
             // A file that is not there is no copy, though it reads as the defaults.
             Ok(settings) if last_good.exists() => Settings { mistake: Some(mistake), stamp: mistake_stamp, ..settings },
@@ -128,15 +139,10 @@ impl Source {
         Ok(())
     }
 
-    fn last_good(&self) -> PathBuf {
-        self.paths.log_dir.join("last-good-config.toml")
-    }
-
     fn remember(&self) {
         let kept = match fs::read(&self.paths.config_file) {
-            Ok(text) => {
-                disk::make_private(&self.paths.log_dir).and_then(|()| disk::write_durably(&self.last_good(), &text))
-            }
+            Ok(text) => disk::make_private(&self.paths.log_dir)
+                .and_then(|()| disk::write_durably(&last_good(&self.paths), &text)),
             // Without a file the defaults are in force, and need no copy.
             Err(_) => return,
         };

@@ -197,6 +197,12 @@ pub enum Refusal {
         /// The names that fit.
         known: Vec<String>,
     },
+    /// There are several phones, and none was named.
+    #[error("there are several iPhones, name one: {}", known.join(", "))]
+    Unnamed {
+        /// Their names.
+        known: Vec<String>,
+    },
     /// A failure of the catalogue stands in the way.
     #[error("{0}")]
     Failure(Failure),

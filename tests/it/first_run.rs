@@ -81,8 +81,11 @@ async fn nothing_is_backed_up_before_setup() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("--yes") && text(&output).contains("--root"), "{}", text(&output));
     let root = world.folder.path().join("elsewhere");
-    let refused = world.backstay(&["setup", "--yes", "--hours", "at night"]).await;
-    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    // The folder above the last one is there, and nothing can be made in it.
+    for wrong in [["--hours", "at night"], ["--root", "/proc/nope"], ["--root", "/nowhere/at/all"]] {
+        let refused = world.backstay(&[&["setup", "--yes"][..], &wrong].concat()).await;
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    }
     assert!(!config_file(&world).exists());
 
     let output = world.backstay(&["setup", "--yes", "--root", root.to_str().unwrap(), "--hours", "00:00-23:59"]).await;

@@ -218,6 +218,7 @@ fn reason(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NoSuchPhone { .. } => "no such phone",
         Refusal::Ambiguous { .. } => "ambiguous",
+        Refusal::Unnamed { .. } => "no phone named",
         Refusal::Failure(failure) => failure.id.slug(),
         Refusal::NoSuchProblem { .. } => "no such problem",
         Refusal::NothingRunning => "nothing running",

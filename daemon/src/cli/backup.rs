@@ -121,7 +121,7 @@ pub(super) fn choose(found: Vec<phones::Found>, wanted: Option<&str>) -> Result<
             (None, _) => Err(Failure::from(FailureId::DeviceNotFound).into()),
             (Some(last), _) => {
                 let names: Vec<String> = found.iter().chain([&last]).map(describe).collect();
-                Err(CliError::Usage(format!("several phones are here, name one: {}", names.join(", "))))
+                Err(CliError::Usage(format!("there are several iPhones, name one: {}", names.join(", "))))
             }
         };
     };
@@ -140,7 +140,7 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
         reply => return Err(CliError::Usage(format!("the daemon answered {reply:?}"))),
     };
     client.send(Request::Subscribe).await?;
-    let mut display = None;
+    let (mut display, mut place_told) = (None, None);
     loop {
         let overview = tokio::select! {
             overview = client.overview() => overview?,
@@ -154,9 +154,14 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
             return Err(put_off(display.as_ref()));
         };
         let display = display.get_or_insert_with(|| Display::new(arguments.json, &phone.name));
-        if let Activity::Running { progress, .. } = &phone.activity {
+        match &phone.activity {
             // A closed pipe ends the showing; how the run ends still decides the exit code.
-            drop(display.show(progress));
+            Activity::Running { progress, .. } => drop(display.show(progress)),
+            Activity::Queued { place, .. } if place_told != Some(*place) => {
+                display.waits(*place);
+                place_told = Some(*place);
+            }
+            _ => {}
         }
         if let Some(ended) = phone.last_run.as_ref().filter(|ended| ended.run == run) {
             display.finish();

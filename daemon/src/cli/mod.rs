@@ -26,6 +26,7 @@ pub mod verify;
 pub mod wifi;
 
 use std::{
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -125,6 +126,8 @@ pub struct Given {
     pub paths: Paths,
     /// The settings, or why they can't be used.
     pub config: Result<Config, CliError>,
+    /// Where they can't: those that a daemon goes on with.
+    pub last_good: Option<Config>,
     /// The folder that holds the backups.
     pub root: PathBuf,
     /// The one that the command line named, if it did.
@@ -141,12 +144,22 @@ impl Given {
             paths.config_file = file;
         }
         let config = read_config(&paths, root.as_deref(), named);
-        let chosen = match &config {
-            Ok((_, chosen)) => chosen.clone(),
-            Err(_) => root.clone().unwrap_or_else(|| paths.default_root.clone()),
+        // A file that was named is what is wanted, or nothing.
+        let last_good = if config.is_err() && !named { settings::read_last_good(&paths) } else { None };
+        let in_force =
+            last_good.as_ref().and_then(|config| settings::choose_root(config, root.as_deref(), &paths).ok());
+        let chosen = match (&config, in_force) {
+            (Ok((_, chosen)), _) => chosen.clone(),
+            (Err(_), Some(chosen)) => chosen,
+            (Err(_), None) => root.clone().unwrap_or_else(|| paths.default_root.clone()),
         };
-        let root_named = root;
-        Ok(Self { root: chosen, root_named, config_named, config: config.map(|(config, _)| config), paths })
+        let config = config.map(|(config, _)| config);
+        Ok(Self { root: chosen, root_named: root, config_named, config, last_good, paths })
+    }
+
+    /// The settings that a daemon has now.
+    pub fn in_force(&self) -> Option<&Config> {
+        self.config.as_ref().ok().or(self.last_good.as_ref())
     }
 
     /// Folders that held backups before.
@@ -168,7 +181,17 @@ fn read_config(paths: &Paths, root: Option<&Path>, named: bool) -> Result<(Confi
 
 impl Context {
     fn new(given: Given) -> Result<Self, CliError> {
-        Ok(Self { config: given.config?, paths: given.paths, root: given.root })
+        let config = match (given.config, given.last_good) {
+            (Ok(config), _) => config,
+            // Backups can be looked at, checked and taken back whatever was mistyped.
+            (Err(mistake), Some(last_good)) => {
+                let text = mistake.to_string();
+                drop(writeln!(io::stderr(), "backstay: {}\nThe settings before that are used.", text.trim_end()));
+                last_good
+            }
+            (Err(mistake), None) => return Err(mistake),
+        };
+        Ok(Self { config, paths: given.paths, root: given.root })
     }
 
     /// Folders that held backups before.
@@ -311,7 +334,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     }
     // The daemon has settings of its own, the last good ones, and tells of a mistake in the file.
     let context = match asks_the_daemon(&arguments.command) {
-        true => Context { config: given.config.unwrap_or_default(), paths: given.paths, root: given.root },
+        true => Context { config: given.in_force().cloned().unwrap_or_default(), paths: given.paths, root: given.root },
         false => Context::new(given)?,
     };
     logs::to_stderr();

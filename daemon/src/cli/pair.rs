@@ -23,7 +23,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
         found.iter().map(|phone| (phone.name.clone(), phone.attached.udid.to_string())).collect();
     let index = match &arguments.phone {
         Some(wanted) => names::choose(&known, wanted)?,
-        None if found.len() > 1 => return Err(CliError::Usage("several phones are here, name one".into())),
+        None if found.len() > 1 => {
+            return Err(CliError::Usage("there are several iPhones, name one: backstay phones lists them".into()));
+        }
         None => 0,
     };
     let phone = found.get(index).ok_or_else(|| Failure::from(FailureId::DeviceNotFound))?;

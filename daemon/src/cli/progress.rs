@@ -66,6 +66,20 @@ impl Display {
         }
     }
 
+    /// Shows that another phone has the disk, and how many are to come before.
+    pub fn waits(&self, place: Option<u32>) {
+        match self {
+            // A closed pipe ends the showing.
+            Self::Json => drop(output::json_line(&json!({ "event": "queued", "place": place }))),
+            Self::Bar(bar) => {
+                if bar.is_hidden() {
+                    drop(writeln!(io::stderr(), "{}: {}", bar.prefix(), waits(place)));
+                }
+                bar.set_message(waits(place));
+            }
+        }
+    }
+
     /// Tells something of its own without disturbing the bar.
     pub fn aside(&self, text: &str, object: &serde_json::Value) {
         // A closed terminal changes nothing about the work.
@@ -112,6 +126,15 @@ pub async fn follow<T>(
     };
     display.finish();
     ended.ok()
+}
+
+/// `waits for its turn, 3 in the queue`
+pub fn waits(place: Option<u32>) -> String {
+    match place {
+        Some(1) => "waits for its turn, and is next".into(),
+        Some(place) => format!("waits for its turn, {place} in the queue"),
+        None => "waits for its turn".into(),
+    }
 }
 
 /// `4.1 GB, 12034 files, 38.2 MB/s, 3 min left`

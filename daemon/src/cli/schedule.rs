@@ -76,6 +76,8 @@ fn instead(first: &First) -> &'static str {
         }
         First::Until { .. } => "as soon as what it waits for is so; backstay status says what",
         First::Person => "none by itself before you ask for one, backstay backup; backstay status says what is wrong",
+        First::Turn => "as soon as it is its turn",
+        First::UnderWay => "now: it is being made",
         First::Unknown => "when something is so that only a newer Backstay knows",
     }
 }
@@ -114,6 +116,9 @@ mod tests {
         let waits = told(r#"{"state":"idle"}"#, &timetable(Some(locked), vec![due]));
         assert!(waits.contains("   1. as soon as the iPhone is unlocked\n   2. Thu 2026-11-26 21:00  20 h"), "{waits}");
         assert!(waits.contains("time zone  Asia/Tokyo"), "{waits}");
+        let due = Due { at: "2026-11-26T12:00:00Z".parse().unwrap(), reason: DueReason::Interval { hours: 20 } };
+        let runs = told(r#"{"state":"idle"}"#, &timetable(Some(First::UnderWay), vec![due]));
+        assert!(runs.contains("   1. now: it is being made\n   2. Thu 2026-11-26 21:00"), "{runs}");
         let person = told(r#"{"state":"blocked"}"#, &timetable(Some(First::Person), Vec::new()));
         assert!(person.contains("   1. none by itself before you ask for one") && !person.contains("2."), "{person}");
         assert!(person.contains("not to be seen while the backup drive is away"), "{person}");

@@ -14,7 +14,7 @@ use backstay_shared::{
 use chrono::{DateTime, Local, TimeZone, Utc};
 
 use super::{CliError, Given, login, output};
-use crate::settings;
+use crate::{settings, vault::roots::KnownRoots};
 
 /// Arguments of `backstay setup`.
 #[derive(Debug, clap::Args)]
@@ -62,19 +62,22 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
         require_encryption: arguments.require_encryption,
         wifi: !arguments.no_wifi,
     };
+    let known_roots = given.known_roots();
     let answers = if arguments.yes {
         Answers { chosen, login: arguments.login }
     } else if io::stdin().is_terminal() {
-        ask(&chosen, Talk { input: &mut io::stdin().lock(), shown: &mut io::stdout() })?
+        ask(
+            &chosen,
+            &|root| keeps_backups(root, &known_roots),
+            Talk { input: &mut io::stdin().lock(), shown: &mut io::stdout() },
+        )?
     } else {
         let needs = "setup has questions and no terminal to ask them: run it in one, or say --yes, with --root DIR, \
             --hours 18:00-08:00, --require-encryption, --no-wifi and --login where you want them";
         return Err(CliError::Usage(needs.into()));
     };
     let root = &answers.chosen.root;
-    if !root.is_dir() && !root.parent().is_some_and(Path::is_dir) {
-        return Err(CliError::Usage(format!("there is no folder in which {} could be made", root.display())));
-    }
+    keeps_backups(root, &known_roots).map_err(CliError::Usage)?;
     settings::write_first(&given.paths, &answers.chosen)?;
     output::line(&format!("Backups go to {}. The other settings are in {}.", root.display(), file.display()))?;
     if answers.login {
@@ -110,6 +113,7 @@ fn given_again(given: &Given) -> Given {
     Given {
         paths: given.paths.clone(),
         config: Ok(Config::default()),
+        last_good: None,
         root: given.root.clone(),
         root_named: given.root_named.clone(),
         config_named: given.config_named.clone(),
@@ -156,11 +160,27 @@ impl Talk<'_> {
     }
 }
 
+/// Whether backups can be kept there, which only trying shows; else why not, for a person.
+fn keeps_backups(root: &Path, known_roots: &KnownRoots) -> Result<(), String> {
+    let shown = root.display();
+    if !root.is_dir() && !root.parent().is_some_and(Path::is_dir) {
+        return Err(format!("There is no folder in which {shown} could be made."));
+    }
+    // One that held backups before is there again when its drive is.
+    match known_roots.contains(root) || known_roots.is_ready(root) {
+        true => Ok(()),
+        false => Err(format!("Nothing can be written to {shown}, or it can't be made.")),
+    }
+}
+
 /// Asks a person everything.
-fn ask(usual: &Chosen, mut talk: Talk<'_>) -> Result<Answers, CliError> {
+fn ask(usual: &Chosen, keeps: &dyn Fn(&Path) -> Result<(), String>, mut talk: Talk<'_>) -> Result<Answers, CliError> {
     let usual_hours = usual.hours.as_deref().unwrap_or("any");
     let usual_encryption = if usual.require_encryption { "yes" } else { "no" };
-    let root = talk.ask("Which folder is to hold the backups?", &usual.root.to_string_lossy(), whole)?;
+    let root = talk.ask("Which folder is to hold the backups?", &usual.root.to_string_lossy(), |answer| {
+        let root = whole(answer)?;
+        keeps(&root).map(|()| root)
+    })?;
     let any_or_hours = |answer: &str| match answer {
         "any" => Ok(None),
         hours => self::hours(hours).map(Some),
@@ -207,7 +227,11 @@ mod tests {
 
     fn asked(answers: &str) -> Result<Answers, String> {
         let mut shown = Vec::new();
-        let answers = ask(&usual(), Talk { input: &mut answers.as_bytes(), shown: &mut shown });
+        let keeps = |root: &Path| match root.starts_with("/proc") {
+            true => Err("Nothing can be written there.".to_owned()),
+            false => Ok(()),
+        };
+        let answers = ask(&usual(), &keeps, Talk { input: &mut answers.as_bytes(), shown: &mut shown });
         let shown = String::from_utf8(shown).unwrap();
         assert!(shown.starts_with("Which folder is to hold the backups? [/home/anna/iPhone Backups] "), "{shown}");
         answers.map_err(|error| error.to_string())
@@ -218,7 +242,7 @@ mod tests {
         assert_eq!(asked("\n\n\n\n\n"), Ok(Answers { chosen: usual(), login: true }));
         let hours = Some("18:00-08:00".into());
         let other = Chosen { root: "/media/disk".into(), hours, require_encryption: true, wifi: false };
-        let typed = "media/disk\n/media/disk\nat night\n18:00-08:00\nYes\nn\nmaybe\nno\n";
+        let typed = "media/disk\n/proc/disk\n/media/disk\nat night\n18:00-08:00\nYes\nn\nmaybe\nno\n";
         assert_eq!(asked(typed), Ok(Answers { chosen: other, login: false }));
         assert!(asked("\n\n").unwrap_err().contains("nothing was changed"), "no answer is no yes");
     }

@@ -119,9 +119,7 @@ pub fn doing(phone: &PhoneOverview) -> String {
         Activity::Away => "not connected".into(),
         Activity::Idle if phone.link == Some(Link::Wifi) => "connected over Wi-Fi".into(),
         Activity::Idle => "connected".into(),
-        Activity::Queued { place: Some(1), .. } => "waits for its turn, and is next".into(),
-        Activity::Queued { place: Some(place), .. } => format!("waits for its turn, {place} in the queue"),
-        Activity::Queued { place: None, .. } => "waits for its turn".into(),
+        Activity::Queued { place, .. } => progress::waits(*place),
         Activity::Running { progress, .. } => {
             let percent = progress.fraction.map(|part| format!(" {:.0} %", part * 100.0)).unwrap_or_default();
             format!("backing up{percent}: {}", progress::describe(progress))

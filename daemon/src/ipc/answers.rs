@@ -119,7 +119,7 @@ impl Server {
             ([], _) | (_, []) => Err(Refusal::Failure(FailureId::DeviceNotFound.into())),
             _ => {
                 let known = known(&here).into_iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
-                Err(Refusal::Ambiguous { name: "iPhone".into(), known })
+                Err(Refusal::Unnamed { known })
             }
         }
     }

@@ -41,8 +41,9 @@ fn due_follows_the_last_good_backup() {
     }
     let none = Known { last_good: None, ..known("2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z") };
     assert_eq!(every.due(&none, &berlin), Due { at: none.known_since, reason: DueReason::FirstBackup });
-    let never_again =
-        plan(Some("0 0 30 2 *"), None).due(&known("2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z"), &berlin);
+    let mut past = Config::default().backup;
+    past.schedule = Some(Schedule("0 0 0 1 1 * 2020".parse().unwrap()));
+    let never_again = Plan::from(&past).due(&known("2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z"), &berlin);
     assert_eq!(never_again.reason, DueReason::NoFurtherTime);
 }
 

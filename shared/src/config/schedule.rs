@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
+use chrono::DateTime;
 use serde::Deserialize;
 
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -31,9 +32,14 @@ impl TryFrom<String> for Schedule {
             }
             _ => None,
         };
-        whole.and_then(|whole| cron::Schedule::from_str(&whole).ok()).map(Self).ok_or_else(|| {
+        let schedule = whole.and_then(|whole| cron::Schedule::from_str(&whole).ok()).ok_or_else(|| {
             format!("{text:?} is no cron expression: expected minute, hour, day, month and weekday, as \"0 22 * * *\"")
-        })
+        })?;
+        // As the 30th of February.
+        match schedule.after(&DateTime::UNIX_EPOCH).next() {
+            Some(_) => Ok(Self(schedule)),
+            None => Err(format!("{text:?} is a time that never comes")),
+        }
     }
 }
 
@@ -98,7 +104,7 @@ fn weekday(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Utc};
+    use chrono::Utc;
 
     use super::*;
 
@@ -149,6 +155,8 @@ mod tests {
             "0 0 22 1 * Mon",
             "0 0 22 * * 8",
             "0 0 22 * * * 2027",
+            "0 22 30 2 *",
+            "0 22 31 4,6,9,11 *",
         ] {
             assert!(Schedule::try_from(text.to_owned()).is_err(), "{text}");
         }

@@ -139,6 +139,10 @@ pub enum First {
     },
     /// A person has to ask for it.
     Person,
+    /// The disk has to be free of another phone.
+    Turn,
+    /// It is being made.
+    UnderWay,
     /// From a newer daemon.
     #[serde(other)]
     Unknown,

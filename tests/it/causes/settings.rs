@@ -54,6 +54,13 @@ async fn a_mistake_is_told_with_its_place_and_the_last_good_settings_stay_in_for
     world.judge();
     let output = world.backstay(&["status"]).await;
     assert!(output.status.success() && text(&output).contains("line 3"), "{}", text(&output));
+    // Without the daemon, too, what was good goes on.
+    for command in [&["history"][..], &["verify"], &["phones"]] {
+        let output = world.backstay(command).await;
+        let told = text(&output);
+        assert!(output.status.success() && told.contains("line 3"), "{command:?}: {told}");
+        assert!(told.contains("The settings before that are used"), "{command:?}: {told}");
+    }
 
     let began = Instant::now();
     world.configure("[backup]\nevery_hours = 20\n# mended\n");

@@ -86,6 +86,12 @@ async fn a_phone_that_is_unplugged_while_it_waits_for_its_turn_leaves_quietly() 
         let hears =
             |phone: &PhoneOverview| matches!(phone.activity, Activity::Queued { place: Some(1), .. }).then_some(());
         shown(&daemon, &other, "it is next", hears).await;
+        let told = text(&world.backstay(&["schedule", other.udid()]).await);
+        assert!(told.contains("   1. as soon as it is its turn\n   2. "), "{told}");
+        let told = text(&world.backstay(&["schedule", world.phone.udid()]).await);
+        assert!(told.contains("   1. now: it is being made\n   2. "), "{told}");
+        let told = text(&world.backstay(&["schedule"]).await);
+        assert!(told.contains("several iPhones, name one: ") && told.contains(other.udid()), "{told}");
         other.unplug();
         let away = |phone: &PhoneOverview| (phone.activity == Activity::Away).then(|| phone.clone());
         let away = shown(&daemon, &other, "it is away", away).await;
@@ -94,6 +100,7 @@ async fn a_phone_that_is_unplugged_while_it_waits_for_its_turn_leaves_quietly() 
     };
     let (output, ()) = tokio::join!(asked, unplugged);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("waits for its turn, and is next\n"), "{}", text(&output));
     assert!(text(&output).contains("is made later"), "{}", text(&output));
     world.phone.go_on();
     shown(&daemon, &world.phone, "the first ends", |phone| backed_up(phone).then_some(())).await;

@@ -51,8 +51,8 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
 pub async fn look(given: &Given) -> Vec<Finding> {
     let paths = Arc::new(given.paths.clone());
     let (root, known_roots) = (given.root.clone(), given.known_roots());
-    let config = given.config.as_ref().ok().cloned().unwrap_or_default();
-    let looks_for_wifi = given.config.as_ref().is_ok_and(|config| config.network.wifi);
+    let config = given.in_force().cloned().unwrap_or_default();
+    let looks_for_wifi = given.in_force().is_some_and(|config| config.network.wifi);
     let names = vault::phones::names(&given.root);
     let on_usb = usb_bus::apple_devices(usb_bus::SYSFS.as_ref());
     let muxer = Muxer::from_environment(&given.paths.log_dir);

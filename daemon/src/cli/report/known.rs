@@ -67,7 +67,7 @@ pub async fn values(
         names.extend(receipts.into_iter().map(|receipt| receipt.phone_name));
         names.extend(of_backup(&phone.layout));
     }
-    for (udid, phone) in given.config.iter().flat_map(|config| &config.phones) {
+    for (udid, phone) in given.in_force().into_iter().flat_map(|config| &config.phones) {
         phones.entry(udid.clone()).or_default().extend(phone.name.iter().map(|name| name.0.clone()));
     }
     for phone in overview.into_iter().flat_map(|overview| &overview.phones) {

@@ -202,7 +202,8 @@ impl Actor {
     fn overdue(&self, now: DateTime<Utc>) -> Option<Failure> {
         let last = self.overdue_since(now)?;
         let mut failure = Failure::from(FailureId::BackupOverdue);
-        failure.evidence.days = u64::try_from((now - last).num_days()).ok();
+        // Of a phone that never had one nothing is old.
+        failure.evidence.days = self.receipt.as_ref().and_then(|_| u64::try_from((now - last).num_days()).ok());
         Some(failure)
     }
 }

@@ -124,6 +124,8 @@ impl Actor {
             _ if held => None,
             Doing::WaitFor(condition) => Some(First::Until { condition }),
             Doing::NeedsPerson => Some(First::Person),
+            Doing::Queued(_) => Some(First::Turn),
+            Doing::Run(_) => Some(First::UnderWay),
             _ => None,
         };
         let times = |known: &Known, owed: Due, count| {
@@ -137,8 +139,7 @@ impl Actor {
                 _ if held => Vec::new(),
                 // No time starts it.
                 Doing::NeedsPerson => Vec::new(),
-                Doing::WaitFor(_) => times(&after, next(), TOLD_TIMES - 1),
-                Doing::Queued(_) | Doing::Run(_) => times(&after, next(), TOLD_TIMES),
+                Doing::WaitFor(_) | Doing::Queued(_) | Doing::Run(_) => times(&after, next(), TOLD_TIMES - 1),
                 Doing::Nothing | Doing::RetryAt(_) | Doing::GaveUp(_) => times(&known, self.owed(&known), TOLD_TIMES),
             },
             first,
