@@ -84,10 +84,22 @@ fn last_good(paths: &Paths) -> PathBuf {
     paths.log_dir.join("last-good-config.toml")
 }
 
-/// The settings that could be used last, as a daemon goes on with them; none where no daemon has seen good ones.
-pub fn read_last_good(paths: &Paths) -> Option<Config> {
+/// The first line of the copy: whose it is.
+fn copy_mark(paths: &Paths) -> String {
+    format!("# A copy of {}\n", paths.config_file.display())
+}
+
+/// The settings that a daemon could use last, of this file, with the folder that they choose; none where it has seen no good
+/// ones.
+pub fn read_last_good(paths: &Paths, root: Option<&Path>) -> Option<(Config, PathBuf)> {
     let file = last_good(paths);
-    if file.exists() { Config::read(&file).ok() } else { None }
+    // Another file of settings may have been named.
+    if !fs::read_to_string(&file).ok()?.starts_with(&copy_mark(paths)) {
+        return None;
+    }
+    let config = Config::read(&file).ok()?;
+    let root = choose_root(&config, root, paths).ok()?;
+    Some((config, root))
 }
 
 impl Source {
@@ -102,11 +114,13 @@ impl Source {
             Err(mistake) => mistake,
         };
         tracing::warn!(%mistake, "the settings can't be used");
-        let last_good = last_good(&self.paths);
-        match self.of_the_file(&last_good) {
-            // A file that is not there is no copy, though it reads as the defaults.
-            Ok(settings) if last_good.exists() => Settings { mistake: Some(mistake), stamp: mistake_stamp, ..settings },
-            _ => Settings {
+        match read_last_good(&self.paths, self.root.as_deref()) {
+            Some((config, root)) => {
+                let setup_needed = self.is_setup_needed(&config, &root);
+                let mistake = Some(mistake);
+                Settings { config, root, mistake, held: false, setup_needed, stamp: mistake_stamp }
+            }
+            None => Settings {
                 config: Config::default(),
                 root: self.root.clone().unwrap_or_else(|| self.paths.default_root.clone()),
                 mistake: Some(mistake),
@@ -122,9 +136,13 @@ impl Source {
         let told = |text: String| Failure::from(FailureId::ConfigInvalid).path(file).text(text);
         let config = Config::read(file).map_err(|error| told(error.to_string()))?;
         let root = choose_root(&config, self.root.as_deref(), &self.paths).map_err(told)?;
-        let has_backups = || root.join(OWN_FOLDER).exists() || self.known_roots.contains(&root);
-        let setup_needed = !self.agreed && config == Config::default() && !has_backups();
+        let setup_needed = self.is_setup_needed(&config, &root);
         Ok(Settings { config, root, mistake: None, held: false, setup_needed, stamp })
+    }
+
+    fn is_setup_needed(&self, config: &Config, root: &Path) -> bool {
+        let has_backups = || root.join(OWN_FOLDER).exists() || self.known_roots.contains(root);
+        !self.agreed && *config == Config::default() && !has_backups()
     }
 
     /// A person agrees: to the settings that are there, or else to the usual ones. They are taken up at once.
@@ -140,10 +158,12 @@ impl Source {
     }
 
     fn remember(&self) {
-        let kept = match fs::read(&self.paths.config_file) {
+        let copy = last_good(&self.paths);
+        let kept = match fs::read_to_string(&self.paths.config_file) {
             Ok(text) => disk::make_private(&self.paths.log_dir)
-                .and_then(|()| disk::write_durably(&last_good(&self.paths), &text)),
-            // Without a file the defaults are in force, and need no copy.
+                .and_then(|()| disk::write_durably(&copy, (copy_mark(&self.paths) + &text).as_bytes())),
+            // Without a file the defaults are in force, and an older copy is not.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && copy.exists() => fs::remove_file(&copy),
             Err(_) => return,
         };
         if let Err(error) = kept {

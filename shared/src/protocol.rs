@@ -224,11 +224,16 @@ pub enum Refusal {
     /// The daemon is older than the front end.
     #[error("this daemon does not know the request; restart it after an update")]
     UnknownRequest,
+    /// From a newer daemon.
+    #[error("the daemon refused, for a reason that only a newer Backstay knows")]
+    #[serde(other)]
+    Unknown,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overview::First;
 
     /// The wire format is a promise: a change here breaks front ends that are already running.
     #[test]
@@ -249,10 +254,17 @@ mod tests {
                 serde_json::to_string(&ServerMessage::Reply { id: 1, reply: Reply::Refused(Refusal::NothingRunning) }),
                 r#"{"type":"reply","id":1,"reply":{"type":"refused","reason":"nothing-running"}}"#,
             ),
+            (
+                serde_json::to_string(&Refusal::Unnamed { known: vec!["Anna".into()] }),
+                r#"{"reason":"unnamed","known":["Anna"]}"#,
+            ),
+            (serde_json::to_string(&First::UnderWay), r#"{"waits":"under-way"}"#),
         ];
         for (written, golden) in cases {
             assert_eq!(written.unwrap(), golden);
         }
+        let newer: Refusal = serde_json::from_str(r#"{"reason":"of-tomorrow","known":["Anna"]}"#).unwrap();
+        assert_eq!(newer, Refusal::Unknown);
     }
 
     #[test]

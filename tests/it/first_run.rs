@@ -81,10 +81,14 @@ async fn nothing_is_backed_up_before_setup() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("--yes") && text(&output).contains("--root"), "{}", text(&output));
     let root = world.folder.path().join("elsewhere");
-    // The folder above the last one is there, and nothing can be made in it.
-    for wrong in [["--hours", "at night"], ["--root", "/proc/nope"], ["--root", "/nowhere/at/all"]] {
+    for (wrong, told) in [
+        (["--hours", "at night"], "at night"),
+        // The folder above is there, and nothing can be made in it.
+        (["--root", "/proc/nope"], "nothing can be written"),
+        (["--root", "/nowhere/at/all"], "there is no folder in which"),
+    ] {
         let refused = world.backstay(&[&["setup", "--yes"][..], &wrong].concat()).await;
-        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+        assert!(refused.status.code() == Some(2) && text(&refused).contains(told), "{}", text(&refused));
     }
     assert!(!config_file(&world).exists());
 

@@ -114,8 +114,8 @@ struct Year<'a> {
     place: Option<Place>,
     other: Option<(Waiting, Option<Turn>)>,
     is_paused: bool,
-    /// It was plugged in, which makes it due where the settings say so.
-    due_by_connecting: bool,
+    /// It was plugged in when it was old enough for that to make it due.
+    by_connecting: bool,
     on_connect: Option<Duration>,
     runs: u64,
     wake_at: Option<DateTime<Utc>>,
@@ -225,7 +225,7 @@ impl Year<'_> {
         assert!(!self.is_paused, "in a pause: {shown}");
         self.counts.by_connecting += usize::from(!is_due && self.owed.is_none());
         assert!(
-            is_due || self.owed.is_some() || self.due_by_connecting,
+            is_due || self.owed.is_some() || self.by_connecting && self.is_old_enough(now),
             "not due, or a second time: {shown}, last good {:?}",
             self.last_good
         );
@@ -258,7 +258,7 @@ impl Year<'_> {
         self.owed = match next {
             None => {
                 self.last_good = Some(self.wall());
-                self.due_by_connecting = false;
+                self.by_connecting = false;
                 self.counts.backups += 1;
                 None
             }
@@ -267,13 +267,24 @@ impl Year<'_> {
                 // A clock that is set by less than is noticed makes a pause so much longer.
                 Some(self.time + pause.as_secs() + SET_UNNOTICED + 1)
             }
+            // Looked at, and not begun: what was owed is so, and what was due is so by the clock.
+            Some(_) if run.hindered => {
+                self.counts.hindered += 1;
+                self.owed
+            }
             Some(_) => {
-                self.counts.failed += usize::from(!run.hindered);
-                self.counts.hindered += usize::from(run.hindered);
+                self.counts.failed += 1;
                 Some(0)
             }
         };
         self.act(Input::Ended { run: run.number, next, before_it_began: run.hindered });
+    }
+
+    /// Whether plugging it in makes it due.
+    fn is_old_enough(&self, now: DateTime<Utc>) -> bool {
+        let is_old =
+            |after: Duration| self.last_good.is_none_or(|good| good - now > TimeDelta::days(1) || now >= good + after);
+        self.on_connect.is_some_and(is_old)
     }
 
     /// By the other reckoning: it is due and allowed, and nothing but the daemon is in the way.
@@ -293,7 +304,7 @@ impl Year<'_> {
             && is_settled
             && !self.is_paused
             && self.reckoning.allows(now)
-            && (self.due_by_connecting || self.reckoning.is_due(self.last_good, now))
+            && (self.by_connecting && self.is_old_enough(now) || self.reckoning.is_due(self.last_good, now))
     }
 
     fn pass(&mut self, until: u64) {
@@ -388,7 +399,7 @@ fn live(zone: Tz, (schedule, hours, on_connect): Wishes, mut random: Random) -> 
         place: None,
         other: None,
         is_paused: false,
-        due_by_connecting: false,
+        by_connecting: false,
         on_connect: config.backup.on_connect_hours.map(|hours| hours.duration()),
         runs: 0,
         wake_at: None,
@@ -401,16 +412,13 @@ fn live(zone: Tz, (schedule, hours, on_connect): Wishes, mut random: Random) -> 
         starts: Vec::new(),
     };
     year.live(life);
-    // Whatever was drawn: the nights in which clocks are changed were lived through with a phone at hand.
+    // Whatever was drawn: in the nights in which clocks are changed a phone is at hand, and each time is kept.
     if schedule.is_some() && hours.is_none() {
         assert_eq!(reckoning.changes.len(), 2, "{:?}", reckoning.changes);
-        for change in &reckoning.changes {
-            let near = |start: &DateTime<Utc>| (*start - *change).abs() < TimeDelta::days(3);
-            let starts: Vec<_> = year.starts.iter().filter(|start| near(start)).collect();
-            assert!(
-                starts.iter().any(|start| reckoning.is_night_of_a_change(**start)),
-                "around {change} only {starts:?}"
-            );
+        for due in reckoning.due_in_nights_of_changes() {
+            let late = TimeDelta::seconds(i64::try_from(LATE_SECONDS_MAX).unwrap());
+            let kept = year.starts.iter().any(|start| (due..=due + late).contains(start));
+            assert!(kept, "nothing at {}", due.with_timezone(&zone));
         }
     }
     year.counts

@@ -225,5 +225,6 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::TurnedOff => "turned off",
         Refusal::NotFullUnderWay => "one that is not full is under way",
         Refusal::UnknownRequest => "unknown request",
+        Refusal::Unknown => "unknown",
     }
 }

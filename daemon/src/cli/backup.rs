@@ -1,5 +1,7 @@
 //! `backstay backup`: ask the daemon and follow, or with `--once` do it here.
 
+use std::time::Duration;
+
 use backstay_shared::{
     client::Client,
     health::{Failure, FailureId, readable_bytes},
@@ -8,7 +10,7 @@ use backstay_shared::{
     protocol::{Refusal, Reply, Request},
 };
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -46,6 +48,9 @@ pub struct Arguments {
     #[arg(long)]
     pub json: bool,
 }
+
+/// A wait that is shorter is none.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// Carries it out.
 ///
@@ -140,10 +145,18 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
         reply => return Err(CliError::Usage(format!("the daemon answered {reply:?}"))),
     };
     client.send(Request::Subscribe).await?;
-    let (mut display, mut place_told) = (None, None);
+    let (mut display, mut queued, mut place_told) = (None::<Display>, None, None);
     loop {
         let overview = tokio::select! {
             overview = client.overview() => overview?,
+            // Where no other phone has the disk the turn comes at once.
+            place = still_queued(queued) => {
+                (queued, place_told) = (None, Some(place));
+                if let Some(display) = &display {
+                    display.waits(place);
+                }
+                continue;
+            }
             signal = tokio::signal::ctrl_c() => {
                 let goes_on = "the daemon goes on with the backup; follow it with: backstay status --watch";
                 return if signal.is_ok() { Err(CliError::Interrupted(goes_on)) } else { Ok(()) };
@@ -156,17 +169,31 @@ async fn by_daemon(context: &Context, arguments: &Arguments) -> Result<(), CliEr
         let display = display.get_or_insert_with(|| Display::new(arguments.json, &phone.name));
         match &phone.activity {
             // A closed pipe ends the showing; how the run ends still decides the exit code.
-            Activity::Running { progress, .. } => drop(display.show(progress)),
-            Activity::Queued { place, .. } if place_told != Some(*place) => {
-                display.waits(*place);
-                place_told = Some(*place);
+            Activity::Running { progress, .. } => {
+                queued = None;
+                drop(display.show(progress));
             }
-            _ => {}
+            Activity::Queued { place, .. } if place_told != Some(*place) => {
+                let tell_at = queued.map_or_else(|| Instant::now() + TOLD_AFTER, |(_, at)| at);
+                queued = Some((*place, tell_at));
+            }
+            _ => queued = None,
         }
         if let Some(ended) = phone.last_run.as_ref().filter(|ended| ended.run == run) {
             display.finish();
             return finished(phone, ended, arguments.json);
         }
+    }
+}
+
+/// The place in the queue, when it is time to tell it.
+async fn still_queued(queued: Option<(Option<u32>, Instant)>) -> Option<u32> {
+    match queued {
+        Some((place, tell_at)) => {
+            tokio::time::sleep_until(tell_at).await;
+            place
+        }
+        None => std::future::pending().await,
     }
 }
 

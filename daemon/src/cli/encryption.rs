@@ -124,7 +124,7 @@ async fn choose(context: &Context, wanted: Option<&str>) -> Result<Target, CliEr
         Some(wanted) => names::choose(&names, wanted)?,
         None if targets.len() > 1 => {
             let names: Vec<String> = names.iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
-            return Err(CliError::Usage(format!("several phones are known, name one: {}", names.join(", "))));
+            return Err(CliError::Usage(format!("there are several iPhones, name one: {}", names.join(", "))));
         }
         None => 0,
     };

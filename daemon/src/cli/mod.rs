@@ -126,9 +126,9 @@ pub struct Given {
     pub paths: Paths,
     /// The settings, or why they can't be used.
     pub config: Result<Config, CliError>,
-    /// Where they can't: those that a daemon goes on with.
+    /// Where they can't: those of the same file that a daemon goes on with.
     pub last_good: Option<Config>,
-    /// The folder that holds the backups.
+    /// The folder that holds the backups: as the settings say, or the last good ones.
     pub root: PathBuf,
     /// The one that the command line named, if it did.
     pub root_named: Option<PathBuf>,
@@ -139,25 +139,21 @@ pub struct Given {
 impl Given {
     fn new(root: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, CliError> {
         let mut paths = Paths::of_this_user()?;
-        let (named, config_named) = (config.is_some(), config.clone());
+        let config_named = config.clone();
         if let Some(file) = config {
             paths.config_file = file;
         }
-        let config = read_config(&paths, root.as_deref(), named);
-        // A file that was named is what is wanted, or nothing.
-        let last_good = if config.is_err() && !named { settings::read_last_good(&paths) } else { None };
-        let in_force =
-            last_good.as_ref().and_then(|config| settings::choose_root(config, root.as_deref(), &paths).ok());
-        let chosen = match (&config, in_force) {
-            (Ok((_, chosen)), _) => chosen.clone(),
-            (Err(_), Some(chosen)) => chosen,
-            (Err(_), None) => root.clone().unwrap_or_else(|| paths.default_root.clone()),
+        let (config, last_good, chosen) = match read_config(&paths, root.as_deref(), config_named.is_some()) {
+            Ok((config, chosen)) => (Ok(config), None, chosen),
+            Err(mistake) => match settings::read_last_good(&paths, root.as_deref()) {
+                Some((config, chosen)) => (Err(mistake), Some(config), chosen),
+                None => (Err(mistake), None, root.clone().unwrap_or_else(|| paths.default_root.clone())),
+            },
         };
-        let config = config.map(|(config, _)| config);
         Ok(Self { root: chosen, root_named: root, config_named, config, last_good, paths })
     }
 
-    /// The settings that a daemon has now.
+    /// The settings that a daemon which reads this file has, unless it was told otherwise.
     pub fn in_force(&self) -> Option<&Config> {
         self.config.as_ref().ok().or(self.last_good.as_ref())
     }
@@ -180,16 +176,17 @@ fn read_config(paths: &Paths, root: Option<&Path>, named: bool) -> Result<(Confi
 }
 
 impl Context {
-    fn new(given: Given) -> Result<Self, CliError> {
+    fn new(given: Given, only_reads: bool) -> Result<Self, CliError> {
         let config = match (given.config, given.last_good) {
             (Ok(config), _) => config,
-            // Backups can be looked at, checked and taken back whatever was mistyped.
-            (Err(mistake), Some(last_good)) => {
-                let text = mistake.to_string();
-                drop(writeln!(io::stderr(), "backstay: {}\nThe settings before that are used.", text.trim_end()));
+            (Err(mistake), Some(last_good)) if only_reads => {
+                let (text, root) = (mistake.to_string(), given.root.display());
+                let goes_on = format!("The last good settings are used, with the backups in {root}.");
+                // A closed terminal changes nothing about the work.
+                drop(writeln!(io::stderr(), "backstay: {}\n{goes_on}", text.trim_end()));
                 last_good
             }
-            (Err(mistake), None) => return Err(mistake),
+            (Err(mistake), _) => return Err(mistake),
         };
         Ok(Self { config, paths: given.paths, root: given.root })
     }
@@ -311,6 +308,11 @@ fn asks_the_daemon(command: &Command) -> bool {
     }
 }
 
+/// What changes nothing but the files that it is told to write: it works whatever was mistyped in the settings.
+fn only_reads(command: &Command) -> bool {
+    matches!(command, Command::Phones(_) | Command::History(_) | Command::Verify(_) | Command::Extract(_))
+}
+
 fn run(arguments: Arguments) -> Result<(), CliError> {
     if arguments.root.is_some() && asks_the_daemon(&arguments.command) {
         return Err(CliError::Usage("--root is not for commands that ask the daemon, which has its own".into()));
@@ -335,7 +337,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     // The daemon has settings of its own, the last good ones, and tells of a mistake in the file.
     let context = match asks_the_daemon(&arguments.command) {
         true => Context { config: given.in_force().cloned().unwrap_or_default(), paths: given.paths, root: given.root },
-        false => Context::new(given)?,
+        false => Context::new(given, only_reads(&arguments.command))?,
     };
     logs::to_stderr();
     threads()?.block_on(async {

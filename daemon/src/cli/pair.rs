@@ -24,7 +24,8 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let index = match &arguments.phone {
         Some(wanted) => names::choose(&known, wanted)?,
         None if found.len() > 1 => {
-            return Err(CliError::Usage("there are several iPhones, name one: backstay phones lists them".into()));
+            let names: Vec<String> = known.iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
+            return Err(CliError::Usage(format!("there are several iPhones, name one: {}", names.join(", "))));
         }
         None => 0,
     };

@@ -51,8 +51,11 @@ fn text(phone: &PhoneOverview, timetable: &Timetable, now: DateTime<Utc>) -> Str
     lines.extend(timetable.first.as_ref().map(|first| format!("   1. {}", instead(first))));
     let before = usize::from(timetable.first.is_some());
     lines.extend(timetable.times.iter().zip(before + 1..).map(|(due, number)| line(number, due, now, &zone)));
-    if timetable.times.is_empty() && timetable.first != Some(First::Person) {
-        lines.push("  Nothing starts by itself; backstay status says why.".into());
+    match timetable.first {
+        _ if !timetable.times.is_empty() => {}
+        Some(First::Person) => {}
+        None => lines.push("  Nothing starts by itself; backstay status says why.".into()),
+        Some(_) => lines.push("  After that nothing starts by itself; backstay status says why.".into()),
     }
     if let Some(hours) = timetable.on_connect_hours {
         lines.push(format!("  Besides, when it is plugged in and the last good one is {hours} h old."));
@@ -76,7 +79,7 @@ fn instead(first: &First) -> &'static str {
         }
         First::Until { .. } => "as soon as what it waits for is so; backstay status says what",
         First::Person => "none by itself before you ask for one, backstay backup; backstay status says what is wrong",
-        First::Turn => "as soon as it is its turn",
+        First::Turn => "as soon as its turn comes",
         First::UnderWay => "now: it is being made",
         First::Unknown => "when something is so that only a newer Backstay knows",
     }

@@ -163,14 +163,14 @@ impl Talk<'_> {
 /// Whether backups can be kept there, which only trying shows; else why not, for a person.
 fn keeps_backups(root: &Path, known_roots: &KnownRoots) -> Result<(), String> {
     let shown = root.display();
-    if !root.is_dir() && !root.parent().is_some_and(Path::is_dir) {
-        return Err(format!("There is no folder in which {shown} could be made."));
-    }
     // One that held backups before is there again when its drive is.
-    match known_roots.contains(root) || known_roots.is_ready(root) {
-        true => Ok(()),
-        false => Err(format!("Nothing can be written to {shown}, or it can't be made.")),
+    if known_roots.is_missing(root) || known_roots.is_ready(root) {
+        return Ok(());
     }
+    Err(match root.is_dir() || root.parent().is_some_and(Path::is_dir) {
+        true => format!("nothing can be written to {shown}, or it can't be made"),
+        false => format!("there is no folder in which {shown} could be made"),
+    })
 }
 
 /// Asks a person everything.

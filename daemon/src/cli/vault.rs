@@ -48,7 +48,7 @@ pub fn choose_phone(context: &Context, wanted: Option<&str>) -> Result<BackedUp,
         (None, [_]) => 0,
         (None, _) => {
             let names: Vec<String> = names.iter().map(|(name, udid)| format!("{name} ({udid})")).collect();
-            return Err(CliError::Usage(format!("several phones have backups, name one: {}", names.join(", "))));
+            return Err(CliError::Usage(format!("there are several iPhones, name one: {}", names.join(", "))));
         }
     };
     found.into_iter().nth(index).ok_or_else(|| CliError::Usage("no such phone".into()))

@@ -104,9 +104,12 @@ async fn tell(context: &Context, as_json: bool) -> Result<(), CliError> {
     let muxer = context.muxer()?;
     let phones = muxer.records().phones();
     let names = vault::phones::names(&context.root);
-    let enabled = context.config.network.wifi;
-    if !as_json && !enabled {
-        output::line(TURNED_OFF)?;
+    if !context.config.network.wifi {
+        return if as_json {
+            output::json_line(&json!({ "wifi": false, "phones": [] }))
+        } else {
+            output::line(TURNED_OFF)
+        };
     }
     let mut objects = Vec::new();
     for udid in &phones {
@@ -137,7 +140,7 @@ async fn tell(context: &Context, as_json: bool) -> Result<(), CliError> {
         }
     }
     match (as_json, phones.is_empty()) {
-        (true, _) => output::json_line(&json!({ "wifi": enabled, "phones": objects })),
+        (true, _) => output::json_line(&json!({ "wifi": true, "phones": objects })),
         (false, true) => output::line("No iPhone was backed up or looked at over its cable yet: begin with that."),
         (false, false) => Ok(()),
     }

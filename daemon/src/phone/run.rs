@@ -1,5 +1,7 @@
 //! One backup from the first connection to the committed receipt.
 
+mod doing;
+
 use std::{
     io,
     path::PathBuf,
@@ -11,49 +13,23 @@ use backstay_shared::{
     config::Backup,
     health::{Failure, FailureId},
     ids::RunId,
-    overview::{EndedRun, Phase, Problem, Progress},
+    overview::{EndedRun, Problem, Progress},
 };
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{oneshot, watch},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::doing::Run;
 use super::{
     awake,
-    check::{self, Checked},
-    device_link::{self, Matter},
-    facts::Facts,
-    link::{Attached, Muxer, Session},
-    loss,
+    check::Checked,
+    link::{Attached, Muxer},
     state::Occasion,
-    wifi,
 };
-use crate::{
-    health::diagnose,
-    host::{clock::Awake, disk, keyring, volume},
-    transfer::{
-        DiskError,
-        conversation::Order,
-        digests::{Digests, Origin},
-        info_plist,
-        sync_lock::SyncLock,
-        upload::Received,
-    },
-    vault::{
-        encryption::{self, EncryptionError, Password},
-        history,
-        inventory::Inventory,
-        layout::Layout,
-        ledger::{Ledger, LedgerError},
-        name::Name,
-        receipt::{self, Receipt},
-        roots::KnownRoots,
-        transaction::{Transaction, VaultError},
-        verify::{self, VerifyError},
-    },
-};
+use crate::vault::{encryption::Password, receipt::Receipt, roots::KnownRoots};
 
 /// A number that no other run has, also after a restart: milliseconds since 1970, or some more where several phones
 /// came in the same one.
@@ -167,297 +143,6 @@ pub fn start(job: Job) -> oneshot::Receiver<Ended> {
 pub(super) fn runtime(usb: bool) -> io::Result<Runtime> {
     let mut builder = if usb { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.worker_threads(1).thread_name("heartbeat").enable_all().build()
-}
-
-struct Run {
-    job: Job,
-    started_at: DateTime<Utc>,
-    received: Received,
-    checked: Checked,
-    passcode_asked: bool,
-    noted: bool,
-    /// The last backup is from before the phone was erased.
-    erased: bool,
-    /// What may open the new backup; empty when the phone does not encrypt.
-    passwords: Vec<Password>,
-}
-
-impl Run {
-    fn new(job: Job) -> Self {
-        Self {
-            job,
-            started_at: Utc::now(),
-            received: Received::default(),
-            checked: Checked::default(),
-            passcode_asked: false,
-            noted: false,
-            erased: false,
-            passwords: Vec::new(),
-        }
-    }
-
-    async fn carry_out(mut self) -> Ended {
-        let awake = Awake::now();
-        let result = match self.back_up().await {
-            Err(failure) => {
-                let came = self.received.files > 0;
-                let failure = loss::told_apart(&self.job.muxer, &self.job.attached, failure, came).await;
-                let failure = loss::by_sleep(failure, awake.slept());
-                let by_nobody = failure.id == FailureId::CancelledByUser && self.job.shutdown.is_cancelled();
-                Err(if by_nobody { Failure { id: FailureId::BackupIncomplete, ..failure } } else { failure })
-            }
-            done => done,
-        };
-        let ended = Ended { checked: std::mem::take(&mut self.checked), result, ..self.so_far() };
-        // Without the lock another Backstay's run is under way, and its own to note.
-        if self.noted {
-            self.note(&ended);
-        }
-        ended
-    }
-
-    fn so_far(&self) -> Ended {
-        Ended {
-            files_received: self.received.files,
-            bytes_received: self.received.bytes,
-            passcode_asked: self.passcode_asked,
-            result: Err(FailureId::BackupIncomplete.into()),
-            ..Ended::nothing(self.job.run)
-        }
-    }
-
-    fn note(&self, ended: &Ended) {
-        let layout = Layout::new(&self.job.root, &self.job.attached.udid);
-        if let Err(error) = Ledger::open(&layout).and_then(|mut ledger| ledger.note_run(&ended.told())) {
-            tracing::warn!(%error, "how the run stands can't be noted");
-        }
-    }
-
-    async fn back_up(&mut self) -> Result<Receipt, Failure> {
-        let cancel = self.job.cancel.clone();
-        tokio::select! {
-            checked = check::may_run(&self.job, &mut self.checked) => checked?,
-            () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
-        }
-        let layout = Layout::new(&self.job.root, &self.job.attached.udid);
-        let begun = Transaction::begin(layout, &self.job.settings.retention(), &self.so_far().told());
-        self.noted = !matches!(begun, Err(VaultError::Busy { .. }));
-        let mut transaction = begun.map_err(|error| diagnose::vault(&error))?;
-        match self.carry_through(&mut transaction).await {
-            Ok(receipt) => {
-                self.note(&Ended { result: Ok(receipt.clone()), ..self.so_far() });
-                if let Err(error) = transaction.prune(&self.job.settings.retention()) {
-                    tracing::warn!(%error, "old snapshots could not be removed");
-                }
-                Ok(receipt)
-            }
-            Err(failure) => {
-                // What came is of use only to a first backup whose link broke: there the phone may go on.
-                if (transaction.has_base() || !worth_keeping(failure.id))
-                    && let Err(error) = transaction.discard()
-                {
-                    tracing::warn!(%error, "what is left of the failed run can't be removed");
-                }
-                // Whatever it looks like: without its mark the drive itself is gone.
-                let marked = transaction.layout().own().try_exists();
-                let is_gone = matches!(marked, Ok(false)) && failure.id != FailureId::CancelledByUser;
-                Err(match failure.id {
-                    _ if is_gone => Failure { id: FailureId::BackupDriveMissing, ..failure },
-                    FailureId::HostDiskFull => self.with_room(failure),
-                    _ => failure,
-                })
-            }
-        }
-    }
-
-    /// A full disk, with what is free now that the failed run is removed.
-    fn with_room(&self, mut failure: Failure) -> Failure {
-        failure.evidence.bytes_free = disk::free_bytes(&self.job.root).ok().or(failure.evidence.bytes_free);
-        failure.evidence.volume = Some(volume::name(&self.job.root));
-        failure
-    }
-
-    async fn carry_through(&mut self, transaction: &mut Transaction) -> Result<Receipt, Failure> {
-        let (receipt, inventory) = self.fill(transaction).await?;
-        transaction.commit(&receipt, inventory).map_err(|error| vault_failed(transaction, &error))?;
-        Ok(receipt)
-    }
-
-    /// Everything up to the verified tree.
-    async fn fill(&mut self, transaction: &Transaction) -> Result<(Receipt, Inventory), Failure> {
-        let cancel = self.job.cancel.clone();
-        let digests = tokio::select! {
-            received = self.receive(transaction) => received?,
-            () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
-        };
-        let facts = self.checked.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
-        self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
-        let tree = transaction.layout().next_tree();
-        let unreadable = diagnose::unreadable_files(&self.received);
-        // Files that the manifest lists and the phone could not read are the phone's trouble, not the check's.
-        let verified = verify::verify(&tree, &self.passwords).map_err(|error| match (&error, &unreadable) {
-            (VerifyError::Damaged(damages), Some(failure)) if damages.count <= self.received.unreadable_count => {
-                failure.clone()
-            }
-            (VerifyError::Encryption(EncryptionError::WrongPassword), _) => self.not_opened(transaction.layout()),
-            _ => diagnose::verification(&error),
-        })?;
-        let inventory = transaction
-            .inventory(&verified.found, &digests)
-            .map_err(|error| vault_failed(transaction, &error))?
-            .map_err(|error| diagnose::verification(&error))?;
-        let verified_at = Utc::now();
-        let id = transaction.free_id(verified_at).map_err(|error| diagnose::vault(&error.into()))?;
-        let identity = receipt::tree_identity(&tree).map_err(|source| {
-            diagnose::disk(&DiskError { operation: "reading", path: tree.join("Info.plist"), source })
-        })?;
-        // It names the tree, so that it has to be the one that was written for this run.
-        let written = digests.of(&Name::new("Info.plist"));
-        let is_ours = matches!(written, Some(Origin::Received { digest, .. })
-            if identity.as_deref() == Some(blake3::Hash::from_bytes(digest).to_hex().as_str()));
-        if identity.is_some() && !is_ours {
-            return Err(Failure::from(FailureId::DeviceDataRefused).path(tree.join("Info.plist")).text("was replaced"));
-        }
-        self.job.progress.send_modify(|progress| progress.phase = Phase::Committing);
-        let receipt = Receipt {
-            id,
-            run: self.job.run,
-            started_at: self.started_at,
-            verified_at,
-            phone_name: facts.name.clone(),
-            model: facts.model.clone(),
-            ios: facts.ios.clone(),
-            files: verified.files,
-            bytes: verified.bytes,
-            files_received: self.received.files,
-            bytes_received: self.received.bytes,
-            full: verified.full,
-            device_key: facts.device_key(),
-            after_erasing: self.erased,
-            warning: unreadable.or_else(|| transaction.ledger_was_renewed().then(|| FailureId::LedgerDamaged.into())),
-            tree: identity.ok_or_else(|| {
-                Failure::from(FailureId::BackupVerifyFailed).path(tree.join("Info.plist")).text("is missing")
-            })?,
-            made_by: env!("CARGO_PKG_VERSION").into(),
-        };
-        Ok((receipt, inventory))
-    }
-
-    async fn receive(&mut self, transaction: &Transaction) -> Result<Digests, Failure> {
-        let mut session = Session::open(&self.job.muxer, &self.job.attached).await?;
-        let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
-        self.checked.facts = Some(facts.clone());
-        self.erased = was_erased(transaction.layout(), &facts);
-        if facts.encrypts_backups(&mut session).await? {
-            self.passwords = self.known_passwords().await?;
-        }
-        let sync_lock = SyncLock::take(&mut session).await?;
-        let received = self.receive_locked(transaction, &mut session, &facts).await;
-        if received.is_ok() {
-            sync_lock.release().await;
-            session.close().await;
-        }
-        received
-    }
-
-    /// What may open an encrypted backup. A backup that nobody can open is no backup: without a password nothing is
-    /// begun, and the phone asks its owner for nothing.
-    async fn known_passwords(&self) -> Result<Vec<Password>, Failure> {
-        if let Some(password) = &self.job.password {
-            return Ok(vec![password.clone()]);
-        }
-        let stored = keyring::passwords(&self.job.attached.udid).await;
-        match stored.map_err(|error| diagnose::keyring(&error).doing("looking for the backup password"))? {
-            none if none.is_empty() => Err(FailureId::BackupPasswordMissing.into()),
-            passwords => Ok(passwords),
-        }
-    }
-
-    /// No password opens the new backup. One that opens the newest encrypted backup before it was right once.
-    fn not_opened(&self, layout: &Layout) -> Failure {
-        let earlier = history::all(layout).unwrap_or_default().into_iter().rev();
-        let encrypted =
-            earlier.map(|snapshot| snapshot.tree).find(|tree| matches!(encryption::is_encrypted(tree), Ok(true)));
-        let opens = encrypted.is_some_and(|tree| encryption::open_any(&tree, &self.passwords).is_ok());
-        Failure::from(if opens { FailureId::BackupPasswordChanged } else { FailureId::BackupPasswordWrong })
-    }
-
-    async fn receive_locked(
-        &mut self,
-        transaction: &Transaction,
-        session: &mut Session,
-        facts: &Facts,
-    ) -> Result<Digests, Failure> {
-        let layout = transaction.layout();
-        let info = info_plist::gather(session, facts).await?;
-        let (size, digest) = info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
-        let matter = Matter {
-            order: Order::Backup { full: self.job.full || self.erased || transaction.base_is_damaged() },
-            aside: transaction.aside().cloned(),
-            base: &layout.next(),
-            source: &self.job.attached.udid,
-            usb: self.job.attached.usb,
-            progress: &self.job.progress,
-            cancel: &self.job.cancel,
-        };
-        let outcome = device_link::converse(session, facts, matter).await?;
-        self.passcode_asked = outcome.passcode_asked;
-        self.received = outcome.received;
-        let mut digests = outcome.digests;
-        digests.received(Name::new("Info.plist"), size, digest);
-        outcome.result.map(|()| digests)
-    }
-}
-
-/// Whether the phone was erased since its last backup. Such a phone has nothing in common with it but the UDID, so that
-/// it is to send everything.
-fn was_erased(layout: &Layout, facts: &Facts) -> bool {
-    // Receipts that can't be read are the business of whoever commits the next one.
-    let before = receipt::all(layout).unwrap_or_default().into_iter().rev().find_map(|receipt| receipt.device_key);
-    let erased = before.is_some_and(|before| facts.device_key().is_some_and(|now| now != before));
-    if erased {
-        tracing::info!(udid = %layout.udid(), "the phone was erased since its last backup");
-    }
-    erased
-}
-
-/// A ledger in which more is wrong than its own check finds is made anew by the next run.
-fn vault_failed(transaction: &Transaction, error: &VaultError) -> Failure {
-    if let VaultError::Ledger(LedgerError::Damaged { .. }) = error
-        && let Err(error) = Ledger::set_aside(transaction.layout())
-    {
-        tracing::warn!(%error, "the damaged ledger stays");
-    }
-    diagnose::vault(error)
-}
-
-/// Failures after which the phone can go on with what has come.
-const fn worth_keeping(id: FailureId) -> bool {
-    use FailureId::{
-        BackupPasswordWrong, BackupStalled, CancelledByUser, DeviceAgentDied, DeviceLocked, HostAsleep,
-        PasscodeNotEntered, SessionLost, UsbDisconnected, UsbmuxdNotRunning, WifiDeviceAsleep, WifiHeartbeatLost,
-        WifiLost,
-    };
-    // Told apart by what is seen of the network, which is no news of what has come.
-    let link_broke = wifi::is_about_the_network(id);
-    link_broke
-        || matches!(
-            id,
-            UsbDisconnected
-            | WifiLost
-            | WifiDeviceAsleep
-            | WifiHeartbeatLost
-            | SessionLost
-            | UsbmuxdNotRunning
-            | DeviceAgentDied
-            | DeviceLocked
-            | PasscodeNotEntered
-            | HostAsleep
-            | BackupStalled
-            | CancelledByUser
-            // Whole, as far as anybody can tell: with the right password the next run needs only what changed.
-            | BackupPasswordWrong
-        )
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use super::*;
+use super::{doing::worth_keeping, *};
 
 #[test]
 fn what_came_over_wifi_is_kept_as_what_came_over_the_cable_is() {

@@ -18,6 +18,10 @@ pub struct PhoneState {
     pub full: bool,
     /// It was plugged in anew while a run was still ending.
     pub reattached: bool,
+    /// A backup is owed whatever the schedule says: a person asked for one, or one that had begun failed.
+    pub owed: bool,
+    /// It was plugged in when it was old enough for that; the schedule alone may not have it due yet.
+    pub by_connecting: bool,
     /// What is owed waits only for when it may start: not for its own time.
     pub held_back: bool,
 }
@@ -49,8 +53,6 @@ pub struct Queued {
     pub run: RunId,
     /// Why it waits.
     pub occasion: Occasion,
-    /// A person or a try that failed wants it, whatever the schedule says.
-    pub is_owed: bool,
     /// Since when that has been the occasion.
     pub since: DateTime<Utc>,
 }
@@ -103,7 +105,7 @@ pub struct Facts {
     pub now: DateTime<Utc>,
     /// When the next backup is due.
     pub due: DateTime<Utc>,
-    /// From when on a person who plugs it in starts one, too; none where that starts none.
+    /// From when on it is due when a person plugs it in; none where that makes nothing due.
     pub due_on_connect: Option<DateTime<Utc>>,
     /// From when on a backup may start by itself: now, at the next allowed hour, after a pause; none until a person
     /// resumes.

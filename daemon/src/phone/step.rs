@@ -3,7 +3,8 @@
 //! ```text
 //!            Attached & due, Requested         TurnCame         Ended ok
 //!  Nothing ───────────────────────────▶ Queued ─────────▶ Run ──────────▶ Nothing
-//!     ▲                                  ▲ │ Ended with a failure; from Queued: Detached, no longer allowed
+//!     ▲                                  ▲ │ Ended with a failure; from Queued: Detached, no longer allowed (what is only
+//!     │                                  │ │ due, and not owed, goes back to Nothing then)
 //!     │ (a person's request starts       │ ├──▶ RetryAt     ── Tick at that time ──────────▶ Queued
 //!     │  a run from every state; by      │ ├──▶ WaitFor     ── Cured, Attached ────────────▶ Queued
 //!     │  itself one starts only in the   │ ├──▶ GaveUp      ── Attached, Tick a day later ─▶ Queued
@@ -12,7 +13,7 @@
 //! ```
 
 use backstay_shared::{health::Condition, ids::RunId};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::state::{Doing, Effect, Facts, Input, Occasion, PhoneState, Queued};
 use crate::schedule::retry::Next;
@@ -27,10 +28,12 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         Input::Detached => {
             state.present = false;
             match state.doing {
-                // Nothing has begun, so that nothing has failed.
+                // Nothing has begun, so that nothing has failed; what is owed is so all the same.
                 Doing::Queued(queued) => {
-                    state.doing =
-                        if queued.is_owed { Doing::WaitFor(Condition::DeviceReconnected) } else { Doing::Nothing };
+                    state.doing = match state.owed {
+                        true => Doing::WaitFor(Condition::DeviceReconnected),
+                        false => Doing::Nothing,
+                    };
                     vec![Effect::Leave(queued.run)]
                 }
                 _ => Vec::new(),
@@ -59,6 +62,7 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
             Doing::Run(_) | Doing::Queued(Queued { occasion: Occasion::Asked, .. }) => Vec::new(),
             doing => {
                 (state.doing, state.failures_in_a_row, state.full) = (Doing::Nothing, 0, false);
+                (state.owed, state.by_connecting) = (false, false);
                 if let Doing::Queued(queued) = doing { vec![Effect::Leave(queued.run)] } else { Vec::new() }
             }
         },
@@ -77,24 +81,41 @@ fn is_of(state: &PhoneState, number: RunId) -> bool {
     matches!(state.doing, Doing::Run(run) | Doing::Queued(Queued { run, .. }) if run == number)
 }
 
-fn start(state: &mut PhoneState, facts: &Facts, occasion: Occasion, is_owed: bool) -> Vec<Effect> {
+/// When the next backup is due, plugged in as it is.
+pub fn due(state: &PhoneState, facts: &Facts) -> DateTime<Utc> {
+    match facts.due_on_connect {
+        Some(on_connect) if state.by_connecting => on_connect.min(facts.due),
+        _ => facts.due,
+    }
+}
+
+/// The clock may have been set right since it began to wait.
+fn is_wanted(state: &PhoneState, facts: &Facts) -> bool {
+    state.owed || due(state, facts) <= facts.now
+}
+
+fn start(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
     let run = facts.fresh_run;
-    state.doing = Doing::Queued(Queued { run, occasion, is_owed, since: facts.now });
+    state.doing = Doing::Queued(Queued { run, occasion, since: facts.now });
     (state.reattached, state.held_back) = (false, false);
     vec![Effect::Queue { run, asked: occasion == Occasion::Asked }]
 }
 
-/// Starts what is owed, now or from when on it may start by itself.
+/// What it waited for is so: starts what is wanted, now or from when on it may start by itself.
 fn start_by_itself(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
     match facts.allowed_from {
-        Some(from) if from <= facts.now => start(state, facts, occasion, true),
+        Some(from) if from <= facts.now && is_wanted(state, facts) => start(state, facts, occasion),
         _ => hold_back(state, facts),
     }
 }
 
-/// What is owed waits for when it may start by itself.
+/// What is owed waits for when it may start by itself; of the rest the schedule knows.
 fn hold_back(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
     let from = facts.allowed_from;
+    if !state.owed {
+        (state.doing, state.held_back) = (Doing::Nothing, false);
+        return from.map(|from| Effect::WakeAt(due(state, facts).max(from))).into_iter().collect();
+    }
     // A person who resumes sends a tick. What waits already goes on waiting.
     if from.is_some() || !matches!(state.doing, Doing::RetryAt(_)) {
         state.doing = Doing::RetryAt(from.unwrap_or(facts.now));
@@ -103,26 +124,22 @@ fn hold_back(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
     from.map(Effect::WakeAt).into_iter().collect()
 }
 
-/// It joined the queue when it was allowed; its turn may come hours later, and a pause at any time. By a clock that has
-/// been set right since it may not be due.
-fn may_still_start(queued: &Queued, facts: &Facts) -> bool {
+/// It joined the queue when it was wanted and allowed; its turn may come hours later, and a pause at any time.
+fn may_still_start(state: &PhoneState, queued: &Queued, facts: &Facts) -> bool {
     let is_allowed = || facts.allowed_from.is_some_and(|from| from <= facts.now);
-    queued.occasion == Occasion::Asked || is_allowed() && (queued.is_owed || facts.due <= facts.now)
+    queued.occasion == Occasion::Asked || is_allowed() && is_wanted(state, facts)
 }
 
 fn leave_the_queue(state: &mut PhoneState, facts: &Facts, queued: &Queued) -> Vec<Effect> {
     let mut effects = vec![Effect::Leave(queued.run)];
-    effects.extend(match queued.is_owed {
-        true => hold_back(state, facts),
-        false => start_if_due(state, facts, queued.occasion),
-    });
+    effects.extend(hold_back(state, facts));
     effects
 }
 
 fn turn_came(state: &mut PhoneState, facts: &Facts, run: RunId) -> Vec<Effect> {
     match state.doing {
         Doing::Queued(queued) if queued.run == run => {
-            if !may_still_start(&queued, facts) {
+            if !may_still_start(state, &queued, facts) {
                 return leave_the_queue(state, facts, &queued);
             }
             let occasion = match queued.occasion {
@@ -142,36 +159,24 @@ fn requested(state: &mut PhoneState, facts: &Facts, full: bool) -> Vec<Effect> {
         Doing::Run(_) => Vec::new(),
         _ if !state.present => Vec::new(),
         Doing::Queued(queued) => {
-            state.full |= full;
-            (queued.occasion, queued.is_owed, queued.since) = (Occasion::Asked, true, facts.now);
+            (queued.occasion, queued.since) = (Occasion::Asked, facts.now);
+            (state.owed, state.full) = (true, state.full | full);
             vec![Effect::Hurry(queued.run)]
         }
         _ => {
-            state.full |= full;
-            start(state, facts, Occasion::Asked, true)
+            (state.owed, state.full) = (true, state.full | full);
+            start(state, facts, Occasion::Asked)
         }
-    }
-}
-
-fn start_if_due(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
-    state.doing = Doing::Nothing;
-    match facts.allowed_from {
-        _ if !state.present => Vec::new(),
-        Some(from) if facts.due.max(from) <= facts.now => start(state, facts, occasion, false),
-        Some(from) => vec![Effect::WakeAt(facts.due.max(from))],
-        None => Vec::new(),
     }
 }
 
 fn attached(state: &mut PhoneState, facts: &Facts, by_a_person: bool) -> Vec<Effect> {
     use Condition::{DeviceReconnected, DeviceSeenOnWifi, DeviceUnlocked, NetworkUp, UsbmuxdUp, UserPresent};
     state.present = true;
+    state.by_connecting |= by_a_person && facts.due_on_connect.is_some_and(|at| at <= facts.now);
     let occasion = if by_a_person { Occasion::PersonAtThePhone } else { Occasion::Time };
     match &mut state.doing {
-        // Due by that alone, it would be forgotten by the time it may start.
-        Doing::Nothing if by_a_person && is_due_by_connecting(facts) => start_by_itself(state, facts, occasion),
-        Doing::Nothing => start_if_due(state, facts, occasion),
-        // A backup that was begun and failed is owed, whatever the schedule says.
+        Doing::Nothing => start_by_itself(state, facts, occasion),
         Doing::WaitFor(DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp) => {
             start_by_itself(state, facts, occasion)
         }
@@ -196,21 +201,16 @@ fn attached(state: &mut PhoneState, facts: &Facts, by_a_person: bool) -> Vec<Eff
     }
 }
 
-/// Plugging it in is what makes it due.
-fn is_due_by_connecting(facts: &Facts) -> bool {
-    facts.due > facts.now && facts.due_on_connect.is_some_and(|at| at <= facts.now)
-}
-
 fn tick(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
     match state.doing {
         _ if !state.present => Vec::new(),
-        Doing::Nothing => start_if_due(state, facts, Occasion::Time),
+        Doing::Nothing => start_by_itself(state, facts, Occasion::Time),
         Doing::RetryAt(at) | Doing::GaveUp(at) if at <= facts.now => start_by_itself(state, facts, Occasion::Time),
         // Resumed, or the hours have changed: its own time was before.
         Doing::RetryAt(_) if state.held_back => start_by_itself(state, facts, Occasion::Time),
         Doing::RetryAt(at) | Doing::GaveUp(at) => vec![Effect::WakeAt(at)],
         // A pause has begun, the hours are over, or the clock was set right.
-        Doing::Queued(queued) if !may_still_start(&queued, facts) => leave_the_queue(state, facts, &queued),
+        Doing::Queued(queued) if !may_still_start(state, &queued, facts) => leave_the_queue(state, facts, &queued),
         Doing::Queued(_) | Doing::Run(_) | Doing::WaitFor(_) | Doing::NeedsPerson => Vec::new(),
     }
 }
@@ -227,7 +227,7 @@ fn cured(state: &mut PhoneState, facts: &Facts, condition: Condition) -> Vec<Eff
         Doing::WaitFor(_) | Doing::NeedsPerson if state.present && condition == PairingAccepted => {
             start_by_itself(state, facts, occasion)
         }
-        Doing::Nothing if condition == PairingAccepted => start_if_due(state, facts, occasion),
+        Doing::Nothing if state.present && condition == PairingAccepted => start_by_itself(state, facts, occasion),
         // The news that the run failed for want of trust is still on its way.
         Doing::Run(_) if condition == PairingAccepted => {
             state.reattached = true;
@@ -242,8 +242,8 @@ fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_be
     let reattached = std::mem::take(&mut state.reattached);
     state.held_back = false;
     let Some(next) = next else {
-        state.failures_in_a_row = 0;
-        state.full = false;
+        (state.failures_in_a_row, state.full) = (0, false);
+        (state.owed, state.by_connecting) = (false, false);
         state.doing = Doing::Nothing;
         return match facts.allowed_from {
             Some(from) if state.present => vec![Effect::WakeAt(facts.due.max(from))],
@@ -252,6 +252,7 @@ fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_be
     };
     // What was seen beforehand cost nobody anything and is looked at again as often as it takes.
     state.failures_in_a_row = state.failures_in_a_row.saturating_add(u32::from(!before_it_began));
+    state.owed |= !before_it_began;
     match next {
         // It came back before the news of the broken link did.
         Next::When(DeviceReconnected | UsbmuxdUp | PairingAccepted) if reattached && state.present => {

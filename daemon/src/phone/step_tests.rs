@@ -218,7 +218,7 @@ fn what_can_not_be_built_on_is_brought_anew() {
 #[test]
 fn what_a_pause_held_back_starts_when_it_is_resumed() {
     let at = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
-    let waits = PhoneState { doing: Doing::WaitFor(Condition::DeviceReconnected), ..PhoneState::default() };
+    let waits = PhoneState { doing: Doing::WaitFor(Condition::DeviceReconnected), owed: true, ..PhoneState::default() };
     let paused = Facts { allowed_from: Some(at(NOON + 7200)), ..facts(NOON, NOON + 60_000, 1) };
     let (state, effects) = step(waits, Input::Attached { by_a_person: true }, &paused);
     assert_eq!(effects, [Effect::WakeAt(at(NOON + 7200))]);
@@ -232,10 +232,10 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
-/// Here, and waiting for its turn since noon.
+/// Here, and waiting since noon for the turn of a backup that is owed.
 fn queued(occasion: Occasion) -> PhoneState {
-    let doing = Doing::Queued(Queued { run: RunId(1), occasion, is_owed: true, since: at(NOON) });
-    PhoneState { present: true, doing, failures_in_a_row: 2, ..PhoneState::default() }
+    let doing = Doing::Queued(Queued { run: RunId(1), occasion, since: at(NOON) });
+    PhoneState { present: true, doing, failures_in_a_row: 2, owed: true, ..PhoneState::default() }
 }
 
 /// The turn may come hours after a phone joined the queue, and then the hours may be over.
@@ -271,25 +271,66 @@ fn a_turn_that_comes_when_nothing_may_start_is_given_back() {
     assert_eq!(old_news, (queued(Occasion::Time), vec![Effect::Leave(RunId(9))]));
 }
 
-/// What was due while the clock was ahead, and waited for its turn or its hours, is due no more when it is set right.
+/// What is only due, by the schedule or because it was plugged in, is so by the clock: while it waits for its turn, for its
+/// hours or for somebody to unlock the phone, the clock may be set right, and a pause may begin.
 #[test]
-fn what_a_wrong_clock_made_due_is_forgotten_with_it() {
-    let (ahead, hours) = (NOON + 60_000, NOON + 70_000);
-    let here = PhoneState { present: true, ..PhoneState::default() };
-    let (waits, effects) = super::step(here, Input::Tick, &facts(ahead, NOON + 50_000, 1));
-    assert_eq!(effects, [Effect::Queue { run: RunId(1), asked: false }]);
+fn what_is_due_is_asked_of_the_clock_again_wherever_it_waited() {
+    let (ahead, hours, truly_due) = (NOON + 60_000, NOON + 70_000, NOON + 50_000);
+    let ready = PhoneState { present: true, ..PhoneState::default() };
     let set_back = Input::ClockWasSet { by: TimeDelta::seconds(-60_000) };
-    let right = facts(NOON, NOON + 50_000, 2);
-    let forgotten = (PhoneState { present: true, ..PhoneState::default() }, Effect::WakeAt(at(NOON + 50_000)));
-    let (state, effects) = super::step(waits.clone(), set_back.clone(), &right);
-    assert_eq!((state, &effects[1..]), (forgotten.0.clone(), &[forgotten.1.clone()][..]), "set right in the queue");
+    let on_connect =
+        |facts: Facts| Facts { due: at(truly_due + 500_000), due_on_connect: Some(at(truly_due)), ..facts };
+    let by_schedule = |facts: Facts| facts;
+    let facts_by: [(&dyn Fn(Facts) -> Facts, bool); 2] = [(&by_schedule, false), (&on_connect, true)];
+    for (by, by_connecting) in facts_by {
+        let wrong = |run| by(facts(ahead, truly_due, run));
+        let right = by(facts(NOON, truly_due, 9));
+        let forgotten = (PhoneState { by_connecting, ..ready.clone() }, vec![Effect::WakeAt(at(truly_due))]);
+        let over = |run, from: Option<i64>| Facts { allowed_from: from.map(at), ..wrong(run) };
+        let plugged_in = Input::Attached { by_a_person: true };
+        let (queued, effects) = super::step(PhoneState::default(), plugged_in.clone(), &wrong(1));
+        assert_eq!(effects, [Effect::Queue { run: RunId(1), asked: false }]);
 
-    let over = Facts { allowed_from: Some(at(hours)), ..facts(ahead, NOON + 50_000, 2) };
-    let (waits, effects) = super::step(waits, Input::Tick, &over);
-    assert_eq!(effects, [Effect::Leave(RunId(1)), Effect::WakeAt(at(hours))]);
-    let in_time = step(waits.clone(), Input::Tick, &facts(hours, NOON + 50_000, 3)).1;
-    assert_eq!(starts(&in_time), [3], "the clock was right after all");
-    assert_eq!(super::step(waits, set_back, &right), (forgotten.0, vec![forgotten.1]), "set right outside the hours");
+        // In the queue, by the news of the clock or by the turn.
+        for input in [set_back.clone(), Input::TurnCame(RunId(1))] {
+            let (state, effects) = super::step(queued.clone(), input, &right);
+            assert_eq!((state, &effects[..1]), (forgotten.0.clone(), &[Effect::Leave(RunId(1))][..]));
+            assert_eq!(effects[1..], forgotten.1);
+        }
+        assert_eq!(starts(&step(queued.clone(), Input::TurnCame(RunId(1)), &wrong(2)).1), [1], "still due");
+
+        // Outside the hours, and in a pause without end.
+        for from in [Some(hours), None] {
+            let (waits, effects) = super::step(queued.clone(), Input::Tick, &over(2, from));
+            let wakes = from.map(|from| Effect::WakeAt(at(from)));
+            assert_eq!(effects, [Some(Effect::Leave(RunId(1))), wakes].into_iter().flatten().collect::<Vec<_>>());
+            assert_eq!(starts(&step(waits.clone(), Input::Tick, &by(facts(hours, truly_due, 3))).1), [3], "still due");
+            assert_eq!(super::step(waits, set_back.clone(), &right), forgotten);
+        }
+
+        // Unplugged, and plugged in again.
+        let (away, effects) = super::step(queued, Input::Detached, &wrong(2));
+        assert_eq!((&away.doing, effects), (&Doing::Nothing, vec![Effect::Leave(RunId(1))]));
+        let by_itself = Input::Attached { by_a_person: false };
+        assert_eq!(super::step(away.clone(), by_itself, &right), forgotten);
+        assert_eq!(starts(&step(away, plugged_in.clone(), &wrong(3)).1), [3], "still due");
+
+        // Locked: it was looked at, and nothing begun.
+        let (running, _) = step(PhoneState::default(), plugged_in, &wrong(1));
+        let next = Some(Next::When(Condition::DeviceUnlocked));
+        let hindered = Input::Ended { run: RunId(1), next, before_it_began: true };
+        let (waits, _) = super::step(running.clone(), hindered, &wrong(2));
+        let unlocked = Input::Cured(Condition::DeviceUnlocked);
+        assert_eq!(super::step(waits.clone(), unlocked.clone(), &right), forgotten);
+        assert_eq!(starts(&step(waits, unlocked.clone(), &wrong(3)).1), [3], "still due");
+        // Begun and failed is owed by any clock, and made is made.
+        let (waits, _) =
+            super::step(running.clone(), Input::Ended { run: RunId(1), next, before_it_began: false }, &right);
+        assert_eq!(starts(&step(waits, unlocked, &right).1), [9]);
+        let made = Input::Ended { run: RunId(1), next: None, before_it_began: false };
+        let (done, _) = super::step(running, made, &right);
+        assert_eq!(done, ready);
+    }
 }
 
 #[test]
@@ -346,7 +387,7 @@ fn plugging_it_in_outside_the_hours_is_made_good_when_they_begin() {
     for from in [Some(NOON + 3600), None] {
         let (state, effects) = step(PhoneState::default(), here.clone(), &on_connect(from));
         assert_eq!(starts(&effects), [0_u64; 0]);
-        assert!(state.held_back, "{state:?}");
+        assert!(state.by_connecting, "{state:?}");
         let in_time = Facts { due_on_connect: Some(at(NOON - 1)), ..facts(NOON + 3600, NOON + 60_000, 2) };
         assert_eq!(starts(&step(state, Input::Tick, &in_time).1), [2], "{from:?}");
     }

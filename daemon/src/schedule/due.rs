@@ -15,7 +15,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 /// No phone is called late before it is so much later than when it was due.
 const LATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// An expression that never comes again leaves the phone alone for so long, and not for ever.
+/// What reads expressions ends with the century; then a year is as good as any.
 const WITHOUT_FURTHER_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How often.
@@ -48,6 +48,15 @@ pub struct Known {
     pub paused: Option<Pause>,
     /// After the clock was set: from when on it is believed.
     pub settled_from: Option<DateTime<Utc>>,
+}
+
+/// There is no backup as recent as a person wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    /// When the last good one was made, or else since when the phone has been known.
+    pub since: DateTime<Utc>,
+    /// Whether there is one whose date can be believed.
+    pub a_backup_was_made: bool,
 }
 
 impl Known {
@@ -102,23 +111,19 @@ impl Plan {
             Rule::Every(hours) => due(good + hours.duration(), DueReason::Interval { hours: hours.number() }),
             Rule::Cron(schedule) => match next_of(schedule, good, zone) {
                 Some(at) => due(at, DueReason::Schedule),
-                None => due(good + WITHOUT_FURTHER_TIME, DueReason::NoFurtherTime),
+                None => due(good + WITHOUT_FURTHER_TIME, DueReason::Schedule),
             },
         }
     }
 
     /// Since when there is no backup as recent as a person wants: `patience` after the last good one, but not before it is
     /// a day later than planned. None until then. A last good one whose date can't be believed hides nothing.
-    pub fn overdue_since<Zone: TimeZone>(
-        &self,
-        known: &Known,
-        patience: Duration,
-        zone: &Zone,
-    ) -> Option<DateTime<Utc>> {
+    pub fn overdue_since<Zone: TimeZone>(&self, known: &Known, patience: Duration, zone: &Zone) -> Option<Overdue> {
         let good = known.believed();
         let last = good.unwrap_or(known.known_since);
         let due = good.map_or(last, |good| self.due_after(good, zone).at);
-        ((last + patience).max(due + LATE_AFTER) <= known.now).then_some(last)
+        let is_overdue = (last + patience).max(due + LATE_AFTER) <= known.now;
+        is_overdue.then_some(Overdue { since: last, a_backup_was_made: good.is_some() })
     }
 
     /// From when on a backup is due that plugging the phone in starts; none where that starts none.
@@ -163,8 +168,7 @@ impl Plan {
         if let Some(hours) = self.hours {
             not_before(hours.next(earliest, zone), DueReason::AllowedHours { due: due.at });
         }
-        let says_since =
-            matches!(due.reason, DueReason::Interval { .. } | DueReason::Schedule | DueReason::NoFurtherTime);
+        let says_since = matches!(due.reason, DueReason::Interval { .. } | DueReason::Schedule);
         if next.at < known.now && says_since {
             next.reason = DueReason::CatchUp { since: due.at };
         }

@@ -29,8 +29,8 @@ pub enum DueReason {
     },
     /// A time of the schedule.
     Schedule,
-    /// The schedule has no further time: once a year all the same.
-    NoFurtherTime,
+    /// It was plugged in, and the last good one was old enough for that.
+    Connected,
     /// It was due then, and the phone or the computer was away or busy: as soon as it can be.
     CatchUp {
         /// When it was due.
@@ -75,7 +75,7 @@ impl DueReason {
             Self::DriveAway => "the drive with the backups is away".into(),
             Self::Interval { hours } => format!("{hours} h after the last good one"),
             Self::Schedule => "a time of the schedule".into(),
-            Self::NoFurtherTime => "a year after the last good one: the schedule has no further time".into(),
+            Self::Connected => "it was plugged in".into(),
             Self::CatchUp { .. } => "it could not be made then and is caught up".into(),
             Self::AllowedHours { due } => format!("due {}, moved into the allowed hours", moment(*due)),
             Self::PauseEnds { due } => format!("due {}, after the pause", moment(*due)),
@@ -95,7 +95,7 @@ impl DueReason {
             Self::DriveAway => "the backup drive is away".into(),
             Self::Interval { hours } => format!("{hours} h after the last"),
             Self::Schedule => "by the schedule".into(),
-            Self::NoFurtherTime => "no further time in the schedule".into(),
+            Self::Connected => "it was plugged in".into(),
             Self::CatchUp { since } => format!("since {}", moment(*since)),
             Self::AllowedHours { .. } => "in the allowed hours".into(),
             Self::PauseEnds { .. } => "after the pause".into(),

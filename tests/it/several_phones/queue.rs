@@ -1,5 +1,7 @@
 //! What happens to a phone that waits for its turn, and who does not have to wait.
 
+use std::process::Stdio;
+
 use backstay_shared::{
     client::Client,
     health::FailureId,
@@ -7,9 +9,11 @@ use backstay_shared::{
     protocol::Request,
 };
 use backstay_tests::{
+    binaries::binary,
     phone::{Event, Fault, PasscodeAnswer, Phone},
     world::{Daemon, World, eventually, text},
 };
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{backed_up, data, one_more, shown};
 
@@ -79,29 +83,28 @@ async fn a_phone_that_is_unplugged_while_it_waits_for_its_turn_leaves_quietly() 
     let (other, first) = (one_more(&world, 51), one_more(&world, 49));
     let daemon = busy(&world, &[&first, &other]).await;
     // A person waits at the command line, too, and hears that it comes later.
-    let command = ["backup", other.udid()];
-    let asked = world.backstay(&command);
-    let unplugged = async {
-        let mut events = other.events();
-        let hears =
-            |phone: &PhoneOverview| matches!(phone.activity, Activity::Queued { place: Some(1), .. }).then_some(());
-        shown(&daemon, &other, "it is next", hears).await;
-        let told = text(&world.backstay(&["schedule", other.udid()]).await);
-        assert!(told.contains("   1. as soon as it is its turn\n   2. "), "{told}");
-        let told = text(&world.backstay(&["schedule", world.phone.udid()]).await);
-        assert!(told.contains("   1. now: it is being made\n   2. "), "{told}");
-        let told = text(&world.backstay(&["schedule"]).await);
-        assert!(told.contains("several iPhones, name one: ") && told.contains(other.udid()), "{told}");
-        other.unplug();
-        let away = |phone: &PhoneOverview| (phone.activity == Activity::Away).then(|| phone.clone());
-        let away = shown(&daemon, &other, "it is away", away).await;
-        assert!(away.problems.is_empty() && away.last_run.is_none(), "{away:?}");
-        assert!(events.try_recv().is_err(), "nothing was asked of it");
-    };
-    let (output, ()) = tokio::join!(asked, unplugged);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(text(&output).contains("waits for its turn, and is next\n"), "{}", text(&output));
-    assert!(text(&output).contains("is made later"), "{}", text(&output));
+    let mut asked = world.command(binary("backstay"));
+    let mut asked = asked.args(["backup", other.udid()]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told_to_the_person = BufReader::new(asked.stderr.take().unwrap()).lines();
+    let mut events = other.events();
+    let waits = told_to_the_person.next_line().await.unwrap().unwrap();
+    assert!(waits.ends_with("waits for its turn, and is next"), "{waits}");
+    for (phone, first) in
+        [(&other, "   1. as soon as its turn comes\n   2. "), (&world.phone, "   1. now: it is being made\n")]
+    {
+        let timetable = text(&world.backstay(&["schedule", phone.udid()]).await);
+        assert!(timetable.contains(first), "{timetable}");
+    }
+    let unnamed = text(&world.backstay(&["schedule"]).await);
+    assert!(unnamed.contains("several iPhones, name one: ") && unnamed.contains(other.udid()), "{unnamed}");
+    other.unplug();
+    let away = |phone: &PhoneOverview| (phone.activity == Activity::Away).then(|| phone.clone());
+    let away = shown(&daemon, &other, "it is away", away).await;
+    assert!(away.problems.is_empty() && away.last_run.is_none(), "{away:?}");
+    assert!(events.try_recv().is_err(), "nothing was asked of it");
+    let later = told_to_the_person.next_line().await.unwrap().unwrap();
+    assert!(later.contains("is made later"), "{later}");
+    assert_eq!(asked.wait().await.unwrap().code(), Some(1));
     world.phone.go_on();
     shown(&daemon, &world.phone, "the first ends", |phone| backed_up(phone).then_some(())).await;
     other.plug_in();

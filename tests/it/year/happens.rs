@@ -1,7 +1,5 @@
 //! What the daemon makes of what happens.
 
-use std::time::Duration;
-
 use super::{CURE_AFTER, Year, life::Happening};
 use backstay::phone::state::{Doing, Input};
 use backstay_shared::health::{Condition, FailureId};
@@ -80,10 +78,7 @@ impl Year<'_> {
         match (self.is_here, self.state.present) {
             (true, false) => {
                 let now = self.wall();
-                let is_old = |after: Duration| self.last_good.is_none_or(|good| now >= good + after);
-                // What is due anyhow is due for no longer than that: a clock that is set right may take it away.
-                self.due_by_connecting |=
-                    self.on_connect.is_some_and(is_old) && !self.reckoning.is_due(self.last_good, now);
+                self.by_connecting |= self.is_old_enough(now);
                 self.act(Input::Attached { by_a_person: true });
                 self.assert_nothing_waits_for_a_person();
             }

@@ -62,6 +62,12 @@ impl Reckoning {
         self.changes.iter().any(|change| (now - *change).abs() <= TimeDelta::minutes(4 * 60 + 5))
     }
 
+    /// The times of the schedule within two hours of when clocks are changed.
+    pub(super) fn due_in_nights_of_changes(&self) -> impl Iterator<Item = DateTime<Utc>> {
+        let near = |due: &DateTime<Utc>| self.changes.iter().any(|change| (*due - *change).abs() < TimeDelta::hours(2));
+        self.due.iter().flatten().copied().filter(move |due| near(due))
+    }
+
     /// Whether a backup may start by itself.
     pub(super) fn allows(&self, now: DateTime<Utc>) -> bool {
         let time = now.with_timezone(&self.zone).time();

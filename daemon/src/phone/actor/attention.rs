@@ -200,10 +200,12 @@ impl Actor {
     }
 
     fn overdue(&self, now: DateTime<Utc>) -> Option<Failure> {
-        let last = self.overdue_since(now)?;
+        let overdue = self.overdue_since(now)?;
         let mut failure = Failure::from(FailureId::BackupOverdue);
-        // Of a phone that never had one nothing is old.
-        failure.evidence.days = self.receipt.as_ref().and_then(|_| u64::try_from((now - last).num_days()).ok());
+        // Where there is no backup nothing is old.
+        if overdue.a_backup_was_made {
+            failure.evidence.days = u64::try_from((now - overdue.since).num_days()).ok();
+        }
         Some(failure)
     }
 }

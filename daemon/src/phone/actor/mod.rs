@@ -101,7 +101,7 @@ impl Actor {
             udid,
             own,
             known_since,
-            state: PhoneState { doing, failures_in_a_row, ..PhoneState::default() },
+            state: PhoneState { owed: doing != Doing::Nothing, doing, failures_in_a_row, ..PhoneState::default() },
             attached: watch::Sender::new(None),
             vitals: None,
             receipt,
@@ -334,8 +334,8 @@ impl Actor {
             && matches!(input, Input::Attached { .. } | Input::Tick | Input::ClockWasSet { .. } | Input::Cured(_));
         // A drive that is back was maybe at another computer: what it brings may be younger than what failed here.
         let drive_is_back = input == Input::Cured(Condition::BackupDrivePresent);
-        let is_owed = drive_is_back || self.state.held_back || self.due_at(&input, Utc::now()) <= Utc::now();
-        if may_start && is_owed && self.look_again() {
+        let may_be_wanted = drive_is_back || self.state.owed || self.due_at(&input, Utc::now()) <= Utc::now();
+        if may_start && may_be_wanted && self.look_again() {
             self.act(Input::Satisfied);
         }
         let facts = self.facts(Utc::now());

@@ -13,7 +13,7 @@ use crate::{
         run::new_run_id,
         state::{Doing, Facts, Input},
     },
-    schedule::due::Known,
+    schedule::due::{Known, Overdue},
     vault::{layout::Layout, receipt},
 };
 
@@ -50,9 +50,9 @@ impl Actor {
     /// When it is due if this happens: plugging the phone in may be a time of its own.
     pub(super) fn due_at(&self, input: &Input, now: DateTime<Utc>) -> DateTime<Utc> {
         let due = self.due(now);
-        match input {
-            Input::Attached { by_a_person: true } => {
-                self.plan.due_on_connect(&self.known(now)).map_or(due, |on_connect| due.min(on_connect))
+        match self.plan.due_on_connect(&self.known(now)) {
+            Some(on_connect) if self.state.by_connecting || *input == (Input::Attached { by_a_person: true }) => {
+                due.min(on_connect)
             }
             _ => due,
         }
@@ -74,7 +74,7 @@ impl Actor {
 
     /// Since when there is no backup as recent as was planned, from the receipts on disk and the clock alone, so that nothing
     /// that fails to run can hide it. None when all is well.
-    pub(super) fn overdue_since(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(super) fn overdue_since(&self, now: DateTime<Utc>) -> Option<Overdue> {
         let mut known = self.known(now);
         if self.is_out_of_use() || known.settled_from.is_some() {
             return None;
@@ -97,6 +97,10 @@ impl Actor {
     /// What is due by the schedule, unless a run that ended otherwise left a time of its own.
     fn owed(&self, known: &Known) -> Due {
         let due = self.plan.due(known, self.zone());
+        let due = match self.plan.due_on_connect(known) {
+            Some(at) if self.state.by_connecting && at < due.at => Due { at, reason: DueReason::Connected },
+            _ => due,
+        };
         match self.state.doing {
             // It is the hours, a pause or the clock alone that it waits for.
             Doing::RetryAt(_) if self.state.held_back && due.at <= known.now => due,
