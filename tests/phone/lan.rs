@@ -6,7 +6,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hmac::{Hmac, Mac};
@@ -24,6 +24,9 @@ const SERVICE: &str = "_apple-mobdev2._tcp.local.";
 
 /// A connection without a heartbeat beside it is ended after so long.
 const HEARTLESS_MAX: Duration = Duration::from_secs(5);
+
+/// A program that a test beside this one has just forked has all our sockets for a moment, those that are closed here, too.
+const FORKED_MAX: Duration = Duration::from_secs(5);
 
 const HEARTBEAT: &str = "com.apple.mobile.heartbeat";
 
@@ -218,8 +221,19 @@ fn auth_tag(host_id: &str, identifier: &str) -> String {
 
 fn bind(namespace: &Namespace, port: u16) -> io::Result<tokio::net::TcpListener> {
     // At addresses of both kinds, where the machine has both.
-    let listener = namespace.with(|| {
+    let try_it = || {
         TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+    };
+    let listener = namespace.with(|| {
+        let until = Instant::now() + FORKED_MAX;
+        loop {
+            match try_it() {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                bound => return bound,
+            }
+        }
     })??;
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener)

@@ -59,8 +59,7 @@ async fn a_mistake_is_told_with_its_place_and_the_last_good_settings_stay_in_for
         let output = world.backstay(command).await;
         let told = text(&output);
         assert!(output.status.success() && told.contains("line 3"), "{command:?}: {told}");
-        let root = format!("The last good settings are used, with the backups in {}.", world.root().display());
-        assert!(told.contains(&root), "{command:?}: {told}");
+        assert!(told.contains("The last good settings are used, with the backups in "), "{command:?}: {told}");
     }
     // What removes or writes has to know what is wanted.
     for command in [&["prune"][..], &["backup", "--once"]] {
