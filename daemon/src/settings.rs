@@ -84,9 +84,10 @@ fn last_good(paths: &Paths) -> PathBuf {
     paths.log_dir.join("last-good-config.toml")
 }
 
-/// The first line of the copy: whose it is.
+/// The first line of the copy: whose it is. Quoted, a path is one line.
 fn copy_mark(paths: &Paths) -> String {
-    format!("# A copy of {}\n", paths.config_file.display())
+    let file = std::path::absolute(&paths.config_file);
+    format!("# A copy of {:?}\n", file.as_deref().unwrap_or(&paths.config_file))
 }
 
 /// The settings that a daemon could use last, of this file, with the folder that they choose; none where it has seen no good
@@ -160,8 +161,9 @@ impl Source {
     fn remember(&self) {
         let copy = last_good(&self.paths);
         let kept = match fs::read_to_string(&self.paths.config_file) {
-            Ok(text) => disk::make_private(&self.paths.log_dir)
-                .and_then(|()| disk::write_durably(&copy, (copy_mark(&self.paths) + &text).as_bytes())),
+            Ok(text) => disk::make_private(&self.paths.log_dir).and_then(|()| {
+                disk::write_durably(&copy, (copy_mark(&self.paths) + text.trim_start_matches('\u{feff}')).as_bytes())
+            }),
             // Without a file the defaults are in force, and an older copy is not.
             Err(error) if error.kind() == io::ErrorKind::NotFound && copy.exists() => fs::remove_file(&copy),
             Err(_) => return,

@@ -262,7 +262,7 @@ impl Year<'_> {
                 self.counts.backups += 1;
                 None
             }
-            Some(retry::Next::After(pause) | retry::Next::Anew(pause) | retry::Next::GiveUp(pause)) => {
+            Some(retry::Next::After(pause) | retry::Next::GiveUp(pause)) => {
                 self.counts.failed += 1;
                 // A clock that is set by less than is noticed makes a pause so much longer.
                 Some(self.time + pause.as_secs() + SET_UNNOTICED + 1)
@@ -277,7 +277,7 @@ impl Year<'_> {
                 Some(0)
             }
         };
-        self.act(Input::Ended { run: run.number, next, before_it_began: run.hindered });
+        self.act(Input::Ended { run: run.number, next, anew: false, before_it_began: run.hindered });
     }
 
     /// Whether plugging it in makes it due.

@@ -93,6 +93,8 @@ pub enum Input {
         run: RunId,
         /// What to do next when it failed.
         next: Option<Next>,
+        /// The next one has to bring everything anew.
+        anew: bool,
         /// It was not even begun: what stood in the way was seen before the phone was asked for anything.
         before_it_began: bool,
     },

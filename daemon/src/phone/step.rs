@@ -68,7 +68,8 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         },
         Input::TurnCame(run) => turn_came(&mut state, facts, run),
         Input::Cured(condition) => cured(&mut state, facts, condition),
-        Input::Ended { run, next, before_it_began } if is_of(&state, run) => {
+        Input::Ended { run, next, anew, before_it_began } if is_of(&state, run) => {
+            state.full |= anew;
             ended(&mut state, facts, next, before_it_began)
         }
         Input::Ended { .. } => Vec::new(),
@@ -262,8 +263,7 @@ fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_be
         Next::When(NetworkUp | DeviceSeenOnWifi) if reattached && state.present => {
             start_by_itself(state, facts, Occasion::Time)
         }
-        Next::After(pause) | Next::Anew(pause) => {
-            state.full |= matches!(next, Next::Anew(_));
+        Next::After(pause) => {
             let at = facts.now + pause;
             state.doing = Doing::RetryAt(at);
             vec![Effect::WakeAt(at)]

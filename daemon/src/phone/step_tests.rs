@@ -49,7 +49,7 @@ fn starts(effects: &[Effect]) -> Vec<u64> {
 }
 
 fn failed(run: u64, next: Next) -> Input {
-    Input::Ended { run: RunId(run), next: Some(next), before_it_began: false }
+    Input::Ended { run: RunId(run), next: Some(next), anew: false, before_it_began: false }
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn what_starts_a_backup_and_what_does_not() {
     let room = Next::When(Condition::SpaceAvailable);
     let somebody = Next::When(Condition::UserPresent);
     let (past, future) = (NOON - 1, NOON + 3600);
-    let done = Input::Ended { run: RunId(0), next: None, before_it_began: false };
+    let done = Input::Ended { run: RunId(0), next: None, anew: false, before_it_began: false };
     let asked = Requested { full: false };
     for (told, due, inputs, expected) in [
         ("plugged in and due", past, vec![Attached], vec![0]),
@@ -126,7 +126,6 @@ fn a_person_can_always_try_again() {
         Next::When(Condition::DeviceReconnected),
         Next::When(Condition::SpaceAvailable),
         Next::After(Duration::from_secs(9)),
-        Next::Anew(Duration::from_secs(9)),
         Next::GiveUp(Duration::from_secs(9)),
     ];
     let mut inputs = vec![Attached, Detached, Tick, CancelRequested, Input::Cured(Condition::PairingAccepted)];
@@ -200,7 +199,7 @@ fn nothing_starts_by_itself_outside_the_hours_or_in_a_pause() {
 fn what_was_seen_beforehand_is_no_failed_try() {
     let here = PhoneState { present: true, doing: Doing::Run(RunId(1)), ..PhoneState::default() };
     let next = Some(Next::When(Condition::DeviceUnlocked));
-    let ended = |before_it_began| Input::Ended { run: RunId(1), next, before_it_began };
+    let ended = |before_it_began| Input::Ended { run: RunId(1), next, anew: false, before_it_began };
     let facts = facts(NOON, NOON - 1, 2);
     assert_eq!(step(here.clone(), ended(true), &facts).0.failures_in_a_row, 0);
     assert_eq!(step(here, ended(false), &facts).0.failures_in_a_row, 1);
@@ -209,8 +208,16 @@ fn what_was_seen_beforehand_is_no_failed_try() {
 #[test]
 fn what_can_not_be_built_on_is_brought_anew() {
     let here = PhoneState { present: true, doing: Doing::Run(RunId(0)), ..PhoneState::default() };
-    let (state, _) = step(here, failed(0, Next::Anew(Duration::from_secs(1))), &facts(NOON, NOON - 1, 1));
+    let next = Some(Next::After(Duration::from_secs(1)));
+    let damaged = Input::Ended { run: RunId(0), next, anew: true, before_it_began: false };
+    let (state, _) = step(here.clone(), damaged, &facts(NOON, NOON - 1, 1));
     let effects = step(state, Input::Tick, &facts(NOON + 1, NOON - 1, 2)).1;
+    assert!(matches!(effects[..], [Effect::Start { full: true, .. }]), "{effects:?}");
+    // Also where the next passcode needs a person, who comes a day later.
+    let next = Some(Next::When(Condition::UserPresent));
+    let damaged = Input::Ended { run: RunId(0), next, anew: true, before_it_began: false };
+    let (state, _) = step(here, damaged, &facts(NOON, NOON - 1, 1));
+    let effects = step(state, Input::Attached { by_a_person: true }, &facts(NOON + 90_000, NOON - 1, 2)).1;
     assert!(matches!(effects[..], [Effect::Start { full: true, .. }]), "{effects:?}");
 }
 
@@ -318,16 +325,19 @@ fn what_is_due_is_asked_of_the_clock_again_wherever_it_waited() {
         // Locked: it was looked at, and nothing begun.
         let (running, _) = step(PhoneState::default(), plugged_in, &wrong(1));
         let next = Some(Next::When(Condition::DeviceUnlocked));
-        let hindered = Input::Ended { run: RunId(1), next, before_it_began: true };
+        let hindered = Input::Ended { run: RunId(1), next, anew: false, before_it_began: true };
         let (waits, _) = super::step(running.clone(), hindered, &wrong(2));
         let unlocked = Input::Cured(Condition::DeviceUnlocked);
         assert_eq!(super::step(waits.clone(), unlocked.clone(), &right), forgotten);
         assert_eq!(starts(&step(waits, unlocked.clone(), &wrong(3)).1), [3], "still due");
         // Begun and failed is owed by any clock, and made is made.
-        let (waits, _) =
-            super::step(running.clone(), Input::Ended { run: RunId(1), next, before_it_began: false }, &right);
+        let (waits, _) = super::step(
+            running.clone(),
+            Input::Ended { run: RunId(1), next, anew: false, before_it_began: false },
+            &right,
+        );
         assert_eq!(starts(&step(waits, unlocked, &right).1), [9]);
-        let made = Input::Ended { run: RunId(1), next: None, before_it_began: false };
+        let made = Input::Ended { run: RunId(1), next: None, anew: false, before_it_began: false };
         let (done, _) = super::step(running, made, &right);
         assert_eq!(done, ready);
     }

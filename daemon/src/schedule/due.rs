@@ -10,7 +10,7 @@ use backstay_shared::{
 use chrono::{DateTime, TimeZone, Utc};
 
 /// A last backup that is dated further ahead was dated by a clock that was wrong.
-const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// No phone is called late before it is so much later than when it was due.
 const LATE_AFTER: Duration = Duration::from_secs(24 * 3600);

@@ -14,6 +14,9 @@ pub const ATTEMPTS_MAX: u32 = 8;
 /// The next try after giving up, unless the phone comes anew or a person asks before.
 const RESIGNED_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
+/// A link over Wi-Fi that was too weak to begin is looked at again after this.
+const LOOK_AT_WIFI_AFTER: Duration = Duration::from_secs(10 * 60);
+
 /// A cause that is gone and there again at the next try, so often in a row, is not gone: then time has to pass.
 const CURES_IN_A_ROW_MAX: u32 = 3;
 
@@ -24,8 +27,6 @@ pub enum Next {
     After(Duration),
     /// This holds.
     When(Condition),
-    /// This much time passes; then everything is brought anew, since what is there can't be built on.
-    Anew(Duration),
     /// A day passes, or the phone comes anew.
     GiveUp(Duration),
     /// A person asks.
@@ -55,7 +56,7 @@ pub fn next(failure: FailureId, seen: &Circumstances) -> Next {
     // Each try costs the person a passcode. One who unlocks the phone or plugs it in is there to type it.
     let person = Next::When(Condition::UserPresent);
     match next {
-        Next::After(_) | Next::Anew(_) if seen.passcode_asked => person,
+        Next::After(_) if seen.passcode_asked => person,
         Next::When(condition)
             if seen.passcode_asked && seen.failures_in_a_row > 1 && !comes_with_a_person(condition) =>
         {
@@ -69,6 +70,11 @@ pub fn next(failure: FailureId, seen: &Circumstances) -> Next {
     }
 }
 
+/// Whether the next try, whenever it comes, has to bring everything anew, since what is there can't be built on.
+pub fn brings_all_anew(failure: FailureId) -> bool {
+    failure.entry().retry == Retry::AutomaticWhen(Condition::BackupRepaired)
+}
+
 /// True where the condition itself says that somebody is at the phone.
 const fn comes_with_a_person(condition: Condition) -> bool {
     use Condition::{DeviceReconnected, DeviceUnlocked, PairingAccepted, PasscodeEntered, UserPresent};
@@ -80,9 +86,11 @@ fn by_rule(failure: FailureId, seen: &Circumstances) -> Next {
     match failure.entry().retry {
         Retry::Never | Retry::AutomaticWhen(AppleServiceRestored) => Next::Person,
         _ if !seen.before_it_began && seen.failures_in_a_row >= ATTEMPTS_MAX => Next::GiveUp(RESIGNED_PAUSE),
+        // Looking at it opens a link that wears the phone's battery, and it seldom mends within seconds.
+        Retry::Backoff if failure == FailureId::WifiWeak && seen.before_it_began => Next::After(LOOK_AT_WIFI_AFTER),
         Retry::Backoff => Next::After(pause(seen)),
-        // A run is what repairs it.
-        Retry::AutomaticWhen(BackupRepaired) => Next::Anew(pause(seen)),
+        // A run is what repairs it, one that brings everything anew.
+        Retry::AutomaticWhen(BackupRepaired) => Next::After(pause(seen)),
         // It is awake again if it can decide this.
         Retry::AutomaticWhen(HostAwake) => Next::After(pause(seen)),
         Retry::AutomaticWhen(PasscodeEntered | UserPresent) => Next::When(UserPresent),
@@ -153,7 +161,6 @@ mod tests {
                     // Only the dropping cable, which a person has to have plugged in.
                     Next::After(RESIGNED_PAUSE) => true,
                     Next::After(pause) => count > 1 && pause >= Duration::from_secs(48),
-                    Next::Anew(_) => false,
                 };
                 assert!(asks_nobody, "{failure} {count}: {next:?}");
             }
@@ -175,11 +182,14 @@ mod tests {
         let seen = Circumstances { before_it_began: true, ..seen(100, false) };
         let locked = super::next(FailureId::DeviceLocked, &seen);
         assert_eq!(locked, Next::When(Condition::DeviceUnlocked));
+        let weak = super::next(FailureId::WifiWeak, &Circumstances { failures_in_a_row: 0, ..seen });
+        assert_eq!(weak, Next::After(LOOK_AT_WIFI_AFTER));
     }
 
     #[test]
     fn what_can_not_be_built_on_is_brought_anew() {
-        assert!(matches!(next(FailureId::ManifestCorrupt, &seen(1, false)), Next::Anew(_)));
+        assert!(brings_all_anew(FailureId::ManifestCorrupt) && !brings_all_anew(FailureId::SessionLost));
+        assert!(matches!(next(FailureId::ManifestCorrupt, &seen(1, false)), Next::After(_)));
         assert_eq!(next(FailureId::HostWriteDenied, &seen(1, false)), Next::Person);
     }
 }

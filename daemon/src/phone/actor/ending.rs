@@ -81,7 +81,8 @@ impl Actor {
             };
             retry::next(failure.id, &seen)
         });
-        self.act(Input::Ended { run: ended.run, next, before_it_began: hindered });
+        let anew = ended.result.as_ref().is_err_and(|failure| retry::brings_all_anew(failure.id));
+        self.act(Input::Ended { run: ended.run, next, anew, before_it_began: hindered });
     }
 }
 

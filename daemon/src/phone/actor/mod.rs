@@ -34,7 +34,7 @@ use super::{
     facts::Introduction,
     link::Attached,
     phones::{Message, Surroundings},
-    state::{Doing, Effect, Input, PhoneState, Queued},
+    state::{Doing, Effect, Input, Occasion, PhoneState, Queued},
     step::step,
     vitals::Vitals,
     wifi,
@@ -312,13 +312,14 @@ impl Actor {
         }
     }
 
-    /// Somebody may have made a backup without the daemon; true when it is so.
+    /// Somebody may have made a backup without the daemon; true when it is so, and younger than what failed here.
     fn look_again(&mut self) -> bool {
         let layout = Layout::new(&self.around.root, &self.udid);
         match receipt::latest(&layout) {
             Ok(Some(receipt)) if self.receipt.as_ref() != Some(&receipt) => {
+                let made = receipt.verified_at;
                 self.backed_up(receipt);
-                return true;
+                return self.last_run.as_ref().is_none_or(|run| made > run.at);
             }
             Ok(Some(_)) => {}
             // A drive that is away takes no backup back.
@@ -330,8 +331,13 @@ impl Actor {
     }
 
     fn act(&mut self, input: Input) {
-        let may_start = self.active.is_none()
-            && matches!(input, Input::Attached { .. } | Input::Tick | Input::ClockWasSet { .. } | Input::Cured(_));
+        let waits_by_itself =
+            matches!(self.state.doing, Doing::Queued(Queued { occasion, .. }) if occasion != Occasion::Asked);
+        let may_start = (self.active.is_none() || waits_by_itself)
+            && matches!(
+                input,
+                Input::Attached { .. } | Input::Tick | Input::ClockWasSet { .. } | Input::Cured(_) | Input::TurnCame(_)
+            );
         // A drive that is back was maybe at another computer: what it brings may be younger than what failed here.
         let drive_is_back = input == Input::Cured(Condition::BackupDrivePresent);
         let may_be_wanted = drive_is_back || self.state.owed || self.due_at(&input, Utc::now()) <= Utc::now();

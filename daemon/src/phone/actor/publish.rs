@@ -63,8 +63,7 @@ impl Actor {
 
     fn activity(&self) -> Activity {
         let attempt = self.state.failures_in_a_row + 1;
-        let now = Utc::now();
-        let is_only_held_back = self.state.held_back && self.state.failures_in_a_row == 0 && self.due(now) <= now;
+        let is_only_held_back = self.state.held_back && self.state.failures_in_a_row == 0;
         match (&self.active, &self.state.doing) {
             (Some(Active { run, stage }), _) => match stage {
                 Stage::Queued(waiting) => Activity::Queued { run: *run, place: Some(waiting.place()) },

@@ -12,7 +12,10 @@ use chrono::{DateTime, Utc};
 use crate::{
     health::{snoozes::Snoozed, tracker::Tracker},
     phone::state::Doing,
-    schedule::retry::{self, ATTEMPTS_MAX, Circumstances, Next},
+    schedule::{
+        due::AHEAD_MAX,
+        retry::{self, ATTEMPTS_MAX, Circumstances, Next},
+    },
     vault::{
         layout::Layout,
         ledger::LedgerError,
@@ -50,11 +53,14 @@ impl Standing {
             None
         });
         let idle = !matches!(found, Idle::Busy);
-        let (runs, noticed) = of_the_ledger(found);
+        let (mut runs, noticed) = of_the_ledger(found);
+        // Of what a clock that was ahead has dated nobody knows when it was.
+        runs.retain(|run| run.at <= Utc::now() + AHEAD_MAX);
         let last_run = runs.first().cloned();
         // A run whose receipt is there did not fail, wherever it was killed; one that another process is at did not yet.
         let committed = receipt.as_ref().map(|receipt| receipt.run);
-        let failed = last_run.as_ref().filter(|ended| idle && Some(ended.run) != committed);
+        let is_newest = |ended: &EndedRun| receipt.as_ref().is_none_or(|receipt| ended.at > receipt.verified_at);
+        let failed = last_run.as_ref().filter(|ended| idle && Some(ended.run) != committed && is_newest(ended));
         let failed = failed.and_then(|ended| ended.failure.clone());
         let (doing, failures_in_a_row) = if failed.is_some() { owed(&runs) } else { (Doing::Nothing, 0) };
         let now = Utc::now();
@@ -78,7 +84,7 @@ impl Standing {
 /// how many failures. One that was killed is owed, like one whose cable came out. What a person cancelled, or what failed
 /// too often, stays away as long as it would have without the new beginning.
 fn owed(runs: &[EndedRun]) -> (Doing, u32) {
-    use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, UsbmuxdUp};
+    use Condition::{DeviceReconnected, DeviceSeenOnWifi, NetworkUp, PasscodeEntered, UsbmuxdUp, UserPresent};
     let Some((ended, failed)) = runs.first().and_then(|ended| Some((ended, ended.failure.as_ref()?.id))) else {
         return (Doing::Nothing, 0);
     };
@@ -98,6 +104,8 @@ fn owed(runs: &[EndedRun]) -> (Doing, u32) {
         (Retry::AutomaticWhen(condition @ (DeviceReconnected | DeviceSeenOnWifi | NetworkUp | UsbmuxdUp)), _) => {
             (Doing::WaitFor(condition), 0)
         }
+        // Nobody is asked for a passcode a second time without being there.
+        (Retry::AutomaticWhen(PasscodeEntered | UserPresent), _) => (Doing::WaitFor(UserPresent), in_a_row),
         // The schedule sees to it.
         _ => (Doing::Nothing, 0),
     }
@@ -121,7 +129,8 @@ fn of_the_ledger(found: Idle) -> (Vec<EndedRun>, Vec<FailureId>) {
 #[cfg(test)]
 mod tests {
     use FailureId::{
-        BackupIncomplete, BackupVerifyFailed, CancelledByUser, HostDiskFull, SessionLost, UsbDisconnected, WifiLost,
+        BackupIncomplete, BackupVerifyFailed, CancelledByUser, HostDiskFull, PasscodeNotEntered, SessionLost,
+        UsbDisconnected, WifiLost,
     };
     use backstay_shared::{ids::RunId, overview::Problem};
     use chrono::TimeDelta;
@@ -148,6 +157,7 @@ mod tests {
             (vec![UsbDisconnected], (WaitFor(Condition::DeviceReconnected), 0)),
             (vec![WifiLost], (WaitFor(Condition::NetworkUp), 0)),
             (vec![HostDiskFull], (Nothing, 0)),
+            (vec![PasscodeNotEntered], (WaitFor(Condition::UserPresent), 1)),
             (vec![BackupVerifyFailed], (Nothing, 0)),
             (many(SessionLost, SessionLost, 6), (Nothing, 0)),
             (many(SessionLost, SessionLost, 7), (GaveUp(a_day_later), 8)),

@@ -78,8 +78,9 @@ impl Run {
             done => done,
         };
         let ended = Ended { checked: std::mem::take(&mut self.checked), result, ..self.so_far() };
-        // Without the lock another Backstay's run is under way, and its own to note.
-        if self.noted {
+        // Without the lock another Backstay's run is under way, and its own to note. What a person decided is kept.
+        let was_cancelled = ended.result.as_ref().is_err_and(|failure| failure.id == FailureId::CancelledByUser);
+        if self.noted || was_cancelled && Layout::new(&self.job.root, &self.job.attached.udid).ledger().exists() {
             self.note(&ended);
         }
         ended
