@@ -167,6 +167,7 @@ impl Year<'_> {
             due: self.plan.due(&known, &self.zone).at,
             due_on_connect: self.plan.due_on_connect(&known),
             allowed_from: self.plan.allowed_from(&known, &self.zone),
+            held: known.paused.is_some() || known.settled_from.is_some(),
             fresh_run: RunId(self.runs),
         };
         let (state, effects) = step(std::mem::take(&mut self.state), input, &facts);

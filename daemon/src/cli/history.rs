@@ -108,7 +108,8 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     let phone = vault::choose_phone(context, arguments.phone.as_deref())?;
     let (mut ledger, lock) = vault::open_ledger(&phone)?;
     if lock.is_none() {
-        return Err(Failure::from(FailureId::BackupInProgressElsewhere).into());
+        let name = &phone.name;
+        return Err(CliError::Failed(format!("{name} is being backed up; prune when that has ended: backstay status")));
     }
     if let Some(wanted) = arguments.free {
         return free(&phone, &mut ledger, wanted.as_u64(), arguments);

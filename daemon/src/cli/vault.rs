@@ -1,6 +1,9 @@
 //! What the commands that read backups have in common: which phone, which snapshot.
 
-use backstay_shared::health::{Failure, FailureId};
+use backstay_shared::{
+    health::{Failure, FailureId},
+    protocol::Refusal,
+};
 
 use super::{CliError, Context, output, secrets};
 use crate::{
@@ -44,7 +47,14 @@ pub fn choose_phone(context: &Context, wanted: Option<&str>) -> Result<BackedUp,
         found.iter().map(|phone| (phone.name.clone(), phone.layout.udid().to_string())).collect();
     let index = match (wanted, &names[..]) {
         (_, []) => return Err(CliError::Failed(format!("{} holds no backup yet", context.root.display()))),
-        (Some(wanted), _) => crate::ipc::names::choose(&names, wanted)?,
+        (Some(wanted), _) => crate::ipc::names::choose(&names, wanted).map_err(|refusal| match refusal {
+            // The phone may well be known, and its first backup to come.
+            Refusal::NoSuchPhone { name, known } => {
+                let (root, known) = (context.root.display(), known.join(", "));
+                CliError::Failed(format!("{root} holds no backup of {name:?} yet; it holds those of {known}"))
+            }
+            refusal => refusal.into(),
+        })?,
         (None, [_]) => 0,
         (None, _) => {
             let names: Vec<String> = names.iter().map(|(name, udid)| format!("{name} ({udid})")).collect();

@@ -34,7 +34,10 @@ impl Server {
                 let timetable = self.phones.timetable(&phone.udid).await.ok_or_else(ending)?;
                 return Ok(Reply::Timetable { phone: Box::new(phone), timetable });
             }
-            Request::Cancel { phone } => self.phones.cancel(&self.choose(phone.as_deref())?).await?,
+            Request::Cancel { phone } => {
+                let only = if phone.is_none() { self.only_busy() } else { None };
+                self.phones.cancel(&only.map_or_else(|| self.choose(phone.as_deref()), Ok)?).await?;
+            }
             Request::Pause { until } => self.phones.pause(Some(Pause { until })),
             Request::Resume => self.phones.pause(None),
             Request::Snooze { phone, problem, until } => {
@@ -101,6 +104,15 @@ impl Server {
             _ => None,
         });
         full.unwrap_or(ROOM_COMFORT_BYTES)
+    }
+
+    /// The phone whose backup runs or waits for its turn, if it is the only one.
+    fn only_busy(&self) -> Option<Udid> {
+        let overview = self.board.shown().overview;
+        let is_busy =
+            |phone: &&PhoneOverview| matches!(phone.activity, Activity::Running { .. } | Activity::Queued { .. });
+        let mut busy = overview.phones.iter().filter(is_busy);
+        busy.next().filter(|_| busy.next().is_none()).map(|phone| phone.udid.clone())
     }
 
     /// Named, or else the only one, or the only one that is connected.

@@ -20,6 +20,8 @@ pub struct PhoneState {
     pub reattached: bool,
     /// A backup is owed whatever the schedule says: a person asked for one, or one that had begun failed.
     pub owed: bool,
+    /// A person asked for it: until it is made or cancelled, the allowed hours do not hold up what follows a failure.
+    pub asked: bool,
     /// It was plugged in when it was old enough for that; the schedule alone may not have it due yet.
     pub by_connecting: bool,
     /// What is owed waits only for when it may start: not for its own time.
@@ -112,6 +114,8 @@ pub struct Facts {
     /// From when on a backup may start by itself: now, at the next allowed hour, after a pause; none until a person
     /// resumes.
     pub allowed_from: Option<DateTime<Utc>>,
+    /// Nothing starts by itself, whatever a person asked for before: there is a pause, or the clock was just set.
+    pub held: bool,
     /// The number of the run that may begin.
     pub fresh_run: RunId,
 }

@@ -53,7 +53,7 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
         Input::CancelRequested => match state.doing {
             Doing::Run(run) | Doing::Queued(Queued { run, .. }) => {
                 // Whoever wanted everything anew does no more.
-                state.full = false;
+                (state.full, state.asked) = (false, false);
                 vec![Effect::Cancel(run)]
             }
             _ => Vec::new(),
@@ -62,7 +62,7 @@ pub fn step(mut state: PhoneState, input: Input, facts: &Facts) -> (PhoneState, 
             Doing::Run(_) | Doing::Queued(Queued { occasion: Occasion::Asked, .. }) => Vec::new(),
             doing => {
                 (state.doing, state.failures_in_a_row, state.full) = (Doing::Nothing, 0, false);
-                (state.owed, state.by_connecting) = (false, false);
+                forget_what_was_owed(&mut state);
                 if let Doing::Queued(queued) = doing { vec![Effect::Leave(queued.run)] } else { Vec::new() }
             }
         },
@@ -90,6 +90,16 @@ pub fn due(state: &PhoneState, facts: &Facts) -> DateTime<Utc> {
     }
 }
 
+/// From when on it may start by itself. Who asked for a backup outside the hours wants it in spite of them, also when it
+/// takes more than one try.
+fn allowed_from(state: &PhoneState, facts: &Facts) -> Option<DateTime<Utc>> {
+    if state.asked && !facts.held { Some(facts.now) } else { facts.allowed_from }
+}
+
+fn forget_what_was_owed(state: &mut PhoneState) {
+    (state.owed, state.asked, state.by_connecting) = (false, false, false);
+}
+
 /// The clock may have been set right since it began to wait.
 fn is_wanted(state: &PhoneState, facts: &Facts) -> bool {
     state.owed || due(state, facts) <= facts.now
@@ -104,7 +114,7 @@ fn start(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effec
 
 /// What it waited for is so: starts what is wanted, now or from when on it may start by itself.
 fn start_by_itself(state: &mut PhoneState, facts: &Facts, occasion: Occasion) -> Vec<Effect> {
-    match facts.allowed_from {
+    match allowed_from(state, facts) {
         Some(from) if from <= facts.now && is_wanted(state, facts) => start(state, facts, occasion),
         _ => hold_back(state, facts),
     }
@@ -127,7 +137,7 @@ fn hold_back(state: &mut PhoneState, facts: &Facts) -> Vec<Effect> {
 
 /// It joined the queue when it was wanted and allowed; its turn may come hours later, and a pause at any time.
 fn may_still_start(state: &PhoneState, queued: &Queued, facts: &Facts) -> bool {
-    let is_allowed = || facts.allowed_from.is_some_and(|from| from <= facts.now);
+    let is_allowed = || allowed_from(state, facts).is_some_and(|from| from <= facts.now);
     queued.occasion == Occasion::Asked || is_allowed() && is_wanted(state, facts)
 }
 
@@ -161,11 +171,11 @@ fn requested(state: &mut PhoneState, facts: &Facts, full: bool) -> Vec<Effect> {
         _ if !state.present => Vec::new(),
         Doing::Queued(queued) => {
             (queued.occasion, queued.since) = (Occasion::Asked, facts.now);
-            (state.owed, state.full) = (true, state.full | full);
+            (state.owed, state.asked, state.full) = (true, true, state.full | full);
             vec![Effect::Hurry(queued.run)]
         }
         _ => {
-            (state.owed, state.full) = (true, state.full | full);
+            (state.owed, state.asked, state.full) = (true, true, state.full | full);
             start(state, facts, Occasion::Asked)
         }
     }
@@ -244,7 +254,7 @@ fn ended(state: &mut PhoneState, facts: &Facts, next: Option<Next>, before_it_be
     state.held_back = false;
     let Some(next) = next else {
         (state.failures_in_a_row, state.full) = (0, false);
-        (state.owed, state.by_connecting) = (false, false);
+        forget_what_was_owed(state);
         state.doing = Doing::Nothing;
         return match facts.allowed_from {
             Some(from) if state.present => vec![Effect::WakeAt(facts.due.max(from))],

@@ -11,7 +11,14 @@ const NOON: i64 = 1_795_435_200;
 
 fn facts(now: i64, due: i64, run: u64) -> Facts {
     let at = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
-    Facts { now: at(now), due: at(due), due_on_connect: None, allowed_from: Some(at(now)), fresh_run: RunId(run) }
+    Facts {
+        now: at(now),
+        due: at(due),
+        due_on_connect: None,
+        allowed_from: Some(at(now)),
+        held: false,
+        fresh_run: RunId(run),
+    }
 }
 
 /// A step after which the turn comes at once: nobody else is here.
@@ -341,6 +348,35 @@ fn what_is_due_is_asked_of_the_clock_again_wherever_it_waited() {
         let (done, _) = super::step(running, made, &right);
         assert_eq!(done, ready);
     }
+}
+
+/// Asked for outside the hours, and the cable came out or the disk was full: it goes on when that is mended. A pause that
+/// begins meanwhile holds it up, and a cancel ends it.
+#[test]
+fn what_a_person_asked_for_is_brought_to_its_end_at_any_hour() {
+    let outside = |held, run| Facts { allowed_from: Some(at(NOON + 30_000)), held, ..facts(NOON, NOON + 60_000, run) };
+    let here = PhoneState { present: true, ..PhoneState::default() };
+    let (running, effects) = step(here, Input::Requested { full: false }, &outside(false, 1));
+    assert_eq!(starts(&effects), [1]);
+    for (next, mended) in [
+        (Next::When(Condition::DeviceReconnected), Input::Attached { by_a_person: true }),
+        (Next::When(Condition::SpaceAvailable), Input::Cured(Condition::SpaceAvailable)),
+        (Next::After(Duration::ZERO), Input::Tick),
+    ] {
+        for before_it_began in [false, true] {
+            let ended = Input::Ended { run: RunId(1), next: Some(next), anew: false, before_it_began };
+            let (waits, _) = step(running.clone(), ended.clone(), &outside(false, 2));
+            assert_eq!(starts(&step(waits.clone(), mended.clone(), &outside(false, 3)).1), [3], "{next:?}");
+            let (waits, effects) = step(waits, mended.clone(), &outside(true, 3));
+            assert_eq!(starts(&effects), [0_u64; 0], "{next:?}: paused");
+            assert_eq!(starts(&step(waits, Input::Tick, &outside(false, 4)).1), [4], "{next:?}: resumed");
+            let (cancelled, _) = step(running.clone(), Input::CancelRequested, &outside(false, 2));
+            let (waits, _) = step(cancelled, ended, &outside(false, 2));
+            assert_eq!(starts(&step(waits, mended.clone(), &outside(false, 3)).1), [0_u64; 0], "{next:?}: cancelled");
+        }
+    }
+    let made = Input::Ended { run: RunId(1), next: None, anew: false, before_it_began: false };
+    assert!(!step(running, made, &outside(false, 2)).0.asked);
 }
 
 #[test]

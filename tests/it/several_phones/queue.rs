@@ -219,3 +219,43 @@ async fn other_settings_are_taken_up_before_the_next_turn_and_a_cancelled_backup
     assert_eq!(after.last_run.unwrap().failure.unwrap().id, FailureId::CancelledByUser);
     assert!(!std::iter::from_fn(|| none.try_recv().ok()).any(|event| event == Event::BackupRequested));
 }
+
+/// Who asks in the daytime for what is made at night gets it, also when the cable comes out in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_asked_for_outside_the_hours_goes_on_when_its_cable_is_back() {
+    let world = World::new(data(659)).await;
+    let [from, to] = [2, 3].map(|hours| (chrono::Local::now() + chrono::TimeDelta::hours(hours)).format("%H:%M"));
+    world.configure(&format!("[backup]\nhours = \"{from}-{to}\"\n"));
+    let never_yet = one_more(&world, 58);
+    let daemon = world.daemon().await;
+    never_yet.plug_in();
+    let idle = |phone: &PhoneOverview| (phone.activity == Activity::Idle).then_some(());
+    shown(&daemon, &world.phone, "it is here", idle).await;
+    shown(&daemon, &never_yet, "it is here", idle).await;
+    world.phone.set_fault(Some(Fault::UnplugAt { bytes: 1000 }));
+    let failed = world.backstay(&["backup", world.phone.udid()]).await;
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
+    world.phone.set_fault(Some(Fault::PauseAt { bytes: 1000 }));
+    let mut events = world.phone.events();
+    world.phone.plug_in();
+    while events.recv().await.unwrap() != Event::Paused {}
+
+    // The one that is under way is the one that is meant.
+    let cancelled = world.backstay(&["cancel"]).await;
+    assert!(cancelled.status.success(), "{}", text(&cancelled));
+    world.phone.go_on();
+    shown(&daemon, &world.phone, "it is cancelled", |phone| {
+        phone.last_run.as_ref()?.failure.as_ref().filter(|told| told.id == FailureId::CancelledByUser).map(drop)
+    })
+    .await;
+    // And what was cancelled is asked for no more.
+    world.phone.unplug();
+    shown(&daemon, &world.phone, "it is away", |phone| (phone.activity == Activity::Away).then_some(())).await;
+    world.phone.plug_in();
+    let here = |phone: &PhoneOverview| (phone.activity != Activity::Away).then(|| phone.activity.clone());
+    let stands = shown(&daemon, &world.phone, "it is here", here).await;
+    assert!(matches!(stands, Activity::RetryAt { .. }), "{stands:?}");
+    let root = world.root();
+    let none = world.backstay(&["--root", root.to_str().unwrap(), "history", never_yet.udid()]).await;
+    assert_eq!(none.status.code(), Some(1), "{}", text(&none));
+}

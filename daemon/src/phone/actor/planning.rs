@@ -43,6 +43,7 @@ impl Actor {
             due: self.due(now),
             due_on_connect: self.plan.due_on_connect(&self.known(now)),
             allowed_from: self.allowed_from(now),
+            held: self.is_held(now),
             fresh_run: new_run_id(),
         }
     }
@@ -65,6 +66,19 @@ impl Actor {
             Some(_) => None,
             None => self.plan.allowed_from(&self.known(now), self.zone()),
         }
+    }
+
+    /// Nothing starts by itself, for another reason than the hours.
+    fn is_held(&self, now: DateTime<Utc>) -> bool {
+        let known = self.known(now);
+        let is_paused = known.paused.is_some_and(|pause| pause.until.is_none_or(|until| until > now));
+        self.turned_off || self.around.held.is_some() || is_paused || known.settled_from.is_some()
+    }
+
+    /// What is owed, as late as the hours, a pause or the clock let it start; none until a person resumes.
+    fn held_up(&self, owed: Due, known: &Known) -> Option<Due> {
+        let at_any_hour = self.state.asked && !self.is_held(known.now);
+        if at_any_hour { Some(owed) } else { self.plan.held_up(owed, known, self.zone()) }
     }
 
     /// The zone of the local times in the settings.
@@ -91,7 +105,7 @@ impl Actor {
     pub(super) fn next_due(&self, now: DateTime<Utc>) -> Due {
         let known = self.known(now);
         let owed = self.owed(&known);
-        self.plan.held_up(owed, &known, self.zone()).unwrap_or(owed)
+        self.held_up(owed, &known).unwrap_or(owed)
     }
 
     /// What is due by the schedule, unless a run that ended otherwise left a time of its own.
@@ -144,7 +158,10 @@ impl Actor {
                 // No time starts it.
                 Doing::NeedsPerson => Vec::new(),
                 Doing::WaitFor(_) | Doing::Queued(_) | Doing::Run(_) => times(&after, next(), TOLD_TIMES - 1),
-                Doing::Nothing | Doing::RetryAt(_) | Doing::GaveUp(_) => times(&known, self.owed(&known), TOLD_TIMES),
+                Doing::Nothing | Doing::RetryAt(_) | Doing::GaveUp(_) => {
+                    let first = self.held_up(self.owed(&known), &known);
+                    self.plan.timetable(first, &known, self.zone(), TOLD_TIMES)
+                }
             },
             first,
             time_zone: self.zone().name().map(str::to_owned),

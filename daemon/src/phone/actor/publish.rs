@@ -43,7 +43,12 @@ impl Actor {
             model: introduction.model.clone(),
             ios: introduction.ios.clone(),
             link: self.attached.borrow().as_ref().map(|attached| if attached.usb { Link::Usb } else { Link::Wifi }),
-            wifi_allowed: self.vitals.as_ref().and_then(|vitals| vitals.wifi_allowed),
+            // Where nobody looks for it on the network the phone's own setting decides nothing.
+            wifi_allowed: self
+                .vitals
+                .as_ref()
+                .and_then(|vitals| vitals.wifi_allowed)
+                .filter(|_| self.around.config.network.wifi),
             activity,
             last_good: self.receipt.as_ref().map(Receipt::last_good),
             next_due: next_due.map(|due| due.at),
