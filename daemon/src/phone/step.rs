@@ -83,7 +83,7 @@ fn is_of(state: &PhoneState, number: RunId) -> bool {
 }
 
 /// When the next backup is due, plugged in as it is.
-pub fn due(state: &PhoneState, facts: &Facts) -> DateTime<Utc> {
+fn due(state: &PhoneState, facts: &Facts) -> DateTime<Utc> {
     match facts.due_on_connect {
         Some(on_connect) if state.by_connecting => on_connect.min(facts.due),
         _ => facts.due,
