@@ -28,7 +28,8 @@ use crate::{
         },
         manifest::ManifestError,
         reader::Reader,
-        verify::{Damages, VerifyError},
+        scratch::Scratch,
+        verify::{Findings, VerifyError},
     },
 };
 
@@ -74,7 +75,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let cancel = Arc::new(AtomicBool::new(false));
     let (arguments, stop) = (arguments.clone(), cancel.clone());
     let mut work = tokio::task::spawn_blocking(move || {
-        let reader = Reader::open(&snapshot.tree, &passwords).map_err(|error| diagnose::encryption(&error))?;
+        let scratch = Scratch::of(&phone.layout);
+        let reader =
+            Reader::open(&snapshot.tree, &passwords, &scratch).map_err(|error| diagnose::encryption(&error))?;
         let selection = select(&reader, &arguments.what)?;
         match &arguments.destination {
             Some(destination) if !arguments.list => {
@@ -116,26 +119,27 @@ fn select(reader: &Reader, wanted: &str) -> Result<Selection, CliError> {
 fn list(reader: &Reader, selection: &Selection, as_json: bool) -> Result<(), CliError> {
     let mut amount = Amount::default();
     let mut shown = Ok(());
-    let show = |file: &crate::vault::manifest::ManifestFile<'_>| {
-        let modified = extract::modified(file);
+    let show = |file: &crate::vault::manifest::ManifestFile<'_>, amount: &mut Amount| {
+        let (modified, length) = (extract::modified(file), reader.length(file));
+        amount.bytes = amount.bytes.saturating_add(length.unwrap_or_default());
         if as_json {
             let modified = modified.map(DateTime::<Utc>::from);
-            let (domain, path, bytes) = (file.domain, file.relative_path, file.size);
+            let (domain, path, bytes) = (file.domain, file.relative_path, length);
             return output::json_line(
                 &json!({ "event": "file", "domain": domain, "path": path, "bytes": bytes, "modified": modified }),
             );
         }
         let modified = modified.map(local_time).unwrap_or_default();
         let name = plain(&format!("{}/{}", file.domain, file.relative_path));
-        output::line(&format!("{:>10}  {modified:16}  {name}", readable_bytes(file.size)))
+        let length = length.map_or_else(|| "unknown".to_owned(), readable_bytes);
+        output::line(&format!("{length:>10}  {modified:16}  {name}"))
     };
     reader
         .manifest()
         .for_each_file(|file| {
             if shown.is_ok() && selection.holds(&file) {
                 amount.files += 1;
-                amount.bytes = amount.bytes.saturating_add(file.size);
-                shown = show(&file);
+                shown = show(&file, &mut amount);
             }
         })
         .map_err(unreadable)?;
@@ -163,7 +167,7 @@ fn take_out(
     arguments: &Arguments,
     cancel: &AtomicBool,
 ) -> Result<(), CliError> {
-    let total = selection.amount(reader.manifest()).map_err(unreadable)?;
+    let total = selection.amount(reader).map_err(unreadable)?;
     disk::make_private(destination)
         .map_err(|source| diagnose::disk(&DiskError { operation: "creating", path: destination.to_owned(), source }))?;
     let mut tally = Tally::new(Display::new(arguments.json, phone), total);
@@ -195,7 +199,7 @@ struct Tally {
     total: Amount,
     done: Amount,
     existing: u64,
-    damages: Damages,
+    damages: Findings,
     unwritable: u64,
     first_unwritable: Option<DiskError>,
     shown_at: Instant,
@@ -208,7 +212,7 @@ impl Tally {
             total,
             done: Amount::default(),
             existing: 0,
-            damages: Damages::default(),
+            damages: Findings::default(),
             unwritable: 0,
             first_unwritable: None,
             shown_at: Instant::now(),
@@ -226,7 +230,7 @@ impl Tally {
                 self.display.aside(&format!("is there already: {}", plain(&path)), &object);
             }
             Event::Damaged(damage) => {
-                let (domain, path, what) = (&damage.domain, &damage.relative_path, damage.what);
+                let (domain, path, what) = (&damage.domain, &damage.relative_path, &damage.what);
                 let object = json!({ "event": "damaged", "domain": domain, "path": path, "what": what });
                 self.display.aside(&format!("{} {what} in the backup", plain(&format!("{domain}/{path}"))), &object);
                 self.damages.add(damage);

@@ -20,6 +20,11 @@ pub fn line(text: &str) -> Result<(), CliError> {
     writeln!(io::stdout().lock(), "{text}").map_err(|_| CliError::OutputClosed)
 }
 
+/// A number of things, one of them in the singular.
+pub fn count(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Writes an object as one line to standard output.
 ///
 /// # Errors

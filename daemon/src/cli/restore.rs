@@ -28,13 +28,15 @@ use crate::{
         },
     },
     vault::{
+        check,
         encryption::Password,
         extract::selection::Amount,
         history::{Snapshot, time_of},
         layout::Layout,
+        ledger::Ledger,
         lend::Held,
-        reader::Reader,
-        verify::{self, VerifyError},
+        scratch::Scratch,
+        verify::Opened,
     },
 };
 
@@ -103,7 +105,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let source = Source::read(&snapshot.tree)?;
     let passwords = vault::passwords_for(&phone, &snapshot, arguments.password_stdin).await?;
     let display = Display::new(arguments.json, &target.name);
-    let backup = Backup { source: &source, snapshot: &snapshot, udid: phone.layout.udid(), passwords };
+    let backup = Backup { source: &source, snapshot: &snapshot, layout: &phone.layout, passwords };
     let checked = check(&muxer, &target, backup, arguments, &display).await;
     display.finish();
     let checked = checked?;
@@ -168,7 +170,7 @@ async fn find(context: &Context, muxer: &Muxer, wanted: Option<&str>, own: &Udid
 struct Backup<'a> {
     source: &'a Source,
     snapshot: &'a Snapshot,
-    udid: &'a Udid,
+    layout: &'a Layout,
     passwords: Vec<Password>,
 }
 
@@ -192,42 +194,45 @@ async fn check(
     session.close().await;
     // A closed pipe ends the showing, not the work.
     drop(display.show(&Progress { phase: Phase::Verifying, ..Progress::start() }));
-    let (tree, passwords, anyway) = (backup.snapshot.tree.clone(), backup.passwords, arguments.anyway);
-    let proved = tokio::task::spawn_blocking(move || prove(&tree, &passwords, anyway)).await;
+    let (snapshot, passwords, anyway) = (backup.snapshot.clone(), backup.passwords, arguments.anyway);
+    let layout = backup.layout.clone();
+    let proved = tokio::task::spawn_blocking(move || prove(&layout, &snapshot, &passwords, anyway)).await;
     let (amount, password) =
         proved.unwrap_or_else(|_| Err(Failure::from(FailureId::HostIoError).doing("checking the backup")))?;
     // Checking took its time; a session that idles is ended by the phone.
     let mut session = Session::open(muxer, &target.attached).await?;
-    preflight::check_room(&mut session, amount.bytes, facts.udid == *backup.udid).await?;
+    preflight::check_room(&mut session, amount.bytes, facts.udid == *backup.layout.udid()).await?;
     session.close().await;
     Ok(Checked { facts, amount, password })
 }
 
 /// The snapshot is whole; how much it is, and the password that opens it.
-fn prove(tree: &std::path::Path, passwords: &[Password], anyway: bool) -> Result<(Amount, Option<Password>), Failure> {
-    let reader = Reader::open(tree, passwords).map_err(|error| diagnose::encryption(&error))?;
-    let password = reader.password();
-    match verify::verify(tree, password.as_slice()) {
-        Ok(_) => {}
-        Err(VerifyError::Damaged(damages)) if anyway => {
+fn prove(
+    layout: &Layout,
+    snapshot: &Snapshot,
+    passwords: &[Password],
+    anyway: bool,
+) -> Result<(Amount, Option<Password>), Failure> {
+    let mut ledger = Ledger::open(layout).map_err(|error| diagnose::ledger(&error))?;
+    let scratch = Scratch::of(layout);
+    let opened = Opened::new(&snapshot.tree, passwords, &scratch).map_err(|error| diagnose::encryption(&error))?;
+    let password = opened.password.clone();
+    let checked = check::check(&mut ledger, snapshot, &Ok(opened), None).map_err(|error| diagnose::vault(&error))?;
+    if let Some(why) = checked.manifest_unread {
+        return Err(Failure::from(FailureId::BackupVerifyFailed).path(snapshot.tree.join("Manifest.db")).text(why));
+    }
+    match checked.damages {
+        none if none.count == 0 => {}
+        damages if anyway => {
             tracing::warn!(count = damages.count, "the snapshot is damaged; it is restored all the same");
         }
-        Err(error @ VerifyError::Damaged(_)) => {
-            let failure = diagnose::verification(&error);
+        damages => {
+            let failure = diagnose::damaged(FailureId::BackupVerifyFailed, &damages);
             let text = failure.evidence.text.clone().unwrap_or_default();
             return Err(failure.text(format!("{text}; --anyway goes on all the same")));
         }
-        Err(error) => return Err(diagnose::verification(&error)),
     }
-    let mut amount = Amount::default();
-    reader
-        .manifest()
-        .for_each_file(|file| {
-            amount.files += 1;
-            amount.bytes = amount.bytes.saturating_add(file.size);
-        })
-        .map_err(|error| diagnose::verification(&VerifyError::Manifest(error)))?;
-    Ok((amount, password))
+    Ok((Amount { files: checked.files, bytes: checked.bytes }, password))
 }
 
 /// What is replaced by what.

@@ -8,10 +8,15 @@ use std::{
 use backstay_shared::health::{Failure, FailureId, readable_bytes};
 use serde_json::json;
 
-use super::{CliError, Context, output, vault};
+use super::{CliError, Context, extract::plain, output, vault};
 use crate::{
     health::diagnose,
-    vault::check::{self, Checked, Meter},
+    vault::{
+        check::{self, Checked, Meter},
+        ledger::Unproved,
+        scratch::Scratch,
+        verify::Opened,
+    },
 };
 
 /// How often the bar moves.
@@ -54,7 +59,11 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let meter = Arc::new(Meter::default());
     let work = {
         let (snapshot, meter, deep) = (snapshot.clone(), meter.clone(), arguments.deep);
-        tokio::task::spawn_blocking(move || check::check(&mut ledger, &snapshot, &passwords, deep.then_some(&*meter)))
+        let scratch = Scratch::of(&phone.layout);
+        tokio::task::spawn_blocking(move || {
+            let opened = Opened::new(&snapshot.tree, &passwords, &scratch);
+            check::check(&mut ledger, &snapshot, &opened, deep.then_some(&*meter))
+        })
     };
     let checked = follow(work, &meter, arguments.deep && !arguments.json).await?;
     let mut checked = checked.map_err(|error| diagnose::vault(&error))?;
@@ -95,6 +104,7 @@ async fn follow<T>(mut work: tokio::task::JoinHandle<T>, meter: &Meter, show: bo
 }
 
 fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Result<(), CliError> {
+    let Unproved { without_checksum, checksum_taken_later, without_proof } = checked.unproved;
     if arguments.json {
         return output::json_line(&json!({
             "event": "checked",
@@ -104,51 +114,81 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
             "files": checked.files,
             "bytes": checked.bytes,
             "bytes_read": checked.bytes_read,
-            "without_checksum": checked.without_checksum,
+            "without_checksum": without_checksum,
+            "without_proof": without_proof,
             "checksums_taken": checked.checksums_taken,
-            "checksum_taken_later": checked.checksum_taken_later,
+            "checksum_taken_later": checksum_taken_later,
             "manifest_unread": checked.manifest_unread,
+            "made_elsewhere": checked.made_elsewhere,
+            "foreign": checked.foreign,
+            "notes": checked.notes,
+            "doubtful": checked.doubts.count,
+            "doubts": checked.doubts.first,
             "damaged": checked.damages.count,
             "known_damaged": checked.known_damaged,
             "damages": checked.damages.first,
         }));
     }
-    for damage in &checked.damages.first {
-        output::line(&damage.told())?;
-    }
-    let more = checked.damages.count - checked.damages.first.len() as u64;
-    if more > 0 {
-        output::line(&format!("and {more} more"))?;
+    for findings in [&checked.damages, &checked.doubts] {
+        findings.first.iter().try_for_each(|finding| output::line(&plain(&finding.told())))?;
+        let more = findings.count - findings.first.len() as u64;
+        if more > 0 {
+            output::line(&format!("and {more} more"))?;
+        }
     }
     if let Some(why) = &checked.manifest_unread {
-        output::line(&format!("the manifest could not be compared: {why}"))?;
+        output::line(&format!("the manifest could not be compared: {}", plain(why)))?;
+    }
+    if checked.notes > 0 {
+        output::line(&format!(
+            "{} changed while the phone copied them; normal for databases",
+            output::count(checked.notes, "file")
+        ))?;
+    }
+    if checked.foreign > 0 {
+        output::line(&format!("{} of other programs left out of it", output::count(checked.foreign, "file")))?;
     }
     if checked.checksums_taken > 0 {
         output::line(&format!(
-            "{} files had no checksum to compare with; it was taken now, so that damage from here on is found",
-            checked.checksums_taken
+            "{} had no checksum to compare with; it was taken now, so that damage from here on is found",
+            output::count(checked.checksums_taken, "file")
         ))?;
     }
-    if checked.without_checksum > 0 {
+    if without_proof > 0 {
         output::line(&format!(
-            "{} files have no checksum yet: they were not received by Backstay, or the record of checksums was lost",
-            checked.without_checksum
+            "{} without proof that the phone sent them so: they were not received by Backstay, or the record of \
+             checksums was lost",
+            output::count(without_proof, "file")
         ))?;
+    }
+    if without_checksum > 0 {
+        output::line(&format!("{} without a checksum yet; --deep takes it", output::count(without_checksum, "file")))?;
     }
     let how = if arguments.deep {
         format!("every file read ({})", readable_bytes(checked.bytes_read))
     } else {
-        "names and sizes compared; --deep reads every byte".to_owned()
-    };
-    let verdict = match checked.damages.count {
-        0 if checked.known_damaged => "damaged, as an earlier check found; --deep says which files".to_owned(),
-        0 if checked.manifest_unread.is_some() => "as it was when it came".to_owned(),
-        0 => "whole".to_owned(),
-        count => format!("{count} files damaged"),
+        "names and lengths compared; --deep reads every byte".to_owned()
     };
     output::line(&format!(
-        "{phone}, {id}: {verdict}, {} files ({}), {how}",
-        checked.files,
+        "{phone}, {id}: {}, {} ({}), {how}",
+        verdict(checked),
+        output::count(checked.files, "file"),
         readable_bytes(checked.bytes)
     ))
+}
+
+/// No more is said than what something proves.
+fn verdict(checked: &Checked) -> String {
+    let unread = checked.manifest_unread.is_some();
+    match checked.damages.count {
+        0 if checked.known_damaged => "damaged, as an earlier check found; --deep says which files".into(),
+        0 if unread && checked.unproved.without_checksum == checked.files => "as long as it was found".into(),
+        0 if unread && checked.made_elsewhere => "as it was when it was found".into(),
+        0 if unread => "as it was when it came".into(),
+        0 if checked.doubts.count > 0 => {
+            format!("whole, but for {} in doubt", output::count(checked.doubts.count, "file"))
+        }
+        0 => "whole".into(),
+        count => format!("{} damaged", output::count(count, "file")),
+    }
 }

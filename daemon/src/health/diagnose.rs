@@ -9,7 +9,7 @@ use idevice::IdeviceError;
 
 use super::codes;
 use crate::{
-    host::{keyring::KeyringError, network::Networks},
+    host::{disk, keyring::KeyringError, network::Networks, volume},
     phone::guard,
     preflight::ROOM_SLACK_BYTES,
     transfer::{DiskError, TransferError, upload::Received},
@@ -19,7 +19,7 @@ use crate::{
         manifest::ManifestError,
         transaction::VaultError,
         tree::Unreadable,
-        verify::{Damages, VerifyError},
+        verify::{Findings, VerifyError},
     },
 };
 
@@ -184,13 +184,18 @@ pub fn verification(error: &VerifyError) -> Failure {
 }
 
 /// Files are not as they should be; the first is told.
-pub fn damaged(id: FailureId, damages: &Damages) -> Failure {
+pub fn damaged(id: FailureId, damages: &Findings) -> Failure {
     let mut failure = Failure::from(id);
     failure.evidence.files = Some(damages.count);
     match damages.first.first() {
         Some(damage) => failure.path(&damage.path).text(damage.told()),
         None => failure,
     }
+}
+
+/// Files came twice with another digest than the phone's own list has; the first is told.
+pub fn contradicted(findings: &Findings) -> Failure {
+    damaged(FailureId::BackupDigestMismatch, findings)
 }
 
 /// An encrypted tree can't be opened.
@@ -203,6 +208,13 @@ pub fn encryption(error: &EncryptionError) -> Failure {
         EncryptionError::Manifest(ManifestError::Disk { path, source }) => read_failed(path, source),
         EncryptionError::Manifest(_) => with_chain(FailureId::BackupVerifyFailed, error),
         EncryptionError::Disk { path, source } => read_failed(path, source),
+        EncryptionError::NoRoom { folder, bytes } => {
+            let mut failure = Failure::from(FailureId::HostDiskFull).path(folder).doing("reading the list of files");
+            failure.evidence.bytes_needed = Some(*bytes);
+            failure.evidence.bytes_free = disk::free_bytes(folder).ok();
+            failure.evidence.volume = Some(volume::name(folder));
+            failure
+        }
     }
 }
 
@@ -242,7 +254,7 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
     if let (Some(error), TransferError::Device { .. } | TransferError::NoResult | TransferError::DiskFailed) =
         (seen.disk_error, error)
     {
-        let mut failure = disk(error);
+        let mut failure = self::disk(error);
         if failure.id == FailureId::HostDiskFull {
             failure.evidence.bytes_free = seen.bytes_free;
             failure.evidence.bytes_needed = seen.bytes_needed();

@@ -1,19 +1,19 @@
 //! The checksum of each file as it came, followed through the phone's moves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::place::Place;
-use crate::vault::{ledger::Digest, name::Name};
+use crate::vault::{checksum::Checksums, name::Name};
 
 /// What is known of a file that the phone has touched in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// It came in this run.
     Received {
-        /// Bytes.
-        size: u64,
-        /// BLAKE3, taken while it came.
-        digest: Digest,
+        /// Taken while it came.
+        checksums: Checksums,
+        /// The phone said that it is complete.
+        whole: bool,
     },
     /// It was made from another of an earlier run: only the disk knows what is in it.
     Derived,
@@ -25,6 +25,8 @@ pub struct Digests {
     touched: HashMap<Name, Origin>,
     /// Folders of earlier runs that were moved or copied as a whole.
     derived_folders: Vec<String>,
+    /// Files that came and were thrown away without being put into their place.
+    lost: HashSet<[u8; 20]>,
 }
 
 /// The name below the phone's folder.
@@ -37,9 +39,21 @@ fn below_tree(place: &Place) -> &str {
 }
 
 impl Digests {
-    /// A file came.
-    pub fn received(&mut self, name: Name, size: u64, digest: Digest) {
-        self.touched.insert(name, Origin::Received { size, digest });
+    /// A file came; `whole` when the phone said that it is complete.
+    pub fn received(&mut self, name: Name, checksums: Checksums, whole: bool) {
+        self.put(name, Origin::Received { checksums, whole });
+    }
+
+    fn put(&mut self, name: Name, origin: Origin) {
+        if let (Name::Payload(id), Origin::Received { .. }) = (&name, origin) {
+            self.lost.remove(id);
+        }
+        self.touched.insert(name, origin);
+    }
+
+    /// True when new bytes of a file came and the phone threw them away rather than put them in its place.
+    pub fn was_lost(&self, name: &Name) -> bool {
+        matches!(name, Name::Payload(id) if self.lost.contains(id))
     }
 
     /// What is known of a file; none when it is as it was before the run.
@@ -59,14 +73,14 @@ impl Digests {
     /// A file or folder was moved.
     pub fn moved(&mut self, from: &Place, to: &Place) {
         self.copied(from, to);
-        self.removed(from);
+        self.forget(from, false);
     }
 
     /// A file or folder was copied.
     pub fn copied(&mut self, from: &Place, to: &Place) {
         let (from, to) = (below_tree(from), below_tree(to));
         let origin = self.touched.get(&Name::new(from)).copied();
-        self.touched.insert(Name::new(to), origin.unwrap_or(Origin::Derived));
+        self.put(Name::new(to), origin.unwrap_or(Origin::Derived));
         if matches!(Name::new(from), Name::Other(_)) && origin.is_none() {
             // It may be a folder.
             let inside: Vec<(Name, Origin)> = self
@@ -84,12 +98,31 @@ impl Digests {
 
     /// A file or folder was removed.
     pub fn removed(&mut self, place: &Place) {
+        self.forget(place, true);
+    }
+
+    /// What is not there any more; `lost` when it is nowhere else either.
+    fn forget(&mut self, place: &Place, lost: bool) {
         let path = below_tree(place);
         let name = Name::new(path);
         let known = self.touched.remove(&name);
+        let mut note = |name: &Name, origin: &Origin| {
+            if let (Name::Staged(id), Origin::Received { .. }, true) = (name, origin, lost) {
+                self.lost.insert(*id);
+            }
+        };
+        if let Some(known) = &known {
+            note(&name, known);
+        }
         if matches!(name, Name::Other(_)) && !matches!(known, Some(Origin::Received { .. })) {
             // It may be a folder, and then what was derived is gone with it.
-            self.touched.retain(|name, _| !is_below(&name.to_string(), path));
+            self.touched.retain(|name, origin| {
+                let stays = !is_below(&name.to_string(), path);
+                if !stays {
+                    note(name, origin);
+                }
+                stays
+            });
             self.derived_folders.retain(|folder| folder != path && !is_below(folder, path));
         }
     }
@@ -110,12 +143,13 @@ mod tests {
     }
 
     fn arrived(digests: &mut Digests, path: &str, mark: u8) {
-        digests.received(name_of(&place(path)), 1, [mark; 32]);
+        let checksums = Checksums { size: 1, digest: [mark; 32], sha1: [mark; 20] };
+        digests.received(name_of(&place(path)), checksums, true);
     }
 
     fn mark(digests: &Digests, path: &str) -> Option<u8> {
         digests.of(&Name::new(path)).map(|origin| match origin {
-            Origin::Received { digest, .. } => digest[0],
+            Origin::Received { checksums, .. } => checksums.digest[0],
             Origin::Derived => 0,
         })
     }
@@ -139,5 +173,22 @@ mod tests {
         assert_eq!(mark(&digests, "Keptsake"), None);
         digests.removed(&place("Kept"));
         assert_eq!(mark(&digests, "Kept/Manifest.db"), None);
+    }
+
+    #[test]
+    fn what_came_and_was_thrown_away_is_known() {
+        let (one, other) =
+            ("3d/3d0d7e5fb2ce288813306e4d4636395e047a3d28", "ab/ab0d7e5fb2ce288813306e4d4636395e047a3d28");
+        let mut digests = Digests::default();
+        for file in [one, other] {
+            arrived(&mut digests, &format!("Snapshot/{file}"), 1);
+        }
+        digests.moved(&place(&format!("Snapshot/{one}")), &place(one));
+        digests.removed(&place("Snapshot"));
+        assert!(!digests.was_lost(&Name::new(one)) && digests.was_lost(&Name::new(other)));
+        // It came once more, and was put into its place.
+        arrived(&mut digests, &format!("Snapshot/{other}"), 2);
+        digests.moved(&place(&format!("Snapshot/{other}")), &place(other));
+        assert!(!digests.was_lost(&Name::new(other)));
     }
 }

@@ -22,7 +22,7 @@ use crate::phone::{
     guard::Framing,
     link::{Session, guard, within},
 };
-use crate::vault::ledger::Digest;
+use crate::vault::checksum::{self, Checksums};
 
 /// Files of iTunes that a backup keeps.
 const ITUNES_FILES: [&str; 11] = [
@@ -102,11 +102,11 @@ fn whole_seconds(at: SystemTime) -> SystemTime {
 }
 
 /// Writes it into the tree being made, as a new file: the old one may be a link to the last good backup's. Returns its
-/// size and checksum.
+/// checksums.
 ///
 /// # Errors
 /// Of the file system.
-pub fn write(tree: &Path, info: &Dictionary) -> Result<(u64, Digest), DiskError> {
+pub fn write(tree: &Path, info: &Dictionary) -> Result<Checksums, DiskError> {
     let path = tree.join("Info.plist");
     let mut temporary = path.clone().into_os_string();
     temporary.push(".new");
@@ -116,7 +116,7 @@ pub fn write(tree: &Path, info: &Dictionary) -> Result<(u64, Digest), DiskError>
         .and_then(|()| std::fs::write(&temporary, &content))
         .and_then(|()| std::fs::rename(&temporary, &path));
     written.map_err(|source| DiskError { operation: "writing", path, source })?;
-    Ok((content.len() as u64, *blake3::hash(&content).as_bytes()))
+    Ok(checksum::of(&content))
 }
 
 /// Apps from the store with what a restore needs of them, and the identifiers of all that were installed.

@@ -126,7 +126,7 @@ pub fn copy(
     let (source, target) = (base.join(from.as_str()), base.join(to.as_str()));
     let metadata = fs::symlink_metadata(&source).map_err(failed("copying", base, from))?;
     let copied = if metadata.is_dir() {
-        clone::clone_tree(&source, &target).map(|_| ())
+        clone::clone_tree(&source, &target, None).map(|_| ())
     } else {
         let removed = folders.remove_file(to).map(|_| ()).or_else(ignore_missing);
         removed.and_then(|()| clone::clone_file(&source, &target))

@@ -1,6 +1,7 @@
 //! Files from the phone: after `DLMessageUploadFiles` come names and blocks until a length of zero.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, Write},
     time::Duration,
@@ -21,6 +22,7 @@ use super::{
     place::{PATH_BYTES_MAX, Place},
     writers::Writers,
 };
+use crate::vault::{checksum::Hasher, name::Name};
 
 /// The file is complete.
 const CODE_SUCCESS: u8 = 0x00;
@@ -40,6 +42,9 @@ const HEARING_OUT_MAX: Duration = Duration::from_secs(20);
 
 /// Files that the phone could not read; more than these are only counted.
 const UNREADABLE_KEPT_MAX: usize = 100;
+
+/// More than these are taken for damage: no backup lacks so many.
+const UNREADABLE_NAMES_MAX: usize = 10_000;
 
 /// A file that the phone could not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +66,8 @@ pub struct Received {
     pub unreadable_count: u64,
     /// The first of them.
     pub unreadable: Vec<Unreadable>,
+    /// Where they would be.
+    pub unreadable_names: HashSet<Name>,
 }
 
 enum Step {
@@ -129,7 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         Ok(more)
     }
 
-    /// One file; false when the list ended with it.
+    /// One file; false when the list ended with it. A file is complete when its success code came: the end of the list
+    /// straight after its data says nothing of it.
     async fn receive_file(&mut self, place: Place, device_path: &str) -> Result<bool, TransferError> {
         let mut first = Bytes::new();
         let mut step = next_step(self.frames, false).await?;
@@ -144,11 +152,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         }
         let more = !matches!(step, Step::ListEnd);
         if let Step::Unreadable(reason) = step {
-            unreadable(self.received, device_path, reason);
+            unreadable(self.received, &place, device_path, reason);
         } else {
             self.received.files += 1;
             self.received.bytes += first.len() as u64;
-            self.writers.whole(place, first);
+            self.writers.write(place, first, more);
         }
         Ok(more)
     }
@@ -166,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         self.collect_digests();
         let mut file = self.noting("creating", &place, |folders| folders.create(&place));
         let mut bytes = first.len() as u64;
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Hasher::default();
         hasher.update(&first);
         self.write(&mut file, &place, &first);
         while let Step::Data(mut left) = step {
@@ -184,19 +192,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
             if file.is_some() {
                 self.noting("removing", &place, |folders| folders.remove_file(&place));
             }
-            unreadable(self.received, device_path, reason);
+            unreadable(self.received, &place, device_path, reason);
             return Ok(true);
         }
         self.received.files += 1;
         self.received.bytes += bytes;
-        self.digests.received(name_of(&place), bytes, *hasher.finalize().as_bytes());
-        Ok(!matches!(step, Step::ListEnd))
+        let more = !matches!(step, Step::ListEnd);
+        self.digests.received(name_of(&place), hasher.finish(), more);
+        Ok(more)
     }
 
     /// What the writers have taken of small files.
     fn collect_digests(&mut self) {
         for written in self.writers.take_written() {
-            self.digests.received(written.name, written.size, written.digest);
+            self.digests.received(written.name, written.checksums, written.whole);
         }
     }
 
@@ -284,9 +293,16 @@ async fn skip<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-fn unreadable(received: &mut Received, device_path: &str, reason: String) {
+fn unreadable(received: &mut Received, place: &Place, device_path: &str, reason: String) {
     tracing::warn!(device_path, reason, "the phone could not read one of its files");
     received.unreadable_count += 1;
+    let name = match name_of(place) {
+        Name::Staged(id) => Name::Payload(id),
+        name => name,
+    };
+    if received.unreadable_names.len() < UNREADABLE_NAMES_MAX {
+        received.unreadable_names.insert(name);
+    }
     if received.unreadable.len() < UNREADABLE_KEPT_MAX {
         received.unreadable.push(Unreadable { device_path: device_path.to_owned(), reason });
     }

@@ -5,6 +5,7 @@
 
 use std::{cell::Cell, fmt};
 
+use chrono::{DateTime, Utc};
 use serde::{
     Deserialize,
     de::{Deserializer, Error, MapAccess, SeqAccess, Visitor},
@@ -44,7 +45,7 @@ pub enum Value {
     Map(Vec<(String, Value)>),
     /// Data: the keys of an encrypted backup.
     Data(Vec<u8>),
-    /// Dates and the like, which nothing here needs.
+    /// What nothing here needs.
     Other,
 }
 
@@ -68,6 +69,11 @@ impl Value {
     /// The data, if it is some.
     pub fn data(&self) -> Option<&[u8]> {
         if let Self::Data(bytes) = self { Some(bytes) } else { None }
+    }
+
+    /// The time, if it is one: the reader hands dates out in the form that XML property lists have.
+    pub fn date(&self) -> Option<DateTime<Utc>> {
+        DateTime::parse_from_rfc3339(self.text()?).ok().map(Into::into)
     }
 
     /// The whole number, if it is one.
@@ -226,6 +232,7 @@ mod tests {
         assert_eq!(list[1].get("a").and_then(Value::text), Some("b"));
         assert_eq!((list[2].integer(), list[3].number()), (Some(-1), Some(12.5)));
         assert_eq!(list[5].data(), Some(&[1, 2][..]));
+        assert_eq!((list[4].date(), list[0].date()), (Some(DateTime::UNIX_EPOCH), None));
         assert_eq!(list.len(), 6);
     }
 

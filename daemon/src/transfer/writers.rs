@@ -16,7 +16,11 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{DiskError, digests::name_of, folders::Folders, place::Place};
-use crate::vault::{aside::Aside, ledger::Digest, name::Name};
+use crate::vault::{
+    aside::Aside,
+    checksum::{self, Checksums},
+    name::Name,
+};
 
 const THREADS: usize = 2;
 
@@ -27,9 +31,10 @@ const QUEUE_LENGTH: usize = 256;
 const BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
 
 enum Job {
-    Whole {
+    Write {
         place: Place,
         content: Bytes,
+        whole: bool,
     },
     /// Everything before this is on disk when the answer comes.
     Flush {
@@ -60,10 +65,10 @@ struct Shared {
 pub struct Written {
     /// Which.
     pub name: Name,
-    /// Bytes.
-    pub size: u64,
-    /// BLAKE3 of what came.
-    pub digest: Digest,
+    /// Of what came.
+    pub checksums: Checksums,
+    /// The phone said that it is complete.
+    pub whole: bool,
 }
 
 impl Writers {
@@ -95,8 +100,8 @@ impl Writers {
         self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Writes a file that is all here.
-    pub fn whole(&self, place: Place, content: Bytes) {
+    /// Writes a file of which all that came is here; `whole` when the phone said that it is complete.
+    pub fn write(&self, place: Place, content: Bytes, whole: bool) {
         let bytes = content.len();
         let in_flight = self.shared.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         let too_much = |waiting: &mut usize| *waiting > 0 && *waiting + bytes > BYTES_IN_FLIGHT_MAX;
@@ -104,7 +109,7 @@ impl Writers {
         *waited.unwrap_or_else(PoisonError::into_inner) += bytes;
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(place.split().0);
         let queue = &self.queues[hash as usize % THREADS];
-        if queue.send(Job::Whole { place, content }).is_err() {
+        if queue.send(Job::Write { place, content, whole }).is_err() {
             self.shared.landed(bytes);
             self.shared.fail("writing", &PathBuf::new(), io::Error::other("the disk writer ended"));
         }
@@ -182,12 +187,12 @@ impl Worker {
     fn run(&mut self, jobs: &Receiver<Job>) {
         for job in jobs {
             match job {
-                Job::Whole { place, content } => {
+                Job::Write { place, content, whole } => {
                     match self.folders.create(&place).and_then(|mut file| file.write_all(&content)) {
                         Ok(()) => self.shared.wrote(Written {
                             name: name_of(&place),
-                            size: content.len() as u64,
-                            digest: *blake3::hash(&content).as_bytes(),
+                            checksums: checksum::of(&content),
+                            whole,
                         }),
                         Err(error) => self.shared.fail("writing", &self.base.join(place.as_str()), error),
                     }

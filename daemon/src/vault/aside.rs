@@ -14,6 +14,7 @@ use super::{
     layout::Layout,
     ledger::Held,
     name::Name,
+    parts::is_foreign,
     tree::{self, Unreadable},
 };
 use crate::host::disk;
@@ -130,7 +131,9 @@ pub fn put_back(layout: &Layout, held: Option<&HashMap<Name, Held>>, id: &str) -
             }
         }
         if let Some(held) = held {
-            for found in tree::list(&tree)?.iter().filter(|found| !held.contains_key(&found.name)) {
+            // What other programs left is theirs.
+            let came = |found: &&tree::Found| !held.contains_key(&found.name) && !is_foreign(&found.name);
+            for found in tree::list(&tree)?.iter().filter(came) {
                 let path = found.name.below(&tree);
                 fs::remove_file(&path).map_err(failed(&path))?;
             }

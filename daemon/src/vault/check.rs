@@ -12,14 +12,18 @@ use std::{
 use chrono::Utc;
 
 use super::{
-    encryption::{EncryptionError, Password, check_sample},
+    checksum::{self, Checksums},
+    encryption::EncryptionError,
     history::Snapshot,
-    ledger::{Digest, Entry, Held, Ledger, Version},
+    ledger::{Entry, Held, Ledger, Unproved, Version},
+    manifest::ManifestFile,
     name::Name,
+    parts::{Parts, is_foreign},
+    proof::{self, Known, Proof, RowChange, Rule},
     receipt,
     transaction::VaultError,
     tree::{self, Found},
-    verify::{self, Damage, Damages, Opened, VerifyError},
+    verify::{self, Finding, Findings, Opened, VerifyError},
 };
 use crate::transfer::DiskError;
 
@@ -31,20 +35,26 @@ const THREADS: usize = 2;
 pub struct Checked {
     /// Files of the snapshot.
     pub files: u64,
-    /// Their bytes.
+    /// Their bytes on disk.
     pub bytes: u64,
     /// Bytes that were read and compared with their checksum.
     pub bytes_read: u64,
-    /// Files that have no checksum: nobody knows whether they are what came.
-    pub without_checksum: u64,
+    /// What is not known of its files.
+    pub unproved: Unproved,
     /// Files that had no checksum until this check took it.
     pub checksums_taken: u64,
-    /// Files whose checksum was taken from the disk some time after they came.
-    pub checksum_taken_later: u64,
+    /// Files of other programs in its folders.
+    pub foreign: u64,
+    /// Files whose size in the list is another, which is usual.
+    pub notes: u64,
+    /// Files that may be incomplete, and rows of the list that can't be read.
+    pub doubts: Findings,
     /// What is wrong.
-    pub damages: Damages,
+    pub damages: Findings,
     /// An earlier check found damage that only a deep one finds.
     pub known_damaged: bool,
+    /// Another program received it.
+    pub made_elsewhere: bool,
     /// Why the manifest could not be compared, when it could not.
     pub manifest_unread: Option<String>,
 }
@@ -58,53 +68,65 @@ pub struct Meter {
     pub stop: AtomicBool,
 }
 
-/// Checks a snapshot against its manifest and the ledger: every file is there, has its size, and no other is there.
-/// `deep` reads each file and compares its checksum, and so finds a single flipped bit; a checksum that was not known
-/// is known from then on.
+/// Checks a snapshot by the [rule](proof), with its opened manifest and the ledger: every file is there and is as long as it was
+/// when it came. `deep` reads each file and compares its checksums, and so finds a single flipped bit; a checksum that was
+/// not known is known from then on.
 ///
 /// # Errors
 /// When the disk or the ledger can't be read; damage is no error but what was looked for.
 pub fn check(
     ledger: &mut Ledger,
     snapshot: &Snapshot,
-    passwords: &[Password],
+    opened: &Result<Opened, EncryptionError>,
     deep: Option<&Meter>,
 ) -> Result<Checked, VaultError> {
     let reading = |source| DiskError { operation: "reading", path: snapshot.tree.clone(), source };
     let before = receipt::tree_identity(&snapshot.tree).map_err(reading)?;
     let found = tree::list(&snapshot.tree)?;
     let mut checked = Checked::default();
-    let opened = Opened::new(&snapshot.tree, passwords);
-    let found = check_manifest(snapshot, &opened, found, &mut checked);
     let entry = ledger.snapshots()?.into_iter().find(|entry| entry.id == snapshot.id);
-    let held = entry.as_ref().map(|entry| ledger.held(entry.number)).transpose()?.unwrap_or_default();
-    if entry.is_some() {
-        check_sizes(snapshot, &found, &held, &mut checked);
-    } else if let Some(why) = &checked.manifest_unread {
-        // Neither the manifest nor the ledger says what should be here.
-        tracing::warn!(why, "nothing tells what this backup should hold");
-        checked.damages.add(unnamed(snapshot, &Name::new("Manifest.db"), "can't be read"));
-    }
-    let content = match deep {
+    let mut held = entry.as_ref().map(|entry| ledger.held(entry.number)).transpose()?.unwrap_or_default();
+    // An older version took them for parts of the backup.
+    held.retain(|name, _| !is_foreign(name));
+    let mut content = match deep {
         Some(meter) => read_all(snapshot, &found, &held, meter),
         None => Contents::default(),
     };
-    for (name, what) in &content.wrong {
-        checked.damages.add(unnamed(snapshot, name, what));
+    check_manifest(snapshot, opened, &found, &held, &mut content, &mut checked);
+    match &entry {
+        Some(entry) => {
+            checked.made_elsewhere = entry.receipt.is_none();
+            check_sizes(snapshot, &found, &held, &mut checked);
+        }
+        // Neither the manifest nor the ledger says what should be here.
+        None if checked.manifest_unread.is_some() => {
+            let why = checked.manifest_unread.clone();
+            tracing::warn!(why, "nothing tells what this backup should hold");
+            let path = snapshot.tree.join("Manifest.db");
+            checked.damages.add(Finding::unnamed(path, "can't be read", Rule::Row));
+        }
+        None => checked.made_elsewhere = true,
     }
-    name_damages(&opened, &mut checked.damages);
+    for (name, what) in &content.wrong {
+        checked.damages.add(Finding::unnamed(name.below(&snapshot.tree), what, Rule::Checksum));
+    }
+    name_damages(opened, &mut checked.damages);
     // A backup or a prune in the meantime makes one tree of two: such findings are none.
     if receipt::tree_identity(&snapshot.tree).map_err(reading)? != before {
         return Err(VaultError::Changed);
     }
     checked.bytes_read = content.bytes_read;
     let Some(entry) = entry else {
-        checked.without_checksum = found.len() as u64;
+        checked.unproved.without_checksum = checked.files;
+        checked.unproved.without_proof = checked.files;
         return Ok(checked);
     };
     note(ledger, &entry, &content)?;
-    checked.checksums_taken = content.learned.len() as u64;
-    (checked.without_checksum, checked.checksum_taken_later) = ledger.unproved(entry.number)?;
+    checked.checksums_taken = content.read.iter().filter(|read| !read.had_checksum).count() as u64;
+    checked.unproved = ledger.unproved(entry.number)?;
+    if checked.manifest_unread.is_none() {
+        ledger.note_findings(entry.number, checked.notes, checked.doubts.count)?;
+    }
     let whole = deep.is_some_and(|meter| !meter.stop.load(Ordering::Relaxed));
     checked.known_damaged = entry.damaged && !whole;
     let damaged = checked.damages.count > 0 || checked.known_damaged;
@@ -115,8 +137,8 @@ pub fn check(
 /// What was read becomes known: checksums that were not, and which other snapshots share what is wrong.
 fn note(ledger: &mut Ledger, entry: &Entry, content: &Contents) -> Result<(), VaultError> {
     let mut learned = Vec::new();
-    for (name, digest) in &content.learned {
-        learned.extend(ledger.version(entry.number, name)?.map(|version| (version, *digest)));
+    for Read { name, checksums, proof, .. } in content.read.iter().filter(|read| read.is_news) {
+        learned.extend(ledger.version(entry.number, name)?.map(|version| (version, *checksums, *proof)));
     }
     ledger.note_read(&learned, Utc::now().timestamp())?;
     for (name, _) in &content.wrong {
@@ -131,9 +153,11 @@ fn note(ledger: &mut Ledger, entry: &Entry, content: &Contents) -> Result<(), Va
 fn check_manifest(
     snapshot: &Snapshot,
     opened: &Result<Opened, EncryptionError>,
-    found: Vec<Found>,
+    found: &[Found],
+    held: &HashMap<Name, Held>,
+    content: &mut Contents,
     checked: &mut Checked,
-) -> Vec<Found> {
+) {
     let tree = &snapshot.tree;
     if let Err(error) = verify::check_status(tree) {
         let path = tree.join("Status.plist");
@@ -141,46 +165,57 @@ fn check_manifest(
             VerifyError::Unfinished { .. } => "does not say that the backup is finished",
             _ => "can't be read",
         };
-        checked.damages.add(Damage { domain: String::new(), relative_path: String::new(), path, what });
+        checked.damages.add(Finding::unnamed(path, what, Rule::Row));
     }
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
             checked.manifest_unread = Some(error.to_string());
-            return found;
+            return;
         }
     };
-    let kept = found.clone();
-    match verify::against_manifest(tree, opened, found, &mut checked.damages) {
+    let read = &*content;
+    let known = |name: &Name, file: &ManifestFile<'_>| known(name, file, held, read);
+    let is_part =
+        |name: &Name| held.contains_key(name) || Parts::by_form().hold(name) && matches!(name, Name::Other(_));
+    match verify::against_manifest(tree, opened, found.to_vec(), known, is_part, &mut checked.damages) {
         Ok(verified) => {
+            content.note_proofs(&verified.found, held);
             (checked.files, checked.bytes) = (verified.files, verified.bytes);
-            if let Some(unlocked) = &opened.unlocked
-                && let Err(VerifyError::Damaged(damages)) = check_sample(tree, &opened.manifest, unlocked)
-            {
-                damages.first.into_iter().for_each(|damage| checked.damages.add(damage));
-            }
-            verified.found
+            (checked.notes, checked.doubts) = (verified.notes, verified.doubts);
+            checked.foreign = verified.strays.len() as u64;
         }
-        Err(error) => {
-            checked.manifest_unread = Some(error.to_string());
-            kept
-        }
+        Err(error) => checked.manifest_unread = Some(error.to_string()),
     }
+}
+
+/// What is known of a file: what the ledger holds, and what was just read.
+fn known(name: &Name, file: &ManifestFile<'_>, held: &HashMap<Name, Held>, content: &Contents) -> Known {
+    let read = content.of(name).map(|read| read.checksums);
+    let ledger = held.get(name).copied();
+    // What was just read is no proof that it is what came.
+    let just_read =
+        |Checksums { size, digest, sha1 }| Held { size, digest: Some(digest), sha1: Some(sha1), proof: Proof::Missing };
+    let known = match (ledger, read) {
+        (Some(held), Some(read)) => Some(Held { sha1: Some(read.sha1), ..held }),
+        (None, Some(read)) if file.record.digest.is_some() => Some(just_read(read)),
+        (ledger, _) => ledger,
+    };
+    known.map_or(Known::Nothing, |held| Known::Kept { held, row: RowChange::Nothing })
 }
 
 /// What the ledger says of names and sizes.
 fn check_sizes(snapshot: &Snapshot, found: &[Found], held: &HashMap<Name, Held>, checked: &mut Checked) {
-    let mut wrong: Vec<(Name, &'static str)> = Vec::new();
+    let mut wrong: Vec<(&Name, &'static str)> = Vec::new();
     let mut payload = 0;
     for (name, held) in held {
         payload += u64::from(matches!(name, Name::Payload(_)));
         let here = found.binary_search_by(|found| found.name.cmp(name)).ok().and_then(|index| found.get(index));
-        if let Some(what) = verify::difference(here, held.size) {
-            wrong.push((name.clone(), what));
-        }
-    }
-    for found in found.iter().filter(|found| !held.contains_key(&found.name)) {
-        wrong.push((found.name.clone(), "is not part of this backup"));
+        let what = match here {
+            Some(Found { size: None, .. }) => Some("is no file"),
+            here => proof::difference(here.and_then(|here| here.size), held.size),
+        };
+        wrong.extend(what.map(|what| (name, what)));
     }
     if checked.files == 0 {
         checked.files = payload;
@@ -188,12 +223,8 @@ fn check_sizes(snapshot: &Snapshot, found: &[Found], held: &HashMap<Name, Held>,
     }
     wrong.sort();
     for (name, what) in wrong {
-        checked.damages.add(unnamed(snapshot, &name, what));
+        checked.damages.add(Finding::unnamed(name.below(&snapshot.tree), what, Rule::Checksum));
     }
-}
-
-fn unnamed(snapshot: &Snapshot, name: &Name, what: &'static str) -> Damage {
-    Damage { domain: String::new(), relative_path: String::new(), path: name.below(&snapshot.tree), what }
 }
 
 /// What a reading of every file brought.
@@ -202,8 +233,43 @@ struct Contents {
     bytes_read: u64,
     /// Files whose content is another, or can't be read.
     wrong: Vec<(Name, &'static str)>,
-    /// Checksums of files that had none.
-    learned: Vec<(Name, Digest)>,
+    /// The others, in order of their names.
+    read: Vec<Read>,
+}
+
+/// A file that was read and is as it was, as far as that is known.
+#[derive(Debug)]
+struct Read {
+    name: Name,
+    checksums: Checksums,
+    /// The proof that the ledger is to note.
+    proof: Proof,
+    /// The ledger had its BLAKE3.
+    had_checksum: bool,
+    /// The ledger does not know all of this.
+    is_news: bool,
+}
+
+impl Contents {
+    fn of(&self, name: &Name) -> Option<&Read> {
+        let index = self.read.binary_search_by(|read| read.name.cmp(name)).ok()?;
+        self.read.get(index)
+    }
+
+    /// Which of the files that nothing proved so far are proved by their digests.
+    fn note_proofs(&mut self, found: &[(Found, Proof)], held: &HashMap<Name, Held>) {
+        let by_digest = |name: &Name| {
+            let index = found.binary_search_by(|(found, _)| found.name.cmp(name)).ok()?;
+            found.get(index).map(|(_, proof)| *proof).filter(|proof| *proof == Proof::Digest)
+        };
+        for read in &mut self.read {
+            if held.get(&read.name).is_some_and(|held| held.proof == Proof::Missing)
+                && let Some(proof) = by_digest(&read.name)
+            {
+                (read.proof, read.is_news) = (proof, true);
+            }
+        }
+    }
 }
 
 /// Reads every file that is there in its size.
@@ -214,25 +280,33 @@ fn read_all(snapshot: &Snapshot, found: &[Found], held: &HashMap<Name, Held>, me
         for _ in 0..THREADS {
             scope.spawn(|| {
                 while let Some(found) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if meter.stop.load(Ordering::Relaxed) {
+                    let goes_on = || !meter.stop.load(Ordering::Relaxed);
+                    if !goes_on() {
                         return;
                     }
                     let known = held.get(&found.name);
                     if found.size.is_none() || known.is_some_and(|known| found.size != Some(known.size)) {
                         continue;
                     }
-                    let read = tree::digest(&found.name.below(&snapshot.tree));
+                    let read = checksum::of_file_while(&found.name.below(&snapshot.tree), goes_on);
                     meter.bytes.fetch_add(found.size.unwrap_or_default(), Ordering::Relaxed);
                     let mut contents = contents.lock().unwrap_or_else(PoisonError::into_inner);
+                    let name = found.name.clone();
                     match (read, known.and_then(|known| known.digest)) {
-                        (Ok(read), Some(digest)) if read != digest => {
-                            contents.wrong.push((found.name.clone(), "is not what it was when it came"));
+                        (Ok(None), _) => return,
+                        (Ok(Some(read)), Some(digest)) if read.digest != digest => {
+                            contents.wrong.push((name, "is not what it was when it came"));
                         }
-                        (Ok(_), Some(_)) => {}
-                        (Ok(read), None) => contents.learned.push((found.name.clone(), read)),
+                        (Ok(Some(checksums)), digest) => contents.read.push(Read {
+                            name,
+                            checksums,
+                            proof: Proof::Missing,
+                            had_checksum: digest.is_some(),
+                            is_news: known.is_none_or(|known| known.digest.is_none() || known.sha1.is_none()),
+                        }),
                         (Err(error), _) => {
                             tracing::warn!(%error, "a file of a backup can't be read");
-                            contents.wrong.push((found.name.clone(), "can't be read"));
+                            contents.wrong.push((name, "can't be read"));
                         }
                     }
                 }
@@ -242,14 +316,15 @@ fn read_all(snapshot: &Snapshot, found: &[Found], held: &HashMap<Name, Held>, me
     let mut contents = contents.into_inner().unwrap_or_else(PoisonError::into_inner);
     contents.bytes_read = meter.bytes.load(Ordering::Relaxed);
     contents.wrong.sort();
+    contents.read.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     contents
 }
 
 /// Finds out what the damaged files are to the person.
-fn name_damages(opened: &Result<Opened, EncryptionError>, damages: &mut Damages) {
+fn name_damages(opened: &Result<Opened, EncryptionError>, damages: &mut Findings) {
     let Ok(opened) = opened else { return };
     let named = opened.manifest.for_each_file(|file| {
-        let unnamed = |damage: &&mut Damage| damage.domain.is_empty() && damage.path.ends_with(file.file_id);
+        let unnamed = |damage: &&mut Finding| damage.domain.is_empty() && damage.path.ends_with(file.file_id);
         for damage in damages.first.iter_mut().filter(unnamed) {
             file.domain.clone_into(&mut damage.domain);
             file.relative_path.clone_into(&mut damage.relative_path);

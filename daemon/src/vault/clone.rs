@@ -10,26 +10,28 @@ use std::{
     thread,
 };
 
+use super::{name::Name, parts::Parts, tree::path_below};
 use crate::host::disk;
 
 /// Folders are cloned by this many threads.
 const THREADS: usize = 4;
 
-/// Clones a tree of folders and plain files; returns the number of files. Links and other oddities are left out: no
-/// backup holds them, and following one could leave the tree.
+/// Clones the parts of a backup, or everything; returns the number of files. Links and other oddities are left out: no backup holds
+/// them, and following one could leave the tree.
 ///
 /// # Errors
 /// Of the file system; what was cloned so far stays.
-pub fn clone_tree(from: &Path, to: &Path) -> io::Result<u64> {
-    let mut folders = vec![(from.to_owned(), to.to_owned())];
+pub fn clone_tree(from: &Path, to: &Path, parts: Option<&Parts>) -> io::Result<u64> {
+    let mut folders = vec![Folder { source: from.to_owned(), target: to.to_owned(), below: String::new() }];
     let mut index = 0;
     // Find and make all folders first; they are few.
-    while let Some((source, target)) = folders.get(index).cloned() {
+    while let Some(Folder { source, target, below }) = folders.get(index).cloned() {
         disk::make_private(&target)?;
         for entry in fs::read_dir(&source)? {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push((entry.path(), target.join(entry.file_name())));
+            let below = path_below(&below, &entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() && parts.is_none_or(|parts| parts.hold_folder(&below)) {
+                folders.push(Folder { source: entry.path(), target: target.join(entry.file_name()), below });
             }
         }
         index += 1;
@@ -40,8 +42,8 @@ pub fn clone_tree(from: &Path, to: &Path) -> io::Result<u64> {
     thread::scope(|scope| {
         for _ in 0..THREADS.min(folders.len()) {
             scope.spawn(|| {
-                while let Some((source, target)) = folders.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match clone_files(source, target) {
+                while let Some(folder) = folders.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match clone_files(folder, parts) {
                         Ok(count) => files.fetch_add(count, Ordering::Relaxed),
                         Err(error) => {
                             first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -58,15 +60,32 @@ pub fn clone_tree(from: &Path, to: &Path) -> io::Result<u64> {
     }
 }
 
+/// A folder to clone.
+#[derive(Debug, Clone)]
+struct Folder {
+    source: PathBuf,
+    target: PathBuf,
+    /// Its path below the tree, empty for the tree itself.
+    below: String,
+}
+
+fn is_part(parts: Option<&Parts>, below: &str, name: &str) -> bool {
+    parts.is_none_or(|parts| parts.hold(&Name::new(&path_below(below, name))))
+}
+
 #[cfg(unix)]
-fn clone_files(from: &Path, to: &Path) -> io::Result<usize> {
+fn clone_files(folder: &Folder, parts: Option<&Parts>) -> io::Result<usize> {
     use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, linkat, openat};
+    let Folder { source: from, target: to, below } = folder;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let source = openat(CWD, from, flags, Mode::empty())?;
     let target = openat(CWD, to, flags, Mode::empty())?;
     let mut count = 0;
     for entry in Dir::read_from(&source)? {
         let entry = entry?;
+        if !is_part(parts, below, &entry.file_name().to_string_lossy()) {
+            continue;
+        }
         // Some file systems do not tell the type with the name.
         let plain = match entry.file_type() {
             FileType::RegularFile => true,
@@ -91,11 +110,12 @@ fn path_in(folder: &Path, name: &std::ffi::CStr) -> PathBuf {
 }
 
 #[cfg(not(unix))]
-fn clone_files(from: &Path, to: &Path) -> io::Result<usize> {
+fn clone_files(folder: &Folder, parts: Option<&Parts>) -> io::Result<usize> {
+    let Folder { source: from, target: to, below } = folder;
     let mut count = 0;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
+        if entry.file_type()?.is_file() && is_part(parts, below, &entry.file_name().to_string_lossy()) {
             let target: PathBuf = to.join(entry.file_name());
             clone_file(&entry.path(), &target)?;
             count += 1;
@@ -162,16 +182,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         fs::create_dir_all(from.join("ab/deep")).unwrap();
-        for name in ["Status.plist", "ab/ab01", "ab/ab02", "ab/deep/x"] {
+        let id = |last: &str| format!("ab/{}", "ab".repeat(19) + last);
+        let (one, other) = (id("01"), id("02"));
+        for name in ["Status.plist", &one, &other, "ab/deep/x", "ab/.DS_Store"] {
             fs::write(from.join(name), name).unwrap();
         }
         #[cfg(unix)]
-        std::os::unix::fs::symlink("/etc/passwd", from.join("ab/link")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", from.join(id("03"))).unwrap();
 
-        assert_eq!(clone_tree(&from, &to).unwrap(), 4);
-        assert_eq!(fs::read_to_string(to.join("ab/deep/x")).unwrap(), "ab/deep/x");
-        assert!(fs::symlink_metadata(to.join("ab/link")).is_err());
-        fs::remove_file(to.join("ab/ab01")).unwrap();
-        assert!(from.join("ab/ab01").exists());
+        assert_eq!(clone_tree(&from, &to, Some(&Parts::by_form())).unwrap(), 3);
+        assert_eq!(fs::read_to_string(to.join(&one)).unwrap(), one);
+        for left_out in [&id("03"), "ab/deep", "ab/.DS_Store"] {
+            assert!(fs::symlink_metadata(to.join(left_out)).is_err(), "{left_out}");
+        }
+        fs::remove_file(to.join(&one)).unwrap();
+        assert!(from.join(&one).exists());
     }
 }

@@ -3,15 +3,17 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
+    checksum::{self, Checksums},
     ledger::{Held, Sealed},
     name::Name,
-    tree::{self, Found},
-    verify::{Damage, Damages, VerifyError},
+    proof::{Proof, Rule, difference},
+    tree::Found,
+    verify::{Finding, Findings, VerifyError},
 };
 use crate::transfer::digests::{Digests, Origin};
 
 /// A file that did not come in this run and is larger gets its checksum from the weekly check.
-const DIGEST_NOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(super) const DIGEST_NOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The difference between two snapshots.
 #[derive(Debug, Default)]
@@ -22,38 +24,43 @@ pub struct Inventory {
     pub gone: Vec<Name>,
 }
 
-/// Compares the tree with what the last snapshot held and with what came. Where the tree does not build on that
-/// snapshot, nothing is shared.
+/// Compares the tree with what the last snapshot held and with what came; each file with how it was proved. Where the
+/// tree does not build on that snapshot, nothing is shared.
 ///
 /// # Errors
 /// When a file is not as long as what came of it, or the disk can't be read.
 pub fn take(
     tree: &Path,
-    found: &[Found],
+    found: &[(Found, Proof)],
     mut held: HashMap<Name, Held>,
     builds_on_it: bool,
     digests: &Digests,
 ) -> Result<Inventory, VerifyError> {
     let mut inventory = Inventory::default();
-    let mut damages = Damages::default();
-    for Found { name, size } in found {
+    let mut damages = Findings::default();
+    for (Found { name, size }, proof) in found {
         // What is no plain file is none of a backup's; the check of the manifest tells when it should be one.
         let Some(size) = *size else { continue };
         let before = held.remove(name).filter(|_| builds_on_it);
-        let (digest, received) = match digests.of(name) {
-            Some(Origin::Received { size: came, digest }) => {
-                if came != size {
-                    let what = "is not as long as what came";
-                    let (domain, relative_path) = (String::new(), String::new());
-                    damages.add(Damage { domain, relative_path, path: name.below(tree), what });
+        let (checksums, received) = match digests.of(name) {
+            Some(Origin::Received { checksums, .. }) => {
+                if let Some(what) = difference(Some(size), checksums.size) {
+                    damages.add(Finding::unnamed(name.below(tree), what, Rule::Received));
                 }
-                (Some(digest), true)
+                (Some(checksums), true)
             }
             None if before.is_some_and(|before| before.size == size) => continue,
-            _ if size <= DIGEST_NOW_BYTES_MAX => (Some(tree::digest(&name.below(tree))?), false),
+            _ if size <= DIGEST_NOW_BYTES_MAX => (Some(checksum::of_file(&name.below(tree))?), false),
             _ => (None, false),
         };
-        inventory.new.push(Sealed { name: name.clone(), size, digest, received });
+        inventory.new.push(Sealed {
+            name: name.clone(),
+            size,
+            digest: checksums.map(|Checksums { digest, .. }| digest),
+            sha1: checksums.map(|Checksums { sha1, .. }| sha1),
+            proof: *proof,
+            received,
+        });
     }
     inventory.gone = held.into_keys().collect();
     damages.into_result()?;

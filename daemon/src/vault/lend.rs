@@ -8,6 +8,7 @@ use std::{
 use super::{
     clone,
     layout::Layout,
+    parts::Parts,
     recovery,
     transaction::{self, VaultError},
 };
@@ -46,7 +47,8 @@ impl Held {
         // Made first, so that whatever happens from here on is cleared away.
         let loan = Loan { held: self };
         disk::make_private(&folder).map_err(|error| failed("creating", &folder, error))?;
-        let files = clone::clone_tree(tree, &clone).map_err(|error| failed("cloning", tree, error))?;
+        let files =
+            clone::clone_tree(tree, &clone, Some(&Parts::by_form())).map_err(|error| failed("cloning", tree, error))?;
         tracing::debug!(files, "cloned the snapshot");
         Ok(loan)
     }
@@ -92,16 +94,17 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::new(root.path(), &"00008120-001A2D3E0C40201E".parse().unwrap());
         fs::create_dir_all(layout.latest().join("ab")).unwrap();
-        fs::write(layout.latest().join("ab/ab01"), "content").unwrap();
+        let file = format!("ab/{}", "ab".repeat(20));
+        fs::write(layout.latest().join(&file), "content").unwrap();
         fs::create_dir_all(layout.restore_tree().join("left behind")).unwrap();
 
         let held = Held::take(&layout).unwrap();
         assert!(!layout.restore().exists());
         assert!(matches!(Held::take(&layout), Err(VaultError::Busy { .. })));
         let loan = held.lend(&layout.latest()).unwrap();
-        fs::remove_file(layout.restore_tree().join("ab/ab01")).unwrap();
+        fs::remove_file(layout.restore_tree().join(&file)).unwrap();
         drop(loan);
         assert!(!layout.restore().exists());
-        assert_eq!(fs::read_to_string(layout.latest().join("ab/ab01")).unwrap(), "content");
+        assert_eq!(fs::read_to_string(layout.latest().join(&file)).unwrap(), "content");
     }
 }

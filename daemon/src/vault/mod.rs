@@ -6,9 +6,12 @@
 //! whose swap did not happen completes it.
 
 pub mod aside;
+pub mod base;
 pub mod check;
+pub mod checksum;
 pub mod clone;
 pub mod encryption;
+pub mod evidence;
 pub mod extract;
 pub mod forecast;
 pub mod free_space;
@@ -19,14 +22,18 @@ pub mod ledger;
 pub mod lend;
 pub mod manifest;
 pub mod name;
+pub mod parts;
 pub mod phones;
+pub mod proof;
 mod property_list;
 pub mod reader;
 pub mod receipt;
 pub mod recovery;
 pub mod retention;
 pub mod roots;
+pub mod scratch;
 pub mod scrub;
+mod sqlite_file;
 pub mod transaction;
 pub mod tree;
 pub mod verify;

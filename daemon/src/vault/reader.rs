@@ -2,14 +2,16 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use super::{
-    encryption::{EncryptionError, Password},
-    manifest::Manifest,
+    encryption::{self, EncryptionError, Password},
+    manifest::{Manifest, ManifestFile},
+    scratch::Scratch,
+    tree,
     verify::Opened,
 };
 
@@ -33,8 +35,8 @@ impl Reader {
     ///
     /// # Errors
     /// When none fits, or the manifest can't be read.
-    pub fn open(tree: &Path, passwords: &[Password]) -> Result<Self, EncryptionError> {
-        Ok(Self { tree: tree.to_owned(), opened: Opened::new(tree, passwords)? })
+    pub fn open(tree: &Path, passwords: &[Password], scratch: &Scratch) -> Result<Self, EncryptionError> {
+        Ok(Self { tree: tree.to_owned(), opened: Opened::new(tree, passwords, scratch)? })
     }
 
     /// The tree.
@@ -47,29 +49,32 @@ impl Reader {
         &self.opened.manifest
     }
 
-    /// The password that opened it; none when it is not encrypted.
-    pub fn password(&self) -> Option<Password> {
-        self.opened.password.clone()
+    /// The length of what a file holds, which its row does not tell for certain; none when that can't be known, since the
+    /// file is missing or does not end as it should.
+    pub fn length(&self, file: &ManifestFile<'_>) -> Option<u64> {
+        let path = file.path(&self.tree);
+        let stored = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?.len();
+        let Some(unlocked) = &self.opened.unlocked else { return Some(stored) };
+        match file.record.size {
+            Some(size) if encryption::content::stored_size_fits(size, stored) => Some(size),
+            _ => unlocked.plain_length(&mut tree::open(&path).ok()?, file.record.key).ok(),
+        }
     }
 
-    /// What a file holds. `size` and `archive` are what its row tells.
+    /// What a file holds: everything that is stored, less its padding. `key` is that of its row.
     ///
     /// # Errors
-    /// `InvalidData` when the file is not what its row says; or of the file system.
-    pub fn content(&self, file: File, size: u64, archive: &[u8]) -> io::Result<Content> {
-        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        if let Some(unlocked) = &self.opened.unlocked {
-            let plain = unlocked.content(file, archive).map_err(|error| match error {
-                EncryptionError::Disk { source, .. } => source,
-                error => wrong(&error.to_string()),
-            })?;
-            return Ok(Content::Decrypted(Box::new(plain)));
-        }
-        match file.metadata()?.len().cmp(&size) {
-            std::cmp::Ordering::Less => Err(wrong("is shorter than it should be")),
-            std::cmp::Ordering::Greater => Err(wrong("is longer than it should be")),
-            std::cmp::Ordering::Equal => Ok(Content::Stored { file, left: size }),
-        }
+    /// `InvalidData` when the file does not end as an encrypted file does or its key is not one of this backup; or of
+    /// the file system.
+    pub fn content(&self, file: File, key: Option<&[u8]>) -> io::Result<Content> {
+        let Some(unlocked) = &self.opened.unlocked else {
+            return Ok(Content::Stored { left: file.metadata()?.len(), file });
+        };
+        let plain = unlocked.content(file, key).map_err(|error| match error {
+            EncryptionError::Disk { source, .. } => source,
+            error => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+        })?;
+        Ok(Content::Decrypted(Box::new(plain)))
     }
 }
 
@@ -82,7 +87,7 @@ pub enum Content {
         /// Bytes still to come.
         left: u64,
     },
-    /// Decrypted on the way; checks its own length and end.
+    /// Decrypted on the way.
     Decrypted(Box<dyn Read + Send>),
 }
 

@@ -42,6 +42,15 @@ pub struct Receipt {
     /// What the phone could not read of its own: the backup is whole without it, and the person has to know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<Failure>,
+    /// Files whose size in the phone's list is another than that of what came, which is usual for databases.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub notes: u64,
+    /// Files that may be incomplete, though nothing proves it, and rows of the list that could not be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub doubts: u64,
+    /// The first of them, as a person is told of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubtful: Vec<String>,
     /// BLAKE3 of the phone's own public key, which it makes anew when it is erased; none when it did not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_key: Option<String>,
@@ -59,6 +68,11 @@ impl Receipt {
     pub const fn last_good(&self) -> LastGood {
         LastGood { at: self.verified_at, files: self.files, bytes: self.bytes }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A name for what is from this time: sorts by time and is allowed on every file system.

@@ -2,19 +2,25 @@
 
 use std::{collections::HashMap, fs, io, path::Path};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     aside, history,
     layout::Layout,
     ledger::{Entry, Held, Ledger, NewSnapshot, Sealed},
     name::Name,
+    parts::Parts,
+    proof::Proof,
+    property_list,
     receipt::{self, Receipt},
     transaction::VaultError,
     tree,
     verify::check_status,
 };
-use crate::{host::disk, transfer::DiskError};
+use crate::{
+    host::disk,
+    transfer::{DiskError, value::Value},
+};
 
 pub(super) fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> VaultError + 'a {
     move |source| DiskError { operation, path: path.to_owned(), source }.into()
@@ -236,10 +242,27 @@ fn id_of_latest(layout: &Layout, ledger: &Ledger, receipts: &[Receipt], identity
     if let Some(receipt) = own.filter(|receipt| entries.iter().all(|entry| entry.id != receipt.id)) {
         return Ok(receipt.id.clone());
     }
-    // Every program writes this file anew for each backup.
-    let info = layout.latest().join("Info.plist");
+    let made = made_at(&layout.latest()).map_or_else(|| written_at(&layout.latest()), Ok)?;
+    Ok(history::free_id(layout, &entries, made))
+}
+
+/// When another program's backup was made, by the phone's clock or the other program's: a copy of it is younger.
+fn made_at(tree: &Path) -> Option<DateTime<Utc>> {
+    // Before iPhones there was nothing to back up; a time to come is a clock's mistake.
+    let first = DateTime::from_timestamp(1_167_609_600, 0)?;
+    let last = Utc::now() + TimeDelta::days(1);
+    let told = [("Status.plist", "Date"), ("Manifest.plist", "Date"), ("Info.plist", "Last Backup Date")];
+    told.into_iter().find_map(|(file, key)| {
+        let list = property_list::read(&tree.join(file)).ok()?;
+        list.get(key).and_then(Value::date).filter(|date| (first..last).contains(date))
+    })
+}
+
+/// When its `Info.plist` was written, which every program writes for each backup.
+fn written_at(tree: &Path) -> Result<DateTime<Utc>, VaultError> {
+    let info = tree.join("Info.plist");
     let modified = fs::metadata(&info).and_then(|facts| facts.modified()).map_err(failed("reading", &info))?;
-    Ok(history::free_id(layout, &entries, DateTime::<Utc>::from(modified)))
+    Ok(modified.into())
 }
 
 /// Takes a tree that is there into the ledger, with no checksums: these are not known from when its files came.
@@ -256,8 +279,9 @@ fn adopt(
     let mut open: HashMap<Name, Held> = ledger.held(i64::MAX)?;
     let (mut files, mut bytes) = (0, 0);
     let mut new = Vec::new();
+    let parts = Parts::by_form();
     for found in tree::list(tree)? {
-        let Some(size) = found.size else { continue };
+        let Some(size) = found.size.filter(|_| parts.hold(&found.name)) else { continue };
         if matches!(found.name, Name::Payload(_)) {
             files += 1;
             bytes += size;
@@ -267,7 +291,8 @@ fn adopt(
             continue;
         }
         open.remove(&found.name);
-        new.push(Sealed { name: found.name, size, digest: None, received: false });
+        let (digest, sha1, proof) = (None, None, Proof::Missing);
+        new.push(Sealed { name: found.name, size, digest, sha1, proof, received: false });
     }
     let gone = open.into_keys().collect();
     ledger.seal(NewSnapshot { id, tree: identity, files, bytes, receipt, new, gone })?;

@@ -2,8 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
-    io::{self, Read},
+    io,
     path::PathBuf,
 };
 
@@ -11,18 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     check,
+    checksum::{self, Checksums},
+    encryption,
     layout::Layout,
-    ledger::{Digest, Entry, Ledger, Version},
+    ledger::{Entry, Ledger, Version},
     manifest::Manifest,
     name::Name,
+    parts::is_foreign,
+    proof::{Proof, Rule, Sha1},
     receipt,
     transaction::VaultError,
-    verify::{Damage, Damages},
+    verify::{Finding, Findings},
 };
 use crate::transfer::DiskError;
-
-/// Read in pieces, so that a large video can be left in the middle.
-const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Slices in a day: one an hour.
 pub const SLICES_A_DAY: u64 = 24;
@@ -35,7 +35,7 @@ pub struct Slice {
     /// Their bytes.
     pub bytes: u64,
     /// What is wrong.
-    pub damages: Damages,
+    pub damages: Findings,
 }
 
 /// Reads what was not read for longest, so that all of it is read once in `days`; stops early when told. `now` is in
@@ -64,17 +64,25 @@ pub fn slice(layout: &Layout, days: u32, now: i64, stop: &CancellationToken) -> 
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for version in due {
         let Some(entry) = entries.iter().find(|entry| entry.number == version.holder) else { continue };
+        if is_foreign(&version.name) {
+            // An older version took it for a part of the backup; nobody misses it.
+            ledger.note_looked_at(&version, now)?;
+            continue;
+        }
         let is_newest = entry.number == newest.number;
         let tree = if is_newest { layout.latest() } else { layout.snapshot_tree(&entry.id) };
         let path = version.name.below(&tree);
-        match read(&path, stop) {
+        match checksum::of_file_while(&path, || !stop.is_cancelled()) {
             Ok(None) => break,
-            Ok(Some((size, digest))) => {
-                let as_it_was = size == version.held.size && version.held.digest.is_none_or(|known| known == digest);
+            Ok(Some(read)) => {
+                let held = version.held;
+                let as_it_was = read.size == held.size
+                    && held.digest.is_none_or(|known| known == read.digest)
+                    && held.sha1.is_none_or(|known| known == read.sha1);
                 if as_it_was {
                     slice.files += 1;
-                    slice.bytes += size;
-                    good.push((version, digest));
+                    slice.bytes += read.size;
+                    good.push((version, read, Proof::Missing));
                 } else {
                     bad.push((version, path, "is not what it was when it came"));
                 }
@@ -86,6 +94,7 @@ pub fn slice(layout: &Layout, days: u32, now: i64, stop: &CancellationToken) -> 
             }
         }
     }
+    prove(layout, newest.number, &mut good);
     let unchanged = ledger.newest()?.is_some_and(|entry| entry.number == newest.number);
     if !unchanged || !is_at_latest(layout, &newest)? {
         return Ok(Slice::default());
@@ -104,13 +113,7 @@ fn is_at_latest(layout: &Layout, newest: &Entry) -> Result<bool, VaultError> {
 }
 
 /// What is bad is told once in each round, and does not keep the rest from being read.
-fn tell(
-    ledger: &mut Ledger,
-    layout: &Layout,
-    bad: Vec<(Version, PathBuf, &'static str)>,
-    now: i64,
-    slice: &mut Slice,
-) -> Result<(), VaultError> {
+fn tell(ledger: &mut Ledger, layout: &Layout, bad: Vec<Bad>, now: i64, slice: &mut Slice) -> Result<(), VaultError> {
     let known = if bad.is_empty() { HashMap::new() } else { known_as(layout, &bad) };
     for (version, path, what) in bad {
         ledger.note_looked_at(&version, now)?;
@@ -120,13 +123,16 @@ fn tell(
         }
         check::note_damage(ledger, &version)?;
         let (domain, relative_path) = known.get(&version.name).cloned().unwrap_or_default();
-        slice.damages.add(Damage { domain, relative_path, path, what });
+        slice.damages.add(Finding { domain, relative_path, path, what, rule: Rule::Checksum });
     }
     Ok(())
 }
 
+/// A content that is not what it was, where it is and what is wrong with it.
+type Bad = (Version, PathBuf, &'static str);
+
 /// What files are to the person, as far as the latest manifest tells.
-fn known_as(layout: &Layout, bad: &[(Version, PathBuf, &'static str)]) -> HashMap<Name, (String, String)> {
+fn known_as(layout: &Layout, bad: &[Bad]) -> HashMap<Name, (String, String)> {
     let wanted: HashSet<&Name> = bad.iter().map(|(version, ..)| &version.name).collect();
     let mut known = HashMap::new();
     let visited = Manifest::plain(&layout.latest()).for_each_file(|file| {
@@ -140,18 +146,29 @@ fn known_as(layout: &Layout, bad: &[(Version, PathBuf, &'static str)]) -> HashMa
     known
 }
 
-/// Size and checksum of a file; none when it was told to stop.
-fn read(path: &std::path::Path, stop: &CancellationToken) -> io::Result<Option<(u64, Digest)>> {
-    let mut file = File::open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        if stop.is_cancelled() {
-            return Ok(None);
+/// Contents that nothing proved so far, and that the latest manifest has the digest of. An encrypted manifest is left to
+/// `backstay verify --deep`: opening it takes seconds of computing, each hour.
+fn prove(layout: &Layout, latest: i64, read: &mut [(Version, Checksums, Proof)]) {
+    let unproved = |(version, ..): &&mut (Version, Checksums, Proof)| {
+        version.holder == latest && version.held.proof == Proof::Missing && matches!(version.name, Name::Payload(_))
+    };
+    let mut unproved: HashMap<Name, (Sha1, &mut Proof)> = read
+        .iter_mut()
+        .filter(unproved)
+        .map(|(version, checksums, proof)| (version.name.clone(), (checksums.sha1, proof)))
+        .collect();
+    if unproved.is_empty() || !matches!(encryption::is_encrypted(&layout.latest()), Ok(false)) {
+        return;
+    }
+    let visited = Manifest::plain(&layout.latest()).for_each_file(|file| {
+        let Some(name) = Name::of_file_id(file.file_id) else { return };
+        if let Some((sha1, proof)) = unproved.get_mut(&name)
+            && file.record.digest == Some(&sha1[..])
+        {
+            **proof = Proof::Digest;
         }
-        match file.read(&mut piece)? {
-            0 => return Ok(Some((hasher.count(), *hasher.finalize().as_bytes()))),
-            length => hasher.update(&piece[..length]),
-        };
+    });
+    if let Err(error) = visited {
+        tracing::debug!(%error, "what was read is compared with no digest");
     }
 }

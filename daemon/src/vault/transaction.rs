@@ -3,28 +3,43 @@
 //! Order of writes: files, sync, ledger, receipt (temporary file, sync, rename, sync of the folder), swap, the old
 //! tree into history. Whatever interrupts it, [`recover`](recovery::recover) finishes or forgets it.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::PathBuf,
+};
 
 use backstay_shared::{config::Retention, overview::EndedRun};
 use chrono::{DateTime, Utc};
 
 use super::{
     aside::{self, Aside},
-    clone, history,
+    base::BaseRows,
+    checksum, clone,
+    encryption::Password,
+    evidence::Evidence,
+    history,
     inventory::{self, Inventory},
     layout::Layout,
-    ledger::{Ledger, LedgerError, NewSnapshot},
+    ledger::{Held, Ledger, LedgerError, NewSnapshot},
+    name::Name,
+    parts::Parts,
+    proof::Rule,
     receipt::{self, Receipt},
     recovery::{self, Recovered, failed},
-    tree::{Found, Unreadable},
-    verify::VerifyError,
+    scratch::Scratch,
+    tree::Unreadable,
+    verify::{self, Finding, Findings, Opened, Verified, VerifyError},
 };
 use crate::{
     host::{
         disk,
         lock::{LockError, LockFile},
     },
-    transfer::{DiskError, digests::Digests},
+    transfer::{
+        DiskError,
+        digests::{Digests, Origin},
+    },
 };
 
 /// Why there is no transaction.
@@ -115,7 +130,11 @@ impl Transaction {
             discard(&layout)?;
             disk::make_private(&layout.next()).map_err(failed("creating", &layout.next()))?;
             if clone::is_possible_in(&own).map_err(failed("writing", &own))? {
-                let files = clone::clone_tree(&latest, &tree).map_err(failed("cloning", &latest))?;
+                let parts = match &base {
+                    Some(base) => Parts::of(&ledger.held(base.number)?),
+                    None => Parts::by_form(),
+                };
+                let files = clone::clone_tree(&latest, &tree, Some(&parts)).map_err(failed("cloning", &latest))?;
                 tracing::debug!(files, "cloned the latest backup");
             } else {
                 tracing::info!(
@@ -158,13 +177,114 @@ impl Transaction {
         self.aside.as_ref()
     }
 
-    /// What the new tree shares with the backup that it builds on.
+    /// Asks the [rule](super::proof) about every file of the new tree. Files that are no part of it are taken out; a
+    /// clone is all that they are. Returns also what the new tree shares with the backup that it builds on.
     ///
     /// # Errors
-    /// When a file is not as long as what came of it, or the disk or the ledger can't be read.
-    pub fn inventory(&self, found: &[Found], digests: &Digests) -> Result<Result<Inventory, VerifyError>, VaultError> {
+    /// When the tree is no backup, or the disk or the ledger can't be read.
+    pub fn verify(
+        &mut self,
+        passwords: &[Password],
+        digests: &Digests,
+        unreadable: &HashSet<Name>,
+    ) -> Result<Result<(Verified, Inventory), VerifyError>, VaultError> {
         let held = self.ledger.held(i64::MAX)?;
-        Ok(inventory::take(&self.layout.next_tree(), found, held, self.base_is_known, digests))
+        Ok(self.verify_with(passwords, digests, unreadable, held))
+    }
+
+    fn verify_with(
+        &self,
+        passwords: &[Password],
+        digests: &Digests,
+        unreadable: &HashSet<Name>,
+        held: HashMap<Name, Held>,
+    ) -> Result<(Verified, Inventory), VerifyError> {
+        let tree = self.layout.next_tree();
+        let scratch = Scratch::of(&self.layout);
+        let opened = Opened::new(&tree, passwords, &scratch)?;
+        let builds_on = HashMap::new();
+        let builds_on = if self.base_is_known { &held } else { &builds_on };
+        let base = self.base_rows(passwords, &opened, &scratch);
+        let evidence = Evidence { digests, unreadable, held: builds_on, base, layout: &self.layout };
+        let mut verified =
+            verify::verify(&tree, &opened, |name, file| evidence.of(name, file), |name| evidence.is_part(name))?;
+        self.leave_out(&verified.strays)?;
+        if verified.contradicted.count > 0 {
+            self.compare_contradicted(&verified.contradicted, digests)?;
+        }
+        drop(evidence);
+        let inventory = inventory::take(&tree, &verified.found, held, self.base_is_known, digests)?;
+        verified.found = Vec::new();
+        Ok((verified, inventory))
+    }
+
+    /// The rows of the backup before. One that can't be read is no reason to fail: then every file that did not come is
+    /// judged by its own form.
+    fn base_rows(&self, passwords: &[Password], now: &Opened, scratch: &Scratch) -> Option<BaseRows> {
+        if !self.base_is_known {
+            return None;
+        }
+        let tree = match &self.aside {
+            Some(_) => self.layout.aside().join(self.layout.udid().as_str()),
+            None => self.layout.latest(),
+        };
+        let opened = Opened::beside(now, &tree, passwords, scratch);
+        match opened.map_err(VerifyError::from).and_then(|base| Ok(BaseRows::read(&base.manifest)?)) {
+            Ok(rows) => Some(rows),
+            Err(error) => {
+                tracing::warn!(%error, "the list of the backup before can't be read");
+                None
+            }
+        }
+    }
+
+    /// Takes files out of the new tree that neither the phone nor Backstay knows. On a disk that can't clone the tree is
+    /// the latest backup itself, and what other programs left in it is theirs.
+    fn leave_out(&self, strays: &[Name]) -> Result<(), Unreadable> {
+        if self.aside.is_some() || strays.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(count = strays.len(), first = %strays[0], "files that are no part of the backup are left out");
+        for name in strays {
+            let path = name.below(&self.layout.next_tree());
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Unreadable { path, source }),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A digest that is not that of what came may be the disk's doing: then it is damage.
+    fn compare_contradicted(&self, contradicted: &Findings, digests: &Digests) -> Result<(), VerifyError> {
+        let mut damages = Findings::default();
+        for finding in &contradicted.first {
+            let name = finding.path.file_name().and_then(|id| Name::of_file_id(id.to_str()?));
+            let came = match name.and_then(|name| digests.of(&name)) {
+                Some(Origin::Received { checksums, .. }) => Some(checksums),
+                _ => None,
+            };
+            if Some(checksum::of_file(&finding.path)?) != came {
+                let what = "is not what came";
+                damages.add(Finding { what, rule: Rule::Received, ..finding.clone() });
+            }
+        }
+        damages.into_result()
+    }
+
+    /// Whether files whose digests are another's are to be kept as they came: when it was so in the run before, too, and
+    /// this is no accident. Notes it for the next run.
+    ///
+    /// # Errors
+    /// When the ledger can't be used.
+    pub fn contradicted_again(&mut self, contradicted: &Findings) -> Result<bool, LedgerError> {
+        let before = self.ledger.contradicted()?;
+        let ids = contradicted.first.iter().filter_map(|finding| finding.path.file_name()?.to_str());
+        let now: Vec<Name> = ids.filter_map(Name::of_file_id).collect();
+        if before != now {
+            self.ledger.note_contradicted(&now)?;
+        }
+        Ok(!now.is_empty() && !before.is_empty())
     }
 
     /// A name for the new backup that no other has.

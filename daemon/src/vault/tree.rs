@@ -130,8 +130,25 @@ fn list_folder(tree: &Path, folder: &str) -> Result<(Vec<Found>, Vec<String>), U
     Ok((files, folders))
 }
 
-fn path_below(folder: &str, name: &str) -> String {
+/// The path of a name in a folder, which is empty for the tree itself.
+pub(super) fn path_below(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// Opens a plain file to read it; a link is not followed.
+///
+/// # Errors
+/// Of the file system.
+pub fn open(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.cast_signed());
+    }
+    options.open(path)
 }
 
 /// BLAKE3 of a file.

@@ -2,22 +2,25 @@
 
 use std::{
     collections::HashSet,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use super::{
     encryption::{self, EncryptionError, Password, Unlocked, content::stored_size_fits},
-    manifest::{Manifest, ManifestError, ManifestFile},
+    manifest::{Manifest, ManifestError, ManifestFile, Record},
     name::Name,
+    proof::{self, Case, Form, Known, Proof, Rule, Verdict},
     property_list::{self, Trouble},
+    scratch::Scratch,
     tree::{self, Found, Unreadable},
 };
 use crate::transfer::value::Value;
 
-/// Damages that are told one by one; more are only counted.
-const DAMAGES_KEPT_MAX: usize = 20;
+/// Findings that are told one by one; more are only counted.
+const FINDINGS_KEPT_MAX: usize = 20;
 
-/// Damaged files that are known apart.
+/// Files with a finding that are known apart.
 const TOLD_MAX: usize = 100_000;
 
 /// What a whole tree holds.
@@ -25,17 +28,27 @@ const TOLD_MAX: usize = 100_000;
 pub struct Verified {
     /// Files with content.
     pub files: u64,
-    /// Their bytes.
+    /// Their bytes on disk.
     pub bytes: u64,
     /// True when the phone said it sent everything.
     pub full: bool,
-    /// Every file that is there, in order of their names.
-    pub found: Vec<Found>,
+    /// Every file that is part of the backup, in order of their names, and how each was proved.
+    pub found: Vec<(Found, Proof)>,
+    /// Files that are there and that neither the list nor Backstay knows: other programs', or left over.
+    pub strays: Vec<Name>,
+    /// Files whose size in the list is another, which is usual for databases.
+    pub notes: u64,
+    /// Files that may be incomplete, and rows of the list that can't be read.
+    pub doubts: Findings,
+    /// Files that came in this run with another digest than their rows have.
+    pub contradicted: Findings,
+    /// Files that were kept although it is so with them; they are among the doubts, too.
+    pub kept_contradicted: Findings,
 }
 
-/// One file that is not as it should be.
+/// One file that is not as it should be, or may not be.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Damage {
+pub struct Finding {
     /// For example `CameraRollDomain`; empty when no manifest tells.
     pub domain: String,
     /// Path below the domain.
@@ -44,9 +57,22 @@ pub struct Damage {
     pub path: PathBuf,
     /// What is wrong.
     pub what: &'static str,
+    /// What this rests on.
+    pub rule: Rule,
 }
 
-impl Damage {
+impl Finding {
+    /// A file that only its path tells.
+    pub fn unnamed(path: PathBuf, what: &'static str, rule: Rule) -> Self {
+        Self { domain: String::new(), relative_path: String::new(), path, what, rule }
+    }
+
+    /// A file that its row tells.
+    pub fn of(file: &ManifestFile<'_>, path: PathBuf, what: &'static str, rule: Rule) -> Self {
+        let (domain, relative_path) = (file.domain.to_owned(), file.relative_path.to_owned());
+        Self { domain, relative_path, path, what, rule }
+    }
+
     /// What a person knows it by.
     pub fn told(&self) -> String {
         if self.domain.is_empty() {
@@ -57,27 +83,34 @@ impl Damage {
     }
 }
 
-/// Damages, of which the first are told one by one.
+/// Findings, of which the first are told one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Damages {
+pub struct Findings {
     /// How many.
     pub count: u64,
     /// The first of them.
-    pub first: Vec<Damage>,
+    pub first: Vec<Finding>,
     told: HashSet<PathBuf>,
 }
 
-impl Damages {
+impl Findings {
     /// One more; a file that is there already is not told again.
-    pub fn add(&mut self, damage: Damage) {
+    pub fn add(&mut self, finding: Finding) {
         // Beyond this many one file more or less does not matter.
-        if self.told.len() < TOLD_MAX && !self.told.insert(damage.path.clone()) {
+        if self.told.len() < TOLD_MAX && !self.told.insert(finding.path.clone()) {
             return;
         }
         self.count += 1;
-        if self.first.len() < DAMAGES_KEPT_MAX {
-            self.first.push(damage);
+        if self.first.len() < FINDINGS_KEPT_MAX {
+            self.first.push(finding);
         }
+    }
+
+    /// All of another list.
+    pub fn extend(&mut self, others: Self) {
+        let untold = others.count - others.first.len() as u64;
+        others.first.into_iter().for_each(|finding| self.add(finding));
+        self.count += untold;
     }
 
     /// An error when there are any.
@@ -115,9 +148,9 @@ pub enum VerifyError {
     /// No phone is empty, so this is no picture of one.
     #[error("the manifest lists no file at all")]
     Empty,
-    /// Files are missing or have the wrong size.
-    #[error("{} files are missing or damaged, the first: {}", .0.count, .0.first.first().map(Damage::told).unwrap_or_default())]
-    Damaged(Damages),
+    /// Files are missing or are not what they should be.
+    #[error("{} files are missing or damaged, the first: {}", .0.count, .0.first.first().map(Finding::told).unwrap_or_default())]
+    Damaged(Findings),
     /// The disk can't be read.
     #[error(transparent)]
     Disk(#[from] Unreadable),
@@ -139,77 +172,164 @@ impl Opened {
     ///
     /// # Errors
     /// When none fits, or `Manifest.plist` or the manifest can't be read.
-    pub fn new(tree: &Path, passwords: &[Password]) -> Result<Self, EncryptionError> {
+    pub fn new(tree: &Path, passwords: &[Password], scratch: &Scratch) -> Result<Self, EncryptionError> {
         if !encryption::is_encrypted(tree)? {
             return Ok(Self { manifest: Manifest::plain(tree), unlocked: None, password: None });
         }
         let (unlocked, password) = encryption::open_any(tree, passwords)?;
-        let manifest = Manifest::encrypted(tree, &unlocked)?;
+        let manifest = Manifest::encrypted(tree, &unlocked, scratch)?;
         Ok(Self { manifest, unlocked: Some(unlocked), password: Some(password) })
+    }
+
+    /// Opens the manifest of another tree of the same phone: where it has the same keybag, which is the rule, without the
+    /// seconds that a password takes.
+    ///
+    /// # Errors
+    /// As [`Opened::new`].
+    pub fn beside(one: &Self, tree: &Path, passwords: &[Password], scratch: &Scratch) -> Result<Self, EncryptionError> {
+        match one.unlocked.as_ref().map(|unlocked| unlocked.of_tree(tree)).transpose()?.flatten() {
+            Some(unlocked) => {
+                let manifest = Manifest::encrypted(tree, &unlocked, scratch)?;
+                Ok(Self { manifest, unlocked: Some(unlocked), password: one.password.clone() })
+            }
+            None => Self::new(tree, passwords, scratch),
+        }
+    }
+
+    /// The form of a stored file, for [`proof`].
+    fn form(&self, path: &Path, record: &Record<'_>, stored: u64) -> io::Result<Form> {
+        let open = || tree::open(path);
+        let Some(unlocked) = &self.unlocked else {
+            return proof::form_of(record.size, stored, |header| open()?.read_exact(header));
+        };
+        let of_file = |error| match error {
+            EncryptionError::File { why } => Ok(Form::Broken(why)),
+            EncryptionError::Disk { source, .. } => Err(source),
+            error => Err(io::Error::other(error)),
+        };
+        let Some(key) = record.key else {
+            // A row that says nothing else is told as such.
+            return Ok(if record.size.is_none() { Form::Fits } else { Form::Broken("has no key") });
+        };
+        if let Err(error) = unlocked.check_key(key) {
+            return of_file(error);
+        }
+        let listed = record.size.filter(|size| stored_size_fits(*size, stored));
+        if listed.is_some_and(|size| !size.is_multiple_of(512)) {
+            return Ok(Form::Fits);
+        }
+        let mut file = open()?;
+        let length = match unlocked.plain_length(&mut file, Some(key)) {
+            Ok(length) => length,
+            Err(error) => return of_file(error),
+        };
+        proof::form_of(record.size, length, |header| {
+            unlocked.beginning(file, Some(key), header).map_err(|error| match error {
+                EncryptionError::Disk { source, .. } => source,
+                error => io::Error::other(error),
+            })
+        })
     }
 }
 
-/// Checks a tree; reads its manifest and the size of every file. An encrypted one is opened with the first password
-/// that fits, and a sample of its files is decrypted.
+/// Checks a tree; reads its manifest and asks the [rule](proof) about every file. `known` says what is known of a file
+/// beside the disk. A sample of an encrypted tree is decrypted.
 ///
 /// # Errors
-/// When anything is not as the manifest says.
-pub fn verify(tree: &Path, passwords: &[Password]) -> Result<Verified, VerifyError> {
+/// When the tree is no finished backup, or files of it are damaged.
+pub fn verify(
+    tree: &Path,
+    opened: &Opened,
+    known: impl Fn(&Name, &ManifestFile<'_>) -> Known,
+    is_part: impl Fn(&Name) -> bool,
+) -> Result<Verified, VerifyError> {
     let full = check_status(tree)?;
-    let opened = Opened::new(tree, passwords)?;
-    let mut damages = Damages::default();
-    let verified = against_manifest(tree, &opened, tree::list(tree)?, &mut damages)?;
+    let mut damages = Findings::default();
+    let verified = against_manifest(tree, opened, tree::list(tree)?, known, is_part, &mut damages)?;
     damages.into_result()?;
     if verified.files == 0 {
         return Err(VerifyError::Empty);
     }
-    if let Some(unlocked) = &opened.unlocked {
-        encryption::check_sample(tree, &opened.manifest, unlocked)?;
-    }
     Ok(Verified { full, ..verified })
 }
 
-/// Compares what is there with what the manifest lists.
+/// Compares what is there with what the manifest lists. A file that no row names is a part of the backup when `is_part`
+/// says so.
 ///
 /// # Errors
-/// When the manifest can't be read.
+/// When the manifest or the disk can't be read.
 pub fn against_manifest(
     tree: &Path,
     opened: &Opened,
     found: Vec<Found>,
-    damages: &mut Damages,
-) -> Result<Verified, ManifestError> {
-    let mut verified = Verified { found, ..Verified::default() };
-    let is_encrypted = opened.unlocked.is_some();
-    opened.manifest.for_each_file(|file| {
+    known: impl Fn(&Name, &ManifestFile<'_>) -> Known,
+    is_part: impl Fn(&Name) -> bool,
+    damages: &mut Findings,
+) -> Result<Verified, VerifyError> {
+    let mut verified = Verified::default();
+    let mut proofs: Vec<Option<Proof>> = vec![None; found.len()];
+    let mut failed = None;
+    let rows = opened.manifest.for_each_file(|file| {
         verified.files += 1;
-        verified.bytes = verified.bytes.saturating_add(file.size);
         let Some(name) = Name::of_file_id(file.file_id) else { return };
-        let here = verified.found.binary_search_by(|found| found.name.cmp(&name));
-        let here = here.ok().and_then(|index| verified.found.get(index));
-        let stored = here.and_then(|found| found.size);
-        let fits = is_encrypted && stored.is_some_and(|stored| stored_size_fits(file.size, stored));
-        if let Some(what) = difference(here, file.size).filter(|_| !fits) {
-            damages.add(damage(tree, &name, &file, what));
+        let index = found.binary_search_by(|found| found.name.cmp(&name)).ok();
+        let here = index.and_then(|index| found.get(index));
+        verified.bytes = verified.bytes.saturating_add(here.and_then(|here| here.size).unwrap_or_default());
+        let path = || name.below(tree);
+        let form = |stored| opened.form(&path(), &file.record, stored);
+        let case = Case { file: &file, here, known: known(&name, &file), form: &form };
+        let (rule, verdict) = match case.judge() {
+            Ok(judged) => judged,
+            Err(source) => {
+                failed.get_or_insert(Unreadable { path: path(), source });
+                return;
+            }
+        };
+        let proof = match verdict {
+            Verdict::Whole(proof) => proof,
+            Verdict::Noted(proof) => {
+                verified.notes += 1;
+                proof
+            }
+            Verdict::Doubt(what, proof) => {
+                let finding = Finding::of(&file, path(), what, rule);
+                if proof == Proof::Contradicted {
+                    verified.kept_contradicted.add(finding.clone());
+                }
+                verified.doubts.add(finding);
+                proof
+            }
+            Verdict::Contradicted => {
+                verified.contradicted.add(Finding::of(&file, path(), proof::CONTRADICTED, rule));
+                Proof::Contradicted
+            }
+            Verdict::Damage(what) => {
+                damages.add(Finding::of(&file, path(), what, rule));
+                Proof::Missing
+            }
+        };
+        if let Some(at) = index.and_then(|index| proofs.get_mut(index)) {
+            *at = Some(proof);
         }
     })?;
-    Ok(verified)
-}
-
-/// What is wrong with a file of which the size is known.
-pub fn difference(here: Option<&Found>, size: u64) -> Option<&'static str> {
-    match here {
-        None => Some("is missing"),
-        Some(Found { size: None, .. }) => Some("is no file"),
-        Some(Found { size: Some(there), .. }) if *there < size => Some("is shorter than it should be"),
-        Some(Found { size: Some(there), .. }) if *there > size => Some("is longer than it should be"),
-        Some(_) => None,
+    if let Some(unreadable) = failed {
+        return Err(unreadable.into());
     }
-}
-
-fn damage(tree: &Path, name: &Name, file: &ManifestFile<'_>, what: &'static str) -> Damage {
-    let (domain, relative_path) = (file.domain.to_owned(), file.relative_path.to_owned());
-    Damage { domain, relative_path, path: name.below(tree), what }
+    let below_tree = |finding: Finding| Finding { path: tree.join(&finding.path), ..finding };
+    let Findings { first, count, told } = rows.unreadable;
+    let first = first.into_iter().map(below_tree).collect();
+    verified.doubts.extend(Findings { first, count, told });
+    if let Some(unlocked) = &opened.unlocked {
+        encryption::check_sample(tree, &opened.manifest, unlocked, damages)?;
+    }
+    for (found, proof) in found.into_iter().zip(proofs) {
+        match proof {
+            Some(proof) => verified.found.push((found, proof)),
+            None if is_part(&found.name) => verified.found.push((found, Proof::Missing)),
+            None => verified.strays.push(found.name),
+        }
+    }
+    Ok(verified)
 }
 
 /// `SnapshotState` must be "finished"; returns `IsFullBackup`.

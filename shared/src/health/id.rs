@@ -107,6 +107,7 @@ failure_ids! {
     BackupMissing = "backup-missing",
     BackupVerifyFailed = "backup-verify-failed",
     BackupDamaged = "backup-damaged",
+    BackupDigestMismatch = "backup-digest-mismatch",
     LedgerDamaged = "ledger-damaged",
     RestoreIosTooOld = "restore-ios-too-old",
     RestoreIphoneTooSmall = "restore-iphone-too-small",

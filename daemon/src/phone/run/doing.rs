@@ -34,7 +34,7 @@ use crate::{
         name::Name,
         receipt::{self, Receipt},
         transaction::{Transaction, VaultError},
-        verify::{self, VerifyError},
+        verify::{Finding, VerifyError},
     },
 };
 
@@ -154,7 +154,7 @@ impl Run {
     }
 
     /// Everything up to the verified tree.
-    async fn fill(&mut self, transaction: &Transaction) -> Result<(Receipt, Inventory), Failure> {
+    async fn fill(&mut self, transaction: &mut Transaction) -> Result<(Receipt, Inventory), Failure> {
         let cancel = self.job.cancel.clone();
         let digests = tokio::select! {
             received = self.receive(transaction) => received?,
@@ -164,18 +164,19 @@ impl Run {
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
-        // Files that the manifest lists and the phone could not read are the phone's trouble, not the check's.
-        let verified = verify::verify(&tree, &self.passwords).map_err(|error| match (&error, &unreadable) {
-            (VerifyError::Damaged(damages), Some(failure)) if damages.count <= self.received.unreadable_count => {
-                failure.clone()
-            }
-            (VerifyError::Encryption(EncryptionError::WrongPassword), _) => self.not_opened(transaction.layout()),
-            _ => diagnose::verification(&error),
-        })?;
-        let inventory = transaction
-            .inventory(&verified.found, &digests)
-            .map_err(|error| vault_failed(transaction, &error))?
-            .map_err(|error| diagnose::verification(&error))?;
+        let verified = transaction.verify(&self.passwords, &digests, &self.received.unreadable_names);
+        let (verified, inventory) =
+            verified.map_err(|error| vault_failed(transaction, &error))?.map_err(|error| match &error {
+                VerifyError::Encryption(EncryptionError::WrongPassword) => self.not_opened(transaction.layout()),
+                _ => diagnose::verification(&error),
+            })?;
+        let contradicted = &verified.contradicted;
+        let again = transaction.contradicted_again(contradicted).map_err(|error| diagnose::ledger(&error))?;
+        if contradicted.count > 0 && !again {
+            return Err(diagnose::damaged(FailureId::BackupVerifyFailed, contradicted));
+        }
+        let refused = [contradicted, &verified.kept_contradicted].into_iter().find(|findings| findings.count > 0);
+        let contradicted = refused.map(diagnose::contradicted);
         let verified_at = Utc::now();
         let id = transaction.free_id(verified_at).map_err(|error| diagnose::vault(&error.into()))?;
         let identity = receipt::tree_identity(&tree).map_err(|source| {
@@ -183,8 +184,8 @@ impl Run {
         })?;
         // It names the tree, so that it has to be the one that was written for this run.
         let written = digests.of(&Name::new("Info.plist"));
-        let is_ours = matches!(written, Some(Origin::Received { digest, .. })
-            if identity.as_deref() == Some(blake3::Hash::from_bytes(digest).to_hex().as_str()));
+        let is_ours = matches!(written, Some(Origin::Received { checksums, .. })
+            if identity.as_deref() == Some(blake3::Hash::from_bytes(checksums.digest).to_hex().as_str()));
         if identity.is_some() && !is_ours {
             return Err(Failure::from(FailureId::DeviceDataRefused).path(tree.join("Info.plist")).text("was replaced"));
         }
@@ -204,7 +205,12 @@ impl Run {
             full: verified.full,
             device_key: facts.device_key(),
             after_erasing: self.erased,
-            warning: unreadable.or_else(|| transaction.ledger_was_renewed().then(|| FailureId::LedgerDamaged.into())),
+            notes: verified.notes,
+            doubts: verified.doubts.count,
+            doubtful: verified.doubts.first.iter().map(Finding::told).collect(),
+            warning: unreadable
+                .or(contradicted)
+                .or_else(|| transaction.ledger_was_renewed().then(|| FailureId::LedgerDamaged.into())),
             tree: identity.ok_or_else(|| {
                 Failure::from(FailureId::BackupVerifyFailed).path(tree.join("Info.plist")).text("is missing")
             })?,
@@ -260,7 +266,7 @@ impl Run {
     ) -> Result<Digests, Failure> {
         let layout = transaction.layout();
         let info = info_plist::gather(session, facts).await?;
-        let (size, digest) = info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
+        let info = info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
         let matter = Matter {
             order: Order::Backup { full: self.job.full || self.erased || transaction.base_is_damaged() },
             aside: transaction.aside().cloned(),
@@ -274,7 +280,7 @@ impl Run {
         self.passcode_asked = outcome.passcode_asked;
         self.received = outcome.received;
         let mut digests = outcome.digests;
-        digests.received(Name::new("Info.plist"), size, digest);
+        digests.received(Name::new("Info.plist"), info, true);
         outcome.result.map(|()| digests)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek, SeekFrom},
 };
 
 use aes::Aes256;
@@ -17,13 +17,12 @@ pub(super) const BLOCK_BYTES: u64 = 16;
 /// Read and decrypted at a time.
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Whether a file of `on_disk` bytes can be the encrypted form of one of `plain` bytes.
-///
-/// PKCS #7 adds one to sixteen bytes, so that the length is a multiple of 16 that is larger than the plain size; that
-/// is what other readers of real backups insist on. What needs no filling up is also taken without padding, and an
-/// empty file without content.
+/// What is said of a file with another end.
+pub(super) const WRONG_END: &str = "does not end as an encrypted file does";
+
+/// Whether a file of `on_disk` bytes can be the encrypted form of one of `plain` bytes: PKCS #7 adds one to sixteen.
 pub fn stored_size_fits(plain: u64, on_disk: u64) -> bool {
-    on_disk.is_multiple_of(BLOCK_BYTES) && on_disk >= plain && on_disk - plain <= BLOCK_BYTES
+    on_disk.is_multiple_of(BLOCK_BYTES) && on_disk > plain && on_disk - plain <= BLOCK_BYTES
 }
 
 /// True for the end of a padded file: each byte is their number.
@@ -31,8 +30,8 @@ pub(super) fn is_padding(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| usize::from(*byte) == bytes.len())
 }
 
-/// Reads the plain content of a file. The last bytes are handed out only when the padding behind them is right.
-pub(super) struct Content {
+/// Reads the plain content of a file.
+pub(in crate::vault) struct Content {
     file: File,
     cipher: cbc::Decryptor<Aes256>,
     /// Decrypted and not yet read.
@@ -45,7 +44,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// The caller has checked that the lengths [fit](stored_size_fits).
+    /// The first `size` bytes of the content of a file of `stored` bytes, a whole number of blocks.
     pub(super) fn new(file: File, key: &Key, size: u64, stored: u64) -> Self {
         let cipher = cbc::Decryptor::new(key[..].into(), &[0; BLOCK_BYTES as usize].into());
         let plain = Zeroizing::new(Vec::new());
@@ -57,12 +56,9 @@ impl Content {
         Self::new(file, &Key::default(), 0, 0)
     }
 
-    /// Decrypts the next chunk. The padding comes with the chunk before it, so that it is seen in time.
+    /// Decrypts the next chunk.
     fn decrypt_more(&mut self) -> io::Result<()> {
-        let length = match self.stored_left {
-            last if last <= CHUNK_BYTES as u64 + BLOCK_BYTES => last,
-            _ => CHUNK_BYTES as u64,
-        };
+        let length = self.stored_left.min(CHUNK_BYTES as u64);
         self.plain.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
         self.plain_from = 0;
         if let Err(error) = self.file.read_exact(&mut self.plain) {
@@ -76,11 +72,6 @@ impl Content {
         let plain = length.min(self.size_left);
         self.size_left -= plain;
         let plain = usize::try_from(plain).map_err(io::Error::other)?;
-        if !is_padding(&self.plain[plain..]) {
-            self.plain.clear();
-            self.stored_left = 0;
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "does not end as an encrypted file does"));
-        }
         self.plain.truncate(plain);
         Ok(())
     }
@@ -88,7 +79,7 @@ impl Content {
 
 impl Read for Content {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.plain_from == self.plain.len() && self.stored_left > 0 && !buffer.is_empty() {
+        if self.plain_from == self.plain.len() && self.size_left > 0 && !buffer.is_empty() {
             self.decrypt_more()?;
         }
         let waiting = &self.plain[self.plain_from..];
@@ -99,21 +90,34 @@ impl Read for Content {
     }
 }
 
-/// Checks the padding of a file without reading all of it.
+/// The length of the content of a file of `stored` bytes, from its padding; reads its last two blocks and leaves it at
+/// its beginning. What has no content at all is taken for empty.
 ///
 /// # Errors
 /// Of the disk; of kind `InvalidData` when the padding is wrong.
-pub(super) fn check_end(file: &mut File, key: &Key, size: u64, stored: u64) -> io::Result<()> {
-    use std::io::{Seek, SeekFrom};
+pub(super) fn plain_length(file: &mut File, key: &Key, stored: u64) -> io::Result<u64> {
+    if stored == 0 {
+        return Ok(0);
+    }
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, WRONG_END);
+    if !stored.is_multiple_of(BLOCK_BYTES) {
+        return Err(wrong());
+    }
     let mut ends = Zeroizing::new([0; 2 * BLOCK_BYTES as usize]);
-    file.seek(SeekFrom::Start(stored - ends.len() as u64))?;
-    file.read_exact(&mut ends[..])?;
     let (vector, block) = ends.split_at_mut(BLOCK_BYTES as usize);
+    if let Some(before) = stored.checked_sub(2 * BLOCK_BYTES) {
+        file.seek(SeekFrom::Start(before))?;
+        file.read_exact(vector)?;
+    } else {
+        file.seek(SeekFrom::Start(0))?;
+    }
+    file.read_exact(block)?;
+    file.seek(SeekFrom::Start(0))?;
     let mut cipher = cbc::Decryptor::<Aes256>::new(key[..].into(), (&*vector).into());
-    cipher.decrypt_block_mut(block.into());
-    let padding = usize::try_from(stored - size).map_err(io::Error::other)?;
-    match block.get(block.len() - padding..).is_some_and(is_padding) {
-        true => Ok(()),
-        false => Err(io::Error::new(io::ErrorKind::InvalidData, "does not end as an encrypted file does")),
+    cipher.decrypt_block_mut((&mut *block).into());
+    let padding = usize::from(block[block.len() - 1]);
+    match block.len().checked_sub(padding).filter(|_| padding > 0) {
+        Some(start) if is_padding(&block[start..]) => Ok(stored - padding as u64),
+        _ => Err(wrong()),
     }
 }

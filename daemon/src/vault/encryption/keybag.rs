@@ -150,6 +150,7 @@ fn unwrap(with: &Key, wrapped: &[u8; WRAPPED_BYTES]) -> Option<Key> {
 }
 
 /// The unwrapped keys of the protection classes.
+#[derive(Clone)]
 pub(super) struct ClassKeys(HashMap<u32, Key>);
 
 impl ClassKeys {

@@ -7,6 +7,7 @@
 
 pub mod content;
 mod keybag;
+mod manifest;
 pub mod password;
 mod sample;
 #[cfg(test)]
@@ -14,31 +15,25 @@ mod tests;
 
 use std::{
     fmt,
-    fs::{self, File},
-    io::{self, Read, Seek, SeekFrom, Write},
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
-
-use tempfile::TempPath;
 
 pub use password::Password;
 pub use sample::check_sample;
 
+pub(super) use self::manifest::Decrypted;
 use self::{
-    content::{Content, stored_size_fits},
-    keybag::{ClassKeys, Keybag},
+    content::Content,
+    keybag::{ClassKeys, Key, Keybag},
 };
 use super::{
-    manifest::{ManifestError, archived_key, archived_size},
+    manifest::ManifestError,
     property_list::{self, Trouble},
+    scratch::Scratch,
 };
 use crate::transfer::value::Value;
-
-/// How decrypted manifests are named, before the number of the process that reads them.
-const TEMPORARY: &str = "backstay-manifest-";
-
-/// Every SQLite database begins so.
-const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// An encrypted backup can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +58,15 @@ pub enum EncryptionError {
         /// What is wrong with it, said of the file.
         why: &'static str,
     },
-    /// The disk can't be read, or there is no room for what was decrypted.
+    /// No folder has room for the decrypted manifest.
+    #[error("{}: the list of files needs {bytes} bytes while it is read", folder.display())]
+    NoRoom {
+        /// The folder where it should go.
+        folder: PathBuf,
+        /// How much it needs.
+        bytes: u64,
+    },
+    /// The disk can't be read or written.
     #[error("{}: {source}", path.display())]
     Disk {
         /// What was read or written.
@@ -92,15 +95,16 @@ pub fn is_encrypted(tree: &Path) -> Result<bool, EncryptionError> {
 pub fn open_any(tree: &Path, passwords: &[Password]) -> Result<(Unlocked, Password), EncryptionError> {
     let list = property_list(tree)?;
     let unreadable = |why: &str| EncryptionError::Unreadable { path: tree.join("Manifest.plist"), why: why.to_owned() };
-    let keybag = list.get("BackupKeyBag").and_then(Value::data).ok_or_else(|| unreadable("has no keybag"))?;
-    let keybag = Keybag::parse(keybag).map_err(unreadable)?;
+    let bytes = list.get("BackupKeyBag").and_then(Value::data).ok_or_else(|| unreadable("has no keybag"))?;
+    let keybag = Keybag::parse(bytes).map_err(unreadable)?;
     if passwords.is_empty() {
         return Err(EncryptionError::NoPassword);
     }
     let manifest_key = list.get("ManifestKey").and_then(Value::data).map(<[u8]>::to_vec);
     for password in passwords {
         if let Some(class_keys) = keybag.unlock(password).map_err(unreadable)? {
-            return Ok((Unlocked { class_keys, manifest_key }, password.clone()));
+            let keybag = bytes.to_vec();
+            return Ok((Unlocked { class_keys, manifest_key, keybag }, password.clone()));
         }
     }
     Err(EncryptionError::WrongPassword)
@@ -111,6 +115,8 @@ pub struct Unlocked {
     class_keys: ClassKeys,
     /// Wrapped; before iOS 10.2 there was none, and the manifest was not encrypted.
     manifest_key: Option<Vec<u8>>,
+    /// As it is in `Manifest.plist`.
+    keybag: Vec<u8>,
 }
 
 impl fmt::Debug for Unlocked {
@@ -128,118 +134,97 @@ impl Unlocked {
         open_any(tree, std::slice::from_ref(password)).map(|(unlocked, _)| unlocked)
     }
 
-    /// The plain content of a file, given the archived `MBFile` of its row: exactly the size that the row tells. The
-    /// padding is checked before the last bytes are handed out.
+    /// The same keys for another tree, when it has the same keybag.
     ///
     /// # Errors
-    /// When the key is missing or broken, or the file has not the length that its size asks for.
-    pub fn content(&self, file: File, archive: &[u8]) -> Result<impl Read + use<>, EncryptionError> {
-        let metadata = file.metadata().map_err(|source| EncryptionError::Disk { path: PathBuf::new(), source })?;
-        let size = archived_size(archive).ok_or(EncryptionError::File { why: "does not tell its size" })?;
-        if !stored_size_fits(size, metadata.len()) {
-            return Err(EncryptionError::File { why: "has not the length that its size asks for" });
+    /// When its `Manifest.plist` can't be read.
+    pub fn of_tree(&self, tree: &Path) -> Result<Option<Self>, EncryptionError> {
+        let list = property_list(tree)?;
+        if list.get("BackupKeyBag").and_then(Value::data) != Some(&self.keybag[..]) {
+            return Ok(None);
         }
-        let key = match archived_key(archive) {
-            // What is empty needs no key.
-            None if metadata.len() == 0 => return Ok(Content::empty(file)),
-            key => self.class_keys.file_key(key.unwrap_or_default())?,
-        };
-        Ok(Content::new(file, &key, size, metadata.len()))
+        let manifest_key = list.get("ManifestKey").and_then(Value::data).map(<[u8]>::to_vec);
+        Ok(Some(Self { class_keys: self.class_keys.clone(), manifest_key, keybag: self.keybag.clone() }))
     }
 
-    /// Decrypts `Manifest.db` into a file that only this user can read; it is removed when the path is dropped. None
-    /// when the manifest is not encrypted.
-    pub(super) fn decrypt_manifest(&self, tree: &Path) -> Result<Option<TempPath>, EncryptionError> {
+    /// The plain content of a file, given the key of its row: everything that is stored, less the padding, which alone
+    /// tells the true length. The padding is checked first.
+    ///
+    /// # Errors
+    /// When the key is missing or broken, or the file does not end as an encrypted file does.
+    pub(super) fn content(&self, mut file: File, key: Option<&[u8]>) -> Result<Content, EncryptionError> {
+        let Some((key, stored)) = self.key_and_length(&file, key)? else { return Ok(Content::empty(file)) };
+        let size = content::plain_length(&mut file, &key, stored).map_err(of_content)?;
+        Ok(Content::new(file, &key, size, stored))
+    }
+
+    /// The length of that content; reads the last two blocks.
+    ///
+    /// # Errors
+    /// As [`Unlocked::content`].
+    pub(super) fn plain_length(&self, file: &mut File, key: Option<&[u8]>) -> Result<u64, EncryptionError> {
+        let Some((key, stored)) = self.key_and_length(file, key)? else { return Ok(0) };
+        content::plain_length(file, &key, stored).map_err(of_content)
+    }
+
+    /// The plain beginning of a file, of as many bytes as `buffer` has.
+    ///
+    /// # Errors
+    /// As [`Unlocked::content`]; a shorter file is one.
+    pub(super) fn beginning(&self, file: File, key: Option<&[u8]>, buffer: &mut [u8]) -> Result<(), EncryptionError> {
+        self.content(file, key)?.read_exact(buffer).map_err(of_content)
+    }
+
+    /// Whether the key of a row is one of this backup.
+    ///
+    /// # Errors
+    /// [`EncryptionError::File`] when it is not.
+    pub(super) fn check_key(&self, key: &[u8]) -> Result<(), EncryptionError> {
+        self.class_keys.file_key(key).map(|_| ())
+    }
+
+    /// None for a file without any content, which needs no key.
+    fn key_and_length(&self, file: &File, key: Option<&[u8]>) -> Result<Option<(Key, u64)>, EncryptionError> {
+        let stored = file.metadata().map_err(of_content)?.len();
+        match key {
+            None if stored == 0 => Ok(None),
+            key => self.class_keys.file_key(key.unwrap_or_default()).map(|key| Some((key, stored))),
+        }
+    }
+
+    /// Decrypts `Manifest.db` to where no other program sees it. None when the manifest is not encrypted.
+    pub(super) fn decrypt_manifest(
+        &self,
+        tree: &Path,
+        scratch: &Scratch,
+    ) -> Result<Option<Decrypted>, EncryptionError> {
         let Some(manifest_key) = &self.manifest_key else { return Ok(None) };
         let path = tree.join("Manifest.db");
         let reading = |source| EncryptionError::Disk { path: path.clone(), source };
         let broken = |why: &str| EncryptionError::Unreadable { path: path.clone(), why: why.to_owned() };
         let stored = File::open(&path).map_err(reading)?;
         let length = stored.metadata().map_err(reading)?.len();
-        let folder = std::env::temp_dir();
-        let writing = |source| EncryptionError::Disk { path: folder.clone(), source };
-        remove_left_behind(&folder);
-        let prefix = format!("{TEMPORARY}{}-", std::process::id());
-        let temporary = tempfile::Builder::new().prefix(&prefix).tempfile_in(&folder).map_err(writing)?;
         let key = self.class_keys.file_key(manifest_key).map_err(|error| broken(&error.to_string()))?;
-        if length == 0 || !length.is_multiple_of(content::BLOCK_BYTES) {
+        if length < 512 || !length.is_multiple_of(content::BLOCK_BYTES) {
             return Err(broken("has not the length of an encrypted file"));
         }
         // Whether there is padding shows in the plain content, so all of it is decrypted as content.
-        let mut plain = Content::new(stored, &key, length, length);
-        let mut chunk = vec![0; content::CHUNK_BYTES];
-        let mut target = temporary.as_file();
-        loop {
-            let count = plain.read(&mut chunk).map_err(reading)?;
-            if count == 0 {
-                break;
-            }
-            target.write_all(&chunk[..count]).map_err(writing)?;
-        }
-        cut_padding(temporary.as_file(), length).map_err(writing)?.map_err(broken)?;
-        Ok(Some(temporary.into_temp_path()))
+        let plain = Content::new(stored, &key, length, length);
+        let decrypted = if scratch.fits_memory(length) {
+            manifest::in_memory(plain, length, &path)
+        } else {
+            manifest::in_file(plain, length, scratch.file(length)?, &path)
+        };
+        decrypted.map(Some)
     }
 }
 
-/// Removes decrypted manifests of processes that were killed: they hold the names of all files.
-fn remove_left_behind(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY)?.split_once('-')?.0.parse().ok());
-        if let Some(process) = process.filter(|process| !is_running(*process)) {
-            tracing::debug!(process, "removing what a killed process left");
-            // Another user's stays.
-            drop(fs::remove_file(entry.path()));
-        }
-    }
-}
-
-#[cfg(unix)]
-fn is_running(process: i32) -> bool {
-    use rustix::{
-        io::Errno,
-        process::{Pid, test_kill_process},
-    };
-    Pid::from_raw(process).is_none_or(|process| test_kill_process(process) != Err(Errno::SRCH))
-}
-
-/// Not told without more than this is worth: the system clears its folder of temporary files by itself.
-#[cfg(not(unix))]
-fn is_running(_process: i32) -> bool {
-    true
-}
-
-/// Cuts the padding off a decrypted database, where there is some: a database is a whole number of pages.
-fn cut_padding(mut database: &File, length: u64) -> io::Result<Result<(), &'static str>> {
-    let mut header = [0; 18];
-    database.seek(SeekFrom::Start(0))?;
-    if length < 512 {
-        return Ok(Err("is too short for a database"));
-    }
-    database.read_exact(&mut header)?;
-    if !header.starts_with(SQLITE_MAGIC) {
-        return Ok(Err("is no database after decryption"));
-    }
-    let page = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        page => u64::from(page),
-    };
-    if !(512..=65_536).contains(&page) || !page.is_power_of_two() {
-        return Ok(Err("is no database after decryption"));
-    }
-    match length % page {
-        0 => Ok(Ok(())),
-        content::BLOCK_BYTES => {
-            let mut padding = [0; content::BLOCK_BYTES as usize];
-            database.seek(SeekFrom::Start(length - content::BLOCK_BYTES))?;
-            database.read_exact(&mut padding)?;
-            if !content::is_padding(&padding) {
-                return Ok(Err("does not end as an encrypted file does"));
-            }
-            database.set_len(length - content::BLOCK_BYTES)?;
-            Ok(Ok(()))
-        }
-        _ => Ok(Err("is no whole number of database pages")),
+/// What went wrong with the bytes of one file; its name is known to whoever opened it.
+fn of_content(source: io::Error) -> EncryptionError {
+    match source.kind() {
+        io::ErrorKind::InvalidData => EncryptionError::File { why: content::WRONG_END },
+        io::ErrorKind::UnexpectedEof => EncryptionError::File { why: "is shorter than it should be" },
+        _ => EncryptionError::Disk { path: PathBuf::new(), source },
     }
 }
 

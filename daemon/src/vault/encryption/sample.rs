@@ -3,14 +3,14 @@
 use std::{
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use super::{EncryptionError, Unlocked, content};
+use super::{EncryptionError, Unlocked};
 use crate::vault::{
-    manifest::{Manifest, archived_key},
-    tree::Unreadable,
-    verify::{Damage, Damages, VerifyError},
+    manifest::{Manifest, ManifestError},
+    proof::Rule,
+    verify::{Finding, Findings},
 };
 
 /// Files that are decrypted; at least half as many, spread over the manifest, when there are that many.
@@ -21,38 +21,52 @@ const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// One file of the sample.
 struct Sampled {
-    file_id: String,
+    path: PathBuf,
     domain: String,
     relative_path: String,
-    size: u64,
-    archive: Vec<u8>,
+    key: Vec<u8>,
 }
 
 /// Decrypts a sample of files. The cipher has no check of its own for the middle of a file; what shows is whether the
-/// keys fit, whether the files can be read and whether they end as they should.
+/// keys fit, whether the files can be read and whether they end as they should. A file that is missing is the business of
+/// the check of all files.
 ///
 /// # Errors
-/// [`VerifyError::Damaged`] when a file can't be decrypted, others when the manifest or the disk can't be read.
-pub fn check_sample(tree: &Path, manifest: &Manifest, unlocked: &Unlocked) -> Result<(), VerifyError> {
-    let mut damages = Damages::default();
-    for file in choose(manifest)? {
-        let path = tree.join(&file.file_id[..2]).join(&file.file_id);
-        let what = match check(&path, &file, unlocked) {
+/// When the manifest or the disk can't be read.
+pub fn check_sample(
+    tree: &Path,
+    manifest: &Manifest,
+    unlocked: &Unlocked,
+    damages: &mut Findings,
+) -> Result<(), EncryptionError> {
+    for file in choose(tree, manifest)? {
+        let what = match check(&file, unlocked) {
             Ok(()) => continue,
             Err(EncryptionError::File { why }) => why,
-            Err(EncryptionError::Disk { source, .. }) => return Err(Unreadable { path, source }.into()),
-            Err(error) => return Err(error.into()),
+            Err(EncryptionError::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+            Err(EncryptionError::Disk { source, .. }) => {
+                return Err(EncryptionError::Disk { path: file.path, source });
+            }
+            Err(error) => return Err(error),
         };
-        damages.add(Damage { domain: file.domain, relative_path: file.relative_path, path, what });
+        damages.add(Finding {
+            domain: file.domain,
+            relative_path: file.relative_path,
+            path: file.path,
+            what,
+            rule: Rule::Form,
+        });
     }
-    damages.into_result()
+    Ok(())
 }
 
 /// Every n-th file, with n doubled as often as the sample would grow too large: one pass over the manifest.
-fn choose(manifest: &Manifest) -> Result<Vec<Sampled>, VerifyError> {
+fn choose(tree: &Path, manifest: &Manifest) -> Result<Vec<Sampled>, ManifestError> {
     let mut sample = Vec::new();
     let (mut step, mut index) = (1_u64, 0_u64);
     manifest.for_each_file(|file| {
+        // Without a key its row could not be read, which is known.
+        let Some(key) = file.record.key else { return };
         if index.is_multiple_of(step) {
             if sample.len() == FILES_MAX {
                 let mut keep = false;
@@ -64,11 +78,10 @@ fn choose(manifest: &Manifest) -> Result<Vec<Sampled>, VerifyError> {
             }
             if index.is_multiple_of(step) {
                 sample.push(Sampled {
-                    file_id: file.file_id.to_owned(),
+                    path: file.path(tree),
                     domain: file.domain.to_owned(),
                     relative_path: file.relative_path.to_owned(),
-                    size: file.size,
-                    archive: file.archive.to_vec(),
+                    key: key.to_vec(),
                 });
             }
         }
@@ -77,22 +90,16 @@ fn choose(manifest: &Manifest) -> Result<Vec<Sampled>, VerifyError> {
     Ok(sample)
 }
 
-fn check(path: &Path, file: &Sampled, unlocked: &Unlocked) -> Result<(), EncryptionError> {
-    let disk = |source: io::Error| match source.kind() {
-        io::ErrorKind::InvalidData => EncryptionError::File { why: "does not end as an encrypted file does" },
-        io::ErrorKind::UnexpectedEof => EncryptionError::File { why: "is shorter than it should be" },
-        io::ErrorKind::NotFound => EncryptionError::File { why: "is missing" },
-        _ => EncryptionError::Disk { path: path.to_owned(), source },
-    };
-    let metadata = fs::symlink_metadata(path).map_err(disk)?;
+fn check(file: &Sampled, unlocked: &Unlocked) -> Result<(), EncryptionError> {
+    let disk = |source: io::Error| EncryptionError::Disk { path: file.path.clone(), source };
+    let metadata = fs::symlink_metadata(&file.path).map_err(disk)?;
     if !metadata.is_file() {
         return Err(EncryptionError::File { why: "is no file" });
     }
-    let mut opened = File::open(path).map_err(disk)?;
-    if file.size > FILE_BYTES_MAX && content::stored_size_fits(file.size, metadata.len()) {
-        let key = unlocked.class_keys.file_key(archived_key(&file.archive).unwrap_or_default())?;
-        return content::check_end(&mut opened, &key, file.size, metadata.len()).map_err(disk);
+    let mut opened = File::open(&file.path).map_err(disk)?;
+    if metadata.len() > FILE_BYTES_MAX {
+        return unlocked.plain_length(&mut opened, Some(&file.key)).map(|_| ());
     }
-    io::copy(&mut unlocked.content(opened, &file.archive)?, &mut io::sink()).map_err(disk)?;
+    io::copy(&mut unlocked.content(opened, Some(&file.key))?, &mut io::sink()).map_err(disk)?;
     Ok(())
 }

@@ -19,9 +19,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use self::selection::Selection;
 use super::{
-    manifest::{ManifestError, ManifestFile, archived_modified},
+    manifest::{ManifestError, ManifestFile, Rows},
+    proof::Rule,
     reader::Reader,
-    verify::Damage,
+    verify::Finding,
 };
 use crate::transfer::{DiskError, folders::Folders, place::Place};
 
@@ -60,7 +61,7 @@ pub enum Event {
         path: PathBuf,
     },
     /// The backup does not hold it as its manifest says.
-    Damaged(Damage),
+    Damaged(Finding),
     /// The destination takes no file of that name or size; the others may go.
     Unwritable(DiskError),
 }
@@ -84,8 +85,7 @@ struct Item {
     file_id: String,
     domain: String,
     relative_path: String,
-    size: u64,
-    archive: Vec<u8>,
+    key: Option<Vec<u8>>,
     modified: Option<SystemTime>,
 }
 
@@ -95,8 +95,7 @@ impl Item {
             file_id: file.file_id.to_owned(),
             domain: file.domain.to_owned(),
             relative_path: file.relative_path.to_owned(),
-            size: file.size,
-            archive: file.archive.to_vec(),
+            key: file.record.key.map(<[u8]>::to_vec),
             modified: modified(file),
         }
     }
@@ -104,7 +103,7 @@ impl Item {
 
 /// When the phone changed the file last, as far as its row tells.
 pub fn modified(file: &ManifestFile<'_>) -> Option<SystemTime> {
-    let seconds = archived_modified(file.archive)?;
+    let seconds = file.record.modified?;
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;
     if seconds < 0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) }
@@ -159,7 +158,7 @@ pub fn extract(
         for worker in working {
             worker.join().unwrap_or_else(|_| Err(at_destination(ended_early())))?;
         }
-        scan.join().unwrap_or_else(|_| Ok(()))?;
+        scan.join().unwrap_or_else(|_| Ok(Rows::default()))?;
         if cancel.load(Ordering::Relaxed) { Err(ExtractError::Cancelled) } else { Ok(()) }
     })
 }
@@ -192,11 +191,12 @@ impl<'a> Worker<'a> {
             }
             let event = match self.take_out(&item, events) {
                 Ok(event) => event,
-                Err(Trouble::Damaged(what)) => Event::Damaged(Damage {
+                Err(Trouble::Damaged(what)) => Event::Damaged(Finding {
                     path: self.reader.tree().join(&item.file_id[..2]).join(&item.file_id),
                     domain: item.domain,
                     relative_path: item.relative_path,
                     what,
+                    rule: Rule::Form,
                 }),
                 Err(Trouble::Target(error)) if is_about_one_file(&error.source) => Event::Unwritable(error),
                 Err(Trouble::Target(error)) => return Err(error),
@@ -214,8 +214,7 @@ impl<'a> Worker<'a> {
         let place = names::place_of(&item.domain, &item.relative_path)
             .ok_or(Trouble::Damaged("has a name that leaves its folder"))?;
         let file = self.source.read(&payload).map_err(|error| Trouble::of_source(&error))?;
-        let mut content =
-            self.reader.content(file, item.size, &item.archive).map_err(|error| Trouble::of_source(&error))?;
+        let mut content = self.reader.content(file, item.key.as_deref()).map_err(|error| Trouble::of_source(&error))?;
         let path = self.order.destination.join(place.as_str());
         let target_trouble = |operation| {
             let path = path.clone();
@@ -284,7 +283,7 @@ impl Trouble {
         Self::Damaged(match error.kind() {
             io::ErrorKind::NotFound => "is missing",
             io::ErrorKind::IsADirectory => "is no file",
-            io::ErrorKind::InvalidData => "has not the size that it should have",
+            io::ErrorKind::InvalidData => "does not end as an encrypted file does, or has a key of another backup",
             _ => "can't be read",
         })
     }

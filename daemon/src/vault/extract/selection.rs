@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::vault::manifest::{Manifest, ManifestError, ManifestFile};
+use crate::vault::{
+    manifest::{Manifest, ManifestError, ManifestFile},
+    reader::Reader,
+};
 
 /// Places that are named when several fit.
 const PLACES_SHOWN: usize = 8;
@@ -91,12 +94,12 @@ impl Selection {
     ///
     /// # Errors
     /// When the manifest can't be read.
-    pub fn amount(&self, manifest: &Manifest) -> Result<Amount, ManifestError> {
+    pub fn amount(&self, reader: &Reader) -> Result<Amount, ManifestError> {
         let mut amount = Amount::default();
-        manifest.for_each_file(|file| {
+        reader.manifest().for_each_file(|file| {
             if self.holds(&file) {
                 amount.files += 1;
-                amount.bytes = amount.bytes.saturating_add(file.size);
+                amount.bytes = amount.bytes.saturating_add(reader.length(&file).unwrap_or_default());
             }
         })?;
         Ok(amount)

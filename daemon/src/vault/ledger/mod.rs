@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode};
 
 pub use self::{
     snapshots::Entry,
-    versions::{Held, NewSnapshot, Sealed, Version},
+    versions::{Held, NewSnapshot, Sealed, Unproved, Version},
 };
 use super::layout::Layout;
 use crate::host::disk;
@@ -27,7 +27,7 @@ use crate::host::disk;
 pub type Digest = [u8; 32];
 
 /// The format of the database below.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Another process of ours holds it only for moments.
 const BUSY_SECONDS_MAX: Duration = Duration::from_secs(20);
@@ -41,7 +41,9 @@ const SCHEMA: &str = "
         bytes INTEGER NOT NULL,
         receipt TEXT,                 -- none when another program made it
         checked INTEGER,              -- when every file was last compared with its checksum, seconds since 1970
-        damaged INTEGER NOT NULL DEFAULT 0
+        damaged INTEGER NOT NULL DEFAULT 0,
+        notes INTEGER NOT NULL DEFAULT 0,   -- files of another size than the list has, which is usual
+        doubts INTEGER NOT NULL DEFAULT 0   -- files that may be incomplete
     );
     -- One row for each content of each file, with the span of snapshots that hold it.
     CREATE TABLE versions (
@@ -52,12 +54,28 @@ const SCHEMA: &str = "
         digest BLOB,                  -- none until it is first read
         received INTEGER NOT NULL,    -- 1 when the checksum was taken while the file came, 0 from the disk later
         checked INTEGER,              -- when it was last read and found good, seconds since 1970
+        sha1 BLOB,                    -- none until it is first read by a version that takes it
+        proof INTEGER NOT NULL DEFAULT 0,   -- how it was proved
         PRIMARY KEY (name, first)
+    ) WITHOUT ROWID;
+    -- Files that came with another digest than their rows have, in the run before.
+    CREATE TABLE contradicted (
+        name NOT NULL PRIMARY KEY
     ) WITHOUT ROWID;
     CREATE TABLE runs (
         run INTEGER PRIMARY KEY,
         told TEXT NOT NULL            -- as front ends see it
     );
+";
+
+/// From format 1: what is new is not known of what is there, but for that it came.
+const FROM_FORMAT_1: &str = "
+    ALTER TABLE snapshots ADD COLUMN notes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE snapshots ADD COLUMN doubts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE versions ADD COLUMN sha1 BLOB;
+    ALTER TABLE versions ADD COLUMN proof INTEGER NOT NULL DEFAULT 0;
+    UPDATE versions SET proof = 1 WHERE received;
+    CREATE TABLE contradicted (name NOT NULL PRIMARY KEY) WITHOUT ROWID;
 ";
 
 /// The ledger can't be used.
@@ -129,6 +147,7 @@ impl Ledger {
             .map_err(|error| failed(&ledger.path, error))?;
         match format {
             FORMAT => {}
+            1 => ledger.change_format(FROM_FORMAT_1).map_err(|error| failed(&ledger.path, error))?,
             0 => {
                 let tables = |connection: &Connection| {
                     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
@@ -137,7 +156,7 @@ impl Ledger {
                 if tables > 0 {
                     return Err(ledger.damaged("is another program's"));
                 }
-                ledger.create().map_err(|error| failed(&ledger.path, error))?;
+                ledger.change_format(SCHEMA).map_err(|error| failed(&ledger.path, error))?;
             }
             format => return Err(LedgerError::TooNew { path: ledger.path, format }),
         }
@@ -153,9 +172,9 @@ impl Ledger {
         self.connection.pragma_update(None, "synchronous", "EXTRA")
     }
 
-    fn create(&mut self) -> rusqlite::Result<()> {
+    fn change_format(&mut self, statements: &str) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(statements)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
         transaction.commit()
     }

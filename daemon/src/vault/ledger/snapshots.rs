@@ -24,9 +24,13 @@ pub struct Entry {
     pub checked: Option<i64>,
     /// Some file of it is not as it was.
     pub damaged: bool,
+    /// Files whose size in the list is another, which is usual.
+    pub notes: u64,
+    /// Files that may be incomplete.
+    pub doubts: u64,
 }
 
-const COLUMNS: &str = "number, id, tree, files, bytes, receipt, checked, damaged";
+const COLUMNS: &str = "number, id, tree, files, bytes, receipt, checked, damaged, notes, doubts";
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let receipt: Option<String> = row.get(5)?;
@@ -39,6 +43,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         receipt: receipt.and_then(|receipt| serde_json::from_str(&receipt).ok()),
         checked: row.get(6)?,
         damaged: row.get(7)?,
+        notes: row.get::<_, i64>(8)?.cast_unsigned(),
+        doubts: row.get::<_, i64>(9)?.cast_unsigned(),
     })
 }
 
@@ -150,6 +156,16 @@ impl Ledger {
             transaction.execute("UPDATE sqlite_sequence SET seq = ?1 - 1 WHERE name = 'snapshots'", [number])?;
             Ok(())
         })
+    }
+
+    /// Notes what a check that read the manifest found beside damages.
+    ///
+    /// # Errors
+    /// When the ledger can't be written.
+    pub fn note_findings(&mut self, number: i64, notes: u64, doubts: u64) -> Result<(), LedgerError> {
+        let query = "UPDATE snapshots SET notes = ?2, doubts = ?3 WHERE number = ?1";
+        let counts = (number, notes.cast_signed(), doubts.cast_signed());
+        self.write(|transaction| transaction.execute(query, counts).map(|_| ()))
     }
 
     /// Notes the outcome of a check of a whole snapshot.

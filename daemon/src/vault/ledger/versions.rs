@@ -5,7 +5,12 @@ use std::collections::HashMap;
 use rusqlite::{OptionalExtension, Row};
 
 use super::{Digest, Ledger, LedgerError};
-use crate::vault::{name::Name, receipt::Receipt};
+use crate::vault::{
+    checksum::Checksums,
+    name::Name,
+    proof::{Proof, Sha1},
+    receipt::Receipt,
+};
 
 /// What a snapshot holds under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +19,10 @@ pub struct Held {
     pub size: u64,
     /// None until it is first read.
     pub digest: Option<Digest>,
+    /// None until it is first read by a version that takes it.
+    pub sha1: Option<Sha1>,
+    /// How it was proved.
+    pub proof: Proof,
 }
 
 /// A content that is new in a snapshot.
@@ -25,6 +34,10 @@ pub struct Sealed {
     pub size: u64,
     /// None until it is first read.
     pub digest: Option<Digest>,
+    /// As that.
+    pub sha1: Option<Sha1>,
+    /// How it was proved.
+    pub proof: Proof,
     /// True when the checksum was taken while the file came, false when from the disk.
     pub received: bool,
 }
@@ -42,8 +55,28 @@ pub struct Version {
     pub held: Held,
 }
 
-fn held(row: &Row<'_>, size: usize, digest: usize) -> rusqlite::Result<Held> {
-    Ok(Held { size: row.get::<_, i64>(size)?.cast_unsigned(), digest: row.get(digest)? })
+/// The columns that [`held`] reads.
+const HELD: &str = "size, digest, sha1, proof";
+
+/// Those columns, from this one on.
+fn held(row: &Row<'_>, from: usize) -> rusqlite::Result<Held> {
+    Ok(Held {
+        size: row.get::<_, i64>(from)?.cast_unsigned(),
+        digest: row.get(from + 1)?,
+        sha1: row.get(from + 2)?,
+        proof: Proof::of_number(row.get(from + 3)?),
+    })
+}
+
+/// What is not known of the files of a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unproved {
+    /// Files that have no checksum yet.
+    pub without_checksum: u64,
+    /// Files whose checksum was taken later than they came.
+    pub checksum_taken_later: u64,
+    /// Files of the phone of which nothing proves that they came whole.
+    pub without_proof: u64,
 }
 
 /// A snapshot as it is about to be sealed.
@@ -72,9 +105,9 @@ impl Ledger {
     /// When the ledger can't be read.
     pub fn held(&self, number: i64) -> Result<HashMap<Name, Held>, LedgerError> {
         let read = || {
-            let query = "SELECT name, size, digest FROM versions WHERE first <= ?1 AND (last IS NULL OR last >= ?1)";
-            let mut statement = self.connection.prepare(query)?;
-            statement.query_map([number], |row| Ok((row.get(0)?, held(row, 1, 2)?)))?.collect::<rusqlite::Result<_>>()
+            let query = format!("SELECT name, {HELD} FROM versions WHERE first <= ?1 AND (last IS NULL OR last >= ?1)");
+            let mut statement = self.connection.prepare(&query)?;
+            statement.query_map([number], |row| Ok((row.get(0)?, held(row, 1)?)))?.collect::<rusqlite::Result<_>>()
         };
         read().map_err(|error| self.error(error))
     }
@@ -97,8 +130,17 @@ impl Ledger {
                 return Ok(number);
             }
             transaction.execute(
-                "INSERT INTO snapshots (id, tree, files, bytes, receipt) VALUES (?1, ?2, ?3, ?4, ?5)",
-                (snapshot.id, snapshot.tree, snapshot.files.cast_signed(), snapshot.bytes.cast_signed(), &receipt),
+                "INSERT INTO snapshots (id, tree, files, bytes, receipt, notes, doubts)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                (
+                    snapshot.id,
+                    snapshot.tree,
+                    snapshot.files.cast_signed(),
+                    snapshot.bytes.cast_signed(),
+                    &receipt,
+                    snapshot.receipt.map_or(0, |receipt| receipt.notes.cast_signed()),
+                    snapshot.receipt.map_or(0, |receipt| receipt.doubts.cast_signed()),
+                ),
             )?;
             let number = transaction.last_insert_rowid();
             {
@@ -109,27 +151,36 @@ impl Ledger {
                     end.execute((name, number))?;
                 }
                 let mut insert = transaction.prepare(
-                    "INSERT INTO versions (name, first, size, digest, received) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO versions (name, first, size, digest, received, sha1, proof)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?;
-                for sealed in &new {
-                    let size = sealed.size.cast_signed();
-                    insert.execute((&sealed.name, number, size, sealed.digest, sealed.received))?;
+                for Sealed { name, size, digest, sha1, proof, received } in &new {
+                    let (size, proof) = (size.cast_signed(), i64::from(*proof as u8));
+                    insert.execute((name, number, size, digest, received, sha1, proof))?;
                 }
             }
             Ok(number)
         })
     }
 
-    /// How many files of a snapshot have no checksum yet, and how many have one that was taken later than they came.
+    /// What is not known of the files of a snapshot.
     ///
     /// # Errors
     /// When the ledger can't be read.
-    pub fn unproved(&self, number: i64) -> Result<(u64, u64), LedgerError> {
+    pub fn unproved(&self, number: i64) -> Result<Unproved, LedgerError> {
+        // Twenty bytes name a file of the phone; the others have no row that could prove them.
         let query = "
-            SELECT count(*) FILTER (WHERE digest IS NULL), count(*) FILTER (WHERE digest IS NOT NULL AND NOT received)
+            SELECT count(*) FILTER (WHERE digest IS NULL), count(*) FILTER (WHERE digest IS NOT NULL AND NOT received),
+                   count(*) FILTER (WHERE proof = 0 AND typeof(name) = 'blob')
             FROM versions WHERE first <= ?1 AND (last IS NULL OR last >= ?1)";
         let count = |row: &Row<'_>, index| row.get::<_, i64>(index).map(i64::cast_unsigned);
-        let counted = self.connection.query_row(query, [number], |row| Ok((count(row, 0)?, count(row, 1)?)));
+        let counted = self.connection.query_row(query, [number], |row| {
+            Ok(Unproved {
+                without_checksum: count(row, 0)?,
+                checksum_taken_later: count(row, 1)?,
+                without_proof: count(row, 2)?,
+            })
+        });
         counted.map_err(|error| self.error(error))
     }
 
@@ -140,17 +191,19 @@ impl Ledger {
     /// When the ledger can't be read.
     pub fn due_for_check(&self, before: i64, bytes: u64) -> Result<Vec<Version>, LedgerError> {
         let read = || {
-            let query = "
-                SELECT name, first, size, digest,
-                       (SELECT max(number) FROM snapshots WHERE number >= first AND (last IS NULL OR number <= last))
-                FROM versions WHERE coalesce(checked, 0) < ?1 ORDER BY coalesce(checked, 0)";
-            let mut statement = self.connection.prepare(query)?;
+            let query = format!(
+                "SELECT name, first,
+                       (SELECT max(number) FROM snapshots WHERE number >= first AND (last IS NULL OR number <= last)),
+                       {HELD}
+                FROM versions WHERE coalesce(checked, 0) < ?1 ORDER BY coalesce(checked, 0)"
+            );
+            let mut statement = self.connection.prepare(&query)?;
             let mut rows = statement.query([before])?;
             let (mut due, mut sum) = (Vec::new(), 0_u64);
             while let Some(row) = rows.next()? {
-                let held = held(row, 2, 3)?;
+                let held = held(row, 3)?;
                 // One that no snapshot holds is of a run that did not end.
-                let Some(holder) = row.get(4)? else { continue };
+                let Some(holder) = row.get(2)? else { continue };
                 due.push(Version { name: row.get(0)?, first: row.get(1)?, holder, held });
                 sum = sum.saturating_add(held.size.max(1));
                 if sum > bytes {
@@ -172,21 +225,48 @@ impl Ledger {
         sum.map(i64::cast_unsigned).map_err(|error| self.error(error))
     }
 
-    /// Notes which contents were read and found good at a time; a checksum that was not known is known from then on.
+    /// Notes which contents were read and found good at a time; checksums that were not known are known from then on. A
+    /// proof that was found is noted where there was none.
     ///
     /// # Errors
     /// When the ledger can't be written.
-    pub fn note_read(&mut self, read: &[(Version, Digest)], at: i64) -> Result<(), LedgerError> {
+    pub fn note_read(&mut self, read: &[(Version, Checksums, Proof)], at: i64) -> Result<(), LedgerError> {
         self.write(|transaction| {
             {
                 let mut note = transaction.prepare(
-                    "UPDATE versions SET checked = ?3, digest = coalesce(digest, ?4) WHERE name = ?1 AND first = ?2",
+                    "UPDATE versions SET checked = ?3, digest = coalesce(digest, ?4), sha1 = coalesce(sha1, ?5),
+                                         proof = CASE proof WHEN 0 THEN ?6 ELSE proof END
+                     WHERE name = ?1 AND first = ?2",
                 )?;
-                for (version, digest) in read {
-                    note.execute((&version.name, version.first, at, digest))?;
+                for (Version { name, first, .. }, Checksums { digest, sha1, .. }, proof) in read {
+                    note.execute((name, first, at, digest, sha1, i64::from(*proof as u8)))?;
                 }
             }
             Ok(())
+        })
+    }
+
+    /// The files that came with another digest than their rows have, in the run before.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn contradicted(&self) -> Result<Vec<Name>, LedgerError> {
+        let read = || {
+            let mut statement = self.connection.prepare("SELECT name FROM contradicted")?;
+            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    /// Notes which these were in this run.
+    ///
+    /// # Errors
+    /// When the ledger can't be written.
+    pub fn note_contradicted(&mut self, names: &[Name]) -> Result<(), LedgerError> {
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM contradicted", [])?;
+            let mut insert = transaction.prepare("INSERT OR IGNORE INTO contradicted (name) VALUES (?1)")?;
+            names.iter().try_for_each(|name| insert.execute([name]).map(|_| ()))
         })
     }
 
@@ -219,10 +299,11 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be read.
     pub fn version(&self, number: i64, name: &Name) -> Result<Option<Version>, LedgerError> {
-        let query = "SELECT first, size, digest FROM versions
-            WHERE name = ?1 AND first <= ?2 AND (last IS NULL OR last >= ?2)";
-        let found = self.connection.query_row(query, (name, number), |row| {
-            Ok(Version { name: name.clone(), first: row.get(0)?, holder: number, held: held(row, 1, 2)? })
+        let query = format!(
+            "SELECT first, {HELD} FROM versions WHERE name = ?1 AND first <= ?2 AND (last IS NULL OR last >= ?2)"
+        );
+        let found = self.connection.query_row(&query, (name, number), |row| {
+            Ok(Version { name: name.clone(), first: row.get(0)?, holder: number, held: held(row, 1)? })
         });
         found.optional().map_err(|error| self.error(error))
     }

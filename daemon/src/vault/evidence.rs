@@ -1,0 +1,84 @@
+//! What a run knows of the files of the new backup: what came, what was carried over from the backup before, and how
+//! its rows changed meanwhile.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    base::BaseRows,
+    checksum::Checksums,
+    inventory::DIGEST_NOW_BYTES_MAX,
+    layout::Layout,
+    ledger::Held,
+    manifest::ManifestFile,
+    name::Name,
+    parts::{Parts, is_foreign},
+    proof::{Known, Proof, RowChange},
+};
+use crate::transfer::digests::{Digests, Origin};
+
+/// All of it.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// What came.
+    pub digests: &'a Digests,
+    /// Where files would be that the phone could not read.
+    pub unreadable: &'a HashSet<Name>,
+    /// What the backup before held; empty when the new one does not build on it.
+    pub held: &'a HashMap<Name, Held>,
+    /// Its rows; none when there is none, or it can't be read.
+    pub base: Option<BaseRows>,
+    /// The places of the phone.
+    pub layout: &'a Layout,
+}
+
+impl Evidence<'_> {
+    /// What is known of one file.
+    pub fn of(&self, name: &Name, file: &ManifestFile<'_>) -> Known {
+        match self.digests.of(name) {
+            Some(Origin::Received { checksums: Checksums { size, sha1, .. }, whole }) => {
+                return Known::Came { size, sha1, whole };
+            }
+            Some(Origin::Derived) => return self.read_now(name, file),
+            None if self.unreadable.contains(name) => return Known::Unreadable,
+            None => {}
+        }
+        let Some(held) = self.held.get(name).copied() else { return self.read_now(name, file) };
+        let row = match self.base.as_ref().map(|base| base.change(file)) {
+            Some(RowChange::Facts) if self.digests.was_lost(name) => RowChange::FactsAndLost,
+            Some(change) => change,
+            None => RowChange::Unknown,
+        };
+        Known::Kept { held, row }
+    }
+
+    /// A file that came in an earlier try, or that the phone made of another one: only the disk knows what is in it. A
+    /// long one waits for the weekly check.
+    fn read_now(&self, name: &Name, file: &ManifestFile<'_>) -> Known {
+        let path = name.below(&self.layout.next_tree());
+        let is_short =
+            path.symlink_metadata().is_ok_and(|facts| facts.is_file() && facts.len() <= DIGEST_NOW_BYTES_MAX);
+        if file.record.digest.is_none() || !is_short {
+            return Known::Nothing;
+        }
+        match super::checksum::of_file(&path) {
+            Ok(Checksums { size, digest, sha1 }) => {
+                let held = Held { size, digest: Some(digest), sha1: Some(sha1), proof: Proof::Missing };
+                Known::Kept { held, row: RowChange::Unknown }
+            }
+            // Whoever reads it next tells.
+            Err(_) => Known::Nothing,
+        }
+    }
+
+    /// True for a file that belongs to the backup though no row names it: it came in this run, or it is one of those
+    /// beside the manifest.
+    pub fn is_part(&self, name: &Name) -> bool {
+        match name {
+            Name::Payload(_) | Name::Staged(_) => matches!(self.digests.of(name), Some(Origin::Received { .. })),
+            Name::Other(_) => {
+                let known = self.held.contains_key(name) || self.digests.of(name).is_some();
+                Parts::by_form().hold(name) || known && !is_foreign(name)
+            }
+        }
+    }
+}

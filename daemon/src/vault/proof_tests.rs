@@ -1,0 +1,1 @@
+//! Each rule finds what it is there for, and nothing else does.

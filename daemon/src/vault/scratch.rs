@@ -1,0 +1,112 @@
+//! Where a decrypted manifest lies while it is read: in memory, or in a file without a name.
+//!
+//! It holds the names of all files of an encrypted backup, and a real one has up to 1.5 GB: `/tmp` is often memory, and
+//! often too small.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use backstay_shared::paths::Paths;
+use tempfile::NamedTempFile;
+
+use super::{encryption::EncryptionError, layout::Layout};
+use crate::host::disk;
+
+/// How the file is called, before the number of the process that reads it, for the moment in which it has a name.
+const PREFIX: &str = "backstay-manifest-";
+
+/// A manifest up to this size is read in memory: that of some 10,000 files.
+const MEMORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Room that stays free beside it.
+const SPARE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The folders that may be used, the best first.
+#[derive(Debug, Clone)]
+pub struct Scratch {
+    folders: Vec<PathBuf>,
+    memory_bytes_max: u64,
+}
+
+impl Scratch {
+    /// For the backups of a phone: the backup disk, which has room for backups; where it can't be written, Backstay's own
+    /// folder for its state.
+    pub fn of(layout: &Layout) -> Self {
+        let state = Paths::of_this_user().map(|paths| paths.log_dir);
+        Self::new(std::iter::once(layout.own()).chain(state).collect(), MEMORY_BYTES_MAX)
+    }
+
+    /// These folders, and memory up to so many bytes.
+    pub const fn new(folders: Vec<PathBuf>, memory_bytes_max: u64) -> Self {
+        Self { folders, memory_bytes_max }
+    }
+
+    /// True for what is read in memory.
+    pub(super) const fn fits_memory(&self, bytes: u64) -> bool {
+        bytes <= self.memory_bytes_max
+    }
+
+    /// A new file for so many bytes, which only this user can read.
+    ///
+    /// # Errors
+    /// [`EncryptionError::NoRoom`] names the backup disk when no folder has the room.
+    pub(super) fn file(&self, bytes: u64) -> Result<NamedTempFile, EncryptionError> {
+        let mut first_error = None;
+        for folder in &self.folders {
+            match file_in(folder, bytes) {
+                Ok(file) => return Ok(file),
+                Err(error) => {
+                    tracing::debug!(folder = %folder.display(), %error, "no place for a decrypted manifest");
+                    first_error.get_or_insert((folder, error));
+                }
+            }
+        }
+        let (folder, source) = match first_error {
+            Some((folder, source)) => (folder.clone(), source),
+            None => (PathBuf::new(), io::ErrorKind::NotFound.into()),
+        };
+        Err(match source.kind() {
+            io::ErrorKind::StorageFull => EncryptionError::NoRoom { folder, bytes: bytes.saturating_add(SPARE_BYTES) },
+            _ => EncryptionError::Disk { path: folder, source },
+        })
+    }
+}
+
+fn file_in(folder: &Path, bytes: u64) -> io::Result<NamedTempFile> {
+    disk::make_private(folder)?;
+    remove_left_behind(folder);
+    if disk::free_bytes(folder)? < bytes.saturating_add(SPARE_BYTES) {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempfile_in(folder)
+}
+
+/// Removes what processes left that were killed while the file had a name.
+fn remove_left_behind(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok());
+        if let Some(process) = process.filter(|process| !is_running(*process)) {
+            tracing::debug!(process, "removing what a killed process left");
+            // Another user's stays.
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_running(process: i32) -> bool {
+    use rustix::{
+        io::Errno,
+        process::{Pid, test_kill_process},
+    };
+    Pid::from_raw(process).is_none_or(|process| test_kill_process(process) != Err(Errno::SRCH))
+}
+
+/// Not known without more than this is worth: what is left goes with the next start of the computer that clears it.
+#[cfg(not(unix))]
+fn is_running(_process: i32) -> bool {
+    true
+}
