@@ -4,6 +4,7 @@
 
 mod elsewhere;
 mod faults;
+mod large;
 mod real;
 mod seeds;
 

@@ -4,18 +4,14 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use backstay::vault::manifest::Manifest;
-use backstay_tests::{
-    phone::dataset::{DataSetSpec, paths_of_listing},
-    world::World,
-};
+use backstay_tests::{phone::dataset::DataSetSpec, world::World};
 use plist::{Dictionary, Value};
 use serde_json::Value as Json;
 
-use super::{run, verify};
+use super::verify;
 
 /// The folder with real data; none, and said so, where there is none.
 fn real(name: &str) -> Option<PathBuf> {
