@@ -17,6 +17,8 @@ pub(super) struct MemoryHost {
     pub(super) moved: usize,
     pub(super) free: u64,
     pub(super) purge: Option<u64>,
+    /// A payload of this name is not moved into place.
+    pub(super) loses: Option<String>,
     /// Answers `DLMessageMoveItems` with this.
     pub(super) move_status: i64,
 }
@@ -122,6 +124,9 @@ impl MemoryHost {
     fn moves(&mut self, message: &[Value]) {
         for (from, to) in message[1].as_dictionary().unwrap() {
             self.moved += 1;
+            if self.loses.as_ref().is_some_and(|name| from.ends_with(name)) {
+                continue;
+            }
             if let Some(bytes) = self.files.remove(from) {
                 self.files.insert(to.as_string().unwrap().into(), bytes);
             }
