@@ -141,12 +141,18 @@ async fn a_file_that_is_not_there_ends_in_205() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_may_be_cut_or_lost_on_its_way() {
     for password in [None, Some("first")] {
-        let world = World::new(DataSetSpec::uniform(1, 50, 10_000));
-        world.phone.set_backup_password(password);
-        world.phone.set_fault(Some(Fault::CutFile { index: 7, ending: CutEnding::EndOfList }));
-        assert_eq!(world.code().await, 0, "a host that believes in the end of the list");
-        assert_eq!(std::fs::metadata(world.payload(7)).unwrap().len(), 4992);
-        assert!(std::fs::metadata(world.payload(8)).unwrap().len() >= 10_000, "the rest goes in the next list");
+        let phone = Phone::new(PhoneSpec::numbered(1, DataSetSpec::uniform(1, 50, 10_000)));
+        phone.plug_in();
+        phone.set_backup_password(password);
+        phone.set_fault(Some(Fault::CutFile { index: 7, ending: CutEnding::EndOfList }));
+        let mut host = MemoryHost::new();
+        let answer = host.backup(&phone).await.unwrap();
+        // That the cut file is nowhere is what this host tells of it.
+        assert_eq!(answer.get("ErrorCode").unwrap().as_signed_integer(), Some(205));
+        assert_eq!((host.cut, host.uploaded, host.moved), (1, 49, 52), "the rest goes in the next list");
+        phone.set_fault(Some(Fault::CutFile { index: 7, ending: CutEnding::NextName }));
+        let error = MemoryHost::new().backup(&phone).await.unwrap_err();
+        assert_eq!(error.to_string(), "a name behind data");
     }
     let world = World::new(DataSetSpec::uniform(1, 50, 10_000));
     world.phone.set_fault(Some(Fault::MoveLost { index: 7 }));
