@@ -73,7 +73,9 @@ fn databases_begin_as_sqlite_has_it_also_when_they_changed() {
 fn the_domain_decides_which_files_have_a_digest() {
     let data = mixed();
     let mut domains: HashMap<&str, HashSet<bool>> = HashMap::new();
-    data.files().for_each(|file| drop(domains.entry(&file.domain).or_default().insert(file.has_digest())));
+    for file in data.files() {
+        domains.entry(&file.domain).or_default().insert(file.has_digest());
+    }
     let all = |domain: &str, has| domains[domain] == HashSet::from([has]);
     assert!(all("HomeDomain", true) && all("CameraRollDomain", false));
     assert!(all("AppDomain-com.example.notes", false) && all("MediaDomain", false));
