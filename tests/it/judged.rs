@@ -185,6 +185,17 @@ async fn a_cable_that_comes_out_is_noticed_and_the_next_backup_is_whole() {
     world.judge(&world.idevicebackup2(&["backup"]).await);
 }
 
+/// A client that believes the final answer takes a backup for whole that lacks a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_move_is_a_success_to_those_who_do_not_look() {
+    let world = World::new(DataSetSpec::uniform(8, 50, 10_000)).await;
+    let payload = |index| world.latest().join(world.phone.data().file(index).unwrap().file_id.path());
+    world.phone.set_fault(Some(Fault::MoveLost { index: 7 }));
+    let output = world.idevicebackup2(&["backup"]).await;
+    assert!(text(&output).contains("Backup Successful."), "{}", text(&output));
+    assert!(!payload(7).exists() && payload(8).exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pymobiledevice3_reads_the_manifest() {
     let world = World::new(DataSetSpec::mixed(5, 100, 1_000_000)).await;

@@ -67,7 +67,8 @@ pub enum Fault {
 /// What follows in place of the success code when a file is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutEnding {
-    /// The zero length that ends the list; the files behind it go in the next one.
+    /// The zero length that ends the list; the files behind it go in the next one. Clients that take it for the end of the
+    /// file wait for more, and so does the phone (idevicebackup2, idevice).
     EndOfList,
     /// The name of the next file, or the end of the list if there is none.
     NextName,

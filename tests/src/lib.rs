@@ -22,6 +22,7 @@ pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;
 pub mod random;
+pub mod real;
 pub mod told;
 pub mod web_server;
 pub mod world;

@@ -41,6 +41,14 @@ pub fn check_encrypted_backup(backup: &Path, data: &DataSet, password: &str) -> 
     check(backup, data, Some(&keys), false)
 }
 
+/// Leaves the `Manifest.db` of an encrypted backup decrypted.
+pub fn open_manifest(backup: &Path, password: &str, to: &Path) -> Result<(), String> {
+    let manifest = Value::from_file(backup.join("Manifest.plist")).map_err(|error| error.to_string())?;
+    let keys = BackupKeys::open(manifest.as_dictionary().ok_or("Manifest.plist is no dictionary")?, password)?;
+    let encrypted = fs::read(backup.join("Manifest.db")).map_err(|error| error.to_string())?;
+    fs::write(to, keys.manifest(encrypted)?).map_err(|error| error.to_string())
+}
+
 /// Requires that a `Manifest.db` that is not encrypted, or not any more, has the rows of this data set.
 pub fn check_manifest(database: &Path, data: &DataSet) -> Result<(), String> {
     let mut differences = Vec::new();

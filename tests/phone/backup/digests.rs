@@ -59,6 +59,12 @@ impl Digests {
         })
     }
 
+    /// Forgets all of them, as a phone that was started anew.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Remembers what was taken while the file was sent.
     pub(super) fn remember(&self, file: &DataFile, encryption: Option<&Encryption>, digest: Sha1) {
         let stored = (file.content_key(), encryption.map(Encryption::number));

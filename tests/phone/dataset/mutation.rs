@@ -91,7 +91,8 @@ fn change(file: &mut DataFile, generation: u32, order: usize) {
         odd.bend_dates(file);
     }
     if order % 2 == 1 {
-        let page = sqlite::page_size(file.size).filter(|_| sqlite::is_database(&file.relative_path));
+        let page = if file.size == 0 { Some(sqlite::PAGE_MAX) } else { sqlite::page_size(file.size) };
+        let page = page.filter(|_| sqlite::is_database(&file.relative_path));
         file.size += page.map_or(1 + order as u64 % 1000, |page| page * (1 + order as u64 % 5));
     }
     file.recorded_size = file.stale.recorded(file.size);

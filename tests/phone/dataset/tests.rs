@@ -1,3 +1,6 @@
+mod from_names;
+mod shape;
+
 use super::*;
 
 #[test]

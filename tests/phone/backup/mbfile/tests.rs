@@ -1,23 +1,16 @@
 //! Our archives against those of a real manifest.
 
-use std::path::Path;
-
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Archived, decode, encode};
-
-/// A manifest of a real phone, kept beside the workspace where there is one.
-const REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/real/mvt-ios14/Manifest.db");
+use crate::real::real;
 
 /// Every blob of a real manifest comes out byte by byte when what it says is archived again.
 #[test]
 fn real_archives_are_written_again_byte_by_byte() {
-    if !Path::new(REAL).exists() {
-        println!("NOT RUN: there is no {REAL}");
-        return;
-    }
+    let Some(real) = real("mvt-ios14/Manifest.db") else { return };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let manifest = Connection::open_with_flags(format!("file:{REAL}?immutable=1"), flags).unwrap();
+    let manifest = Connection::open_with_flags(format!("file:{}?immutable=1", real.display()), flags).unwrap();
     let mut statement = manifest.prepare("SELECT relativePath, file FROM Files").unwrap();
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))).unwrap();
     let (mut count, mut ours, mut differ) = (0, Vec::new(), Vec::new());

@@ -14,9 +14,13 @@ pub(super) struct MemoryHost {
     pub(super) messages: Vec<String>,
     pub(super) uploaded: usize,
     pub(super) unreadable: usize,
+    /// Files that the end of a list came behind.
+    pub(super) cut: usize,
     pub(super) moved: usize,
     pub(super) free: u64,
     pub(super) purge: Option<u64>,
+    /// A payload of this name is not moved into place.
+    pub(super) loses: Option<String>,
     /// Answers `DLMessageMoveItems` with this.
     pub(super) move_status: i64,
 }
@@ -122,6 +126,9 @@ impl MemoryHost {
     fn moves(&mut self, message: &[Value]) {
         for (from, to) in message[1].as_dictionary().unwrap() {
             self.moved += 1;
+            if self.loses.as_ref().is_some_and(|name| from.ends_with(name)) {
+                continue;
+            }
             if let Some(bytes) = self.files.remove(from) {
                 self.files.insert(to.as_string().unwrap().into(), bytes);
             }
@@ -163,8 +170,16 @@ impl MemoryHost {
             let kept = path.contains(".plist") || path.contains(".db");
             let mut bytes = Vec::new();
             loop {
-                let mut left = wire.read_u32().await? as usize - 1;
-                let code = wire.read_u8().await?;
+                let length = wire.read_u32().await? as usize;
+                if length == 0 {
+                    // The end of the list, straight behind data.
+                    self.cut += 1;
+                    return status(wire, 0, Value::Dictionary(Dictionary::new())).await;
+                }
+                let (mut left, code) = (length - 1, wire.read_u8().await?);
+                if code > b' ' {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a name behind data"));
+                }
                 while left > 0 {
                     let buffer = wire.fill_buf().await?;
                     if buffer.is_empty() {

@@ -2,6 +2,7 @@
 
 mod encryption;
 mod faults;
+mod honesty;
 mod memory_host;
 mod switches;
 
