@@ -196,7 +196,7 @@ async fn damaged_files_are_named_and_the_rest_comes() {
     fs::remove_dir_all(&to).unwrap();
     let arguments = ["extract", world.phone.udid(), "CameraRollDomain", to.to_str().unwrap()];
     let (code, object) = backstay_json(&world, &arguments).await;
-    assert_eq!((code, &object["failure"]["id"]), (1, &"backup-verify-failed".into()), "{object}");
+    assert_eq!((code, &object["failure"]["id"]), (1, &"backup-damaged".into()), "{object}");
     assert_eq!(object["evidence"]["files"], 2, "{object}");
 }
 
@@ -360,11 +360,11 @@ async fn a_damaged_snapshot_is_not_restored() {
     let data = world.phone.data();
     fs::remove_file(payload(&world.latest(), data.file(7).unwrap())).unwrap();
     let (code, object) = restore(&world, &[]).await;
-    assert_eq!((code, &object["failure"]["id"]), (1, &"backup-verify-failed".into()), "{object}");
+    assert_eq!((code, &object["failure"]["id"]), (1, &"backup-damaged".into()), "{object}");
     assert!(world.phone.restored().is_none());
     // The phone misses the file, and the failure names it.
     let (code, object) = restore(&world, &["--anyway"]).await;
-    assert_eq!((code, &object["failure"]["id"]), (1, &"backup-verify-failed".into()), "{object}");
+    assert_eq!((code, &object["failure"]["id"]), (1, &"backup-damaged".into()), "{object}");
     let path = object["evidence"]["path"].as_str().unwrap();
     assert!(path.ends_with(&data.file(7).unwrap().file_id.hex()), "{object}");
     assert!(world.phone.restored().is_some(), "it was asked for this time");

@@ -1,7 +1,14 @@
 //! Which files a person means: a domain, a folder or a file, named whole or by a part that is unique.
+//!
+//! A name is found in whichever Unicode form the phone has it; what is shown is the phone's own spelling. What differs in
+//! case alone is offered and not taken.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeMap};
 
+use super::{
+    spelling::{composed, folded},
+    twins::{Seen, Twins},
+};
 use crate::vault::{
     manifest::{Manifest, ManifestError, ManifestFile},
     reader::Reader,
@@ -13,9 +20,8 @@ const PLACES_SHOWN: usize = 8;
 /// Everything at and below one place of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    domain: String,
-    /// Path below the domain; empty for the whole domain.
-    path: String,
+    /// A domain, or a path with the domain as its first part; composed.
+    place: String,
 }
 
 /// What was found for a name.
@@ -23,8 +29,8 @@ pub struct Selection {
 pub enum Found {
     /// One place.
     One(Selection),
-    /// None at all.
-    Nothing,
+    /// None at all; the first of the places that differ in case alone.
+    Nothing(Vec<String>),
     /// Several; the first of them.
     Several(Vec<String>),
 }
@@ -38,10 +44,18 @@ pub struct Amount {
     pub bytes: u64,
 }
 
+/// What is known of a selection before it is taken out.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// How much it is.
+    pub amount: Amount,
+    /// Names that some disk could take for one.
+    pub twins: Twins,
+}
+
 impl Selection {
     fn new(place: &str) -> Self {
-        let (domain, path) = place.split_once('/').unwrap_or((place, ""));
-        Self { domain: domain.to_owned(), path: path.to_owned() }
+        Self { place: composed(place).into_owned() }
     }
 
     /// Finds the place by its whole name (`CameraRollDomain/Media/DCIM`), else by whole names of folders or files
@@ -52,80 +66,102 @@ impl Selection {
     pub fn find(manifest: &Manifest, wanted: &str) -> Result<Found, ManifestError> {
         let wanted = wanted.trim_matches('/');
         if wanted.is_empty() {
-            return Ok(Found::Nothing);
+            return Ok(Found::Nothing(Vec::new()));
         }
-        let whole = Self::new(wanted);
-        let as_components = format!("/{wanted}/");
-        let (mut found_whole, mut by_components, mut by_part) = (false, Places::default(), Places::default());
-        let mut full = String::new();
-        manifest.for_each_file(|file| {
-            if found_whole || whole.holds(&file) {
-                found_whole = true;
-                return;
-            }
-            full.clear();
-            for text in ["/", file.domain, "/", file.relative_path, "/"] {
-                full.push_str(text);
-            }
-            if let Some(start) = full.find(&as_components) {
-                by_components.add(&full[1..start + as_components.len() - 1]);
-            } else if let Some(start) = full.find(wanted) {
-                let end = start + wanted.len();
-                let end = full[end..].find('/').map_or(full.len(), |more| end + more);
-                by_part.add(&full[1..end]);
-            }
-        })?;
-        if found_whole {
-            return Ok(Found::One(whole));
-        }
-        Ok(if by_components.0.is_empty() { by_part } else { by_components }.found())
+        let shown = |places: Vec<String>| places.into_iter().take(PLACES_SHOWN).collect();
+        let found = places(manifest, wanted, composed)?.first();
+        Ok(match &found[..] {
+            [] => Found::Nothing(shown(places(manifest, wanted, folded)?.first())),
+            [only] => Found::One(Self::new(only)),
+            _ => Found::Several(shown(found)),
+        })
     }
 
     /// True when the file is at this place or below it.
     pub fn holds(&self, file: &ManifestFile<'_>) -> bool {
-        if file.domain != self.domain {
-            return false;
+        let is_within = |path: &str, place: &str| {
+            path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let domain = composed(file.domain);
+        match self.place.strip_prefix(&*domain) {
+            Some("") => true,
+            Some(below) => below.strip_prefix('/').is_some_and(|path| is_within(&composed(file.relative_path), path)),
+            None => is_within(&domain, &self.place),
         }
-        let Some(rest) = file.relative_path.strip_prefix(self.path.as_str()) else { return false };
-        self.path.is_empty() || rest.is_empty() || rest.starts_with('/')
     }
 
-    /// How much it is.
+    /// Looks at all of it.
     ///
     /// # Errors
     /// When the manifest can't be read.
-    pub fn amount(&self, reader: &Reader) -> Result<Amount, ManifestError> {
-        let mut amount = Amount::default();
+    pub fn survey(&self, reader: &Reader) -> Result<Survey, ManifestError> {
+        let (mut amount, mut seen) = (Amount::default(), Seen::default());
         reader.manifest().for_each_file(|file| {
             if self.holds(&file) {
                 amount.files += 1;
                 amount.bytes = amount.bytes.saturating_add(reader.length(&file).unwrap_or_default());
+                seen.add(file.domain, file.relative_path);
             }
         })?;
-        Ok(amount)
+        Ok(Survey { amount, twins: seen.twins() })
     }
 }
 
-/// Distinct places, no more than can be shown: a short part may fit everywhere.
+/// The places that fit, by how well they do.
 #[derive(Default)]
-struct Places(BTreeSet<String>);
+struct Fitting {
+    whole: Places,
+    by_components: Places,
+    by_part: Places,
+}
+
+impl Fitting {
+    /// Those that fit best.
+    fn first(&self) -> Vec<String> {
+        let all = [&self.whole, &self.by_components, &self.by_part];
+        let first = all.into_iter().find(|places| !places.0.is_empty()).unwrap_or(&self.whole);
+        first.0.values().cloned().collect()
+    }
+}
+
+/// Compares names in the form that `form` gives them, which never makes or loses a slash.
+fn places(manifest: &Manifest, wanted: &str, form: fn(&str) -> Cow<'_, str>) -> Result<Fitting, ManifestError> {
+    let wanted = &*form(wanted);
+    let as_components = format!("/{wanted}/");
+    let mut fitting = Fitting::default();
+    let mut full = String::new();
+    manifest.for_each_file(|file| {
+        full.clear();
+        for text in ["/", file.domain, "/", file.relative_path, "/"] {
+            full.push_str(text);
+        }
+        let formed = form(&full);
+        let (places, end) = if let Some(start) = formed.find(&as_components) {
+            let places = if start == 0 { &mut fitting.whole } else { &mut fitting.by_components };
+            (places, start + as_components.len() - 1)
+        } else if let Some(start) = formed.find(wanted) {
+            let end = start + wanted.len();
+            (&mut fitting.by_part, formed[end..].find('/').map_or(formed.len(), |more| end + more))
+        } else {
+            return;
+        };
+        places.add(&formed[1..end], &full);
+    })?;
+    Ok(fitting)
+}
+
+/// Distinct places, no more than can be shown: a short part may fit everywhere. By their form, as the phone spells them.
+#[derive(Default)]
+struct Places(BTreeMap<String, String>);
 
 impl Places {
-    fn add(&mut self, place: &str) {
-        if self.0.len() <= PLACES_SHOWN && !self.0.contains(place) {
-            self.0.insert(place.to_owned());
+    /// `full` is the whole name, of which as many parts are meant as the place has.
+    fn add(&mut self, place: &str, full: &str) {
+        if self.0.len() > PLACES_SHOWN || self.0.contains_key(place) {
+            return;
         }
-    }
-
-    fn found(self) -> Found {
-        let mut places: Vec<String> = self.0.into_iter().collect();
-        match &places[..] {
-            [] => Found::Nothing,
-            [only] => Found::One(Selection::new(only)),
-            _ => {
-                places.truncate(PLACES_SHOWN);
-                Found::Several(places)
-            }
-        }
+        let parts = place.matches('/').count() + 1;
+        let spelled = full[1..].match_indices('/').nth(parts - 1).map_or(&full[1..], |(end, _)| &full[1..=end]);
+        self.0.insert(place.to_owned(), spelled.to_owned());
     }
 }
