@@ -211,3 +211,100 @@ impl<'a> Placer<'a> {
 fn sibling_key(folder: &str, name: &str) -> (String, String) {
     (folder.to_owned(), spelling::folded(name.trim_end_matches(['.', ' '])).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use super::{super::twins::Seen, *};
+
+    fn twins_of(paths: &[&str]) -> Twins {
+        let mut seen = Seen::default();
+        paths.iter().for_each(|path| seen.add("Home", path));
+        seen.twins()
+    }
+
+    /// Where each goes in a run of its own, and how many got another name; one that is there already has a `!`.
+    fn run(folder: &std::path::Path, overwrite: bool, paths: &[&str]) -> (Vec<String>, usize) {
+        let (twins, given) = (twins_of(paths), Given::default());
+        let mut placer = Placer::new(Folders::open(folder, None).unwrap(), overwrite, &twins, &given);
+        let mut renamed = Vec::new();
+        let places = paths.iter().map(|path| {
+            let place = names::place_of("Home", path).unwrap();
+            match placer.make(&place, &mut renamed).unwrap() {
+                (here, Made::File(mut file)) => {
+                    file.write_all(path.as_bytes()).unwrap();
+                    here.as_str().to_owned()
+                }
+                (here, Made::Existing) => format!("{}!", here.as_str()),
+            }
+        });
+        (places.collect(), renamed.len())
+    }
+
+    #[test]
+    fn names_that_the_disk_takes_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["note 12:30?.txt", "back\\slash", "Case", "case", "\u{fc}", "u\u{308}", "dot.", "space ", "NUL"];
+        let (places, renamed) = run(folder.path(), false, &paths);
+        let own: Vec<_> = paths.iter().map(|path| format!("Home/{path}")).collect();
+        if cfg!(target_os = "linux") {
+            assert_eq!((places, renamed), (own.clone(), 0));
+            let there: Vec<_> = own.iter().map(|path| format!("{path}!")).collect();
+            assert_eq!(run(folder.path(), false, &paths), (there, 0));
+            assert_eq!(run(folder.path(), true, &paths), (own, 0));
+        }
+        for path in paths {
+            let held = |entry: io::Result<fs::DirEntry>| fs::read(entry.unwrap().path()).unwrap() == path.as_bytes();
+            assert!(fs::read_dir(folder.path().join("Home")).unwrap().any(held), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_too_long_are_cut_and_stay_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = |end: &str| format!("{}{end}", "\u{1f309}".repeat(80));
+        let paths = [long("1.txt"), long("2.txt"), format!("{}/{}", long(""), long(".md")), format!("{}/x", long(""))];
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let (places, renamed) = run(folder.path(), false, &paths);
+        assert_eq!(renamed, 4, "a folder is told once: {places:?}");
+        assert!(places[0] != places[1] && places[0].ends_with(").txt") && places[2].ends_with(").md"), "{places:?}");
+        for (place, path) in places.iter().zip(&paths) {
+            assert_eq!(fs::read_to_string(folder.path().join(place)).unwrap(), *path);
+        }
+        let there: Vec<_> = places.iter().map(|place| format!("{place}!")).collect();
+        assert_eq!(run(folder.path(), false, &paths).0, there);
+        assert_eq!(run(folder.path(), true, &paths).0, places);
+        assert_eq!(run(folder.path(), true, &paths[1..2]).0, places[1..2], "alone, too");
+    }
+
+    #[test]
+    fn a_folder_that_is_none_and_a_link_are_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (twins, given) = (Twins::default(), Given::default());
+        fs::create_dir(folder.path().join("Home")).unwrap();
+        fs::write(folder.path().join("Home/file"), "").unwrap();
+        let mut ways = vec!["file"];
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(folder.path(), folder.path().join("Home/link")).unwrap();
+            ways.push("link");
+        }
+        let mut placer = Placer::new(Folders::open(folder.path(), None).unwrap(), true, &twins, &given);
+        for way in ways {
+            let place = names::place_of("Home", &format!("{way}/x")).unwrap();
+            let refused = placer.make(&place, &mut Vec::new()).unwrap_err();
+            assert_eq!(refused.source.kind(), io::ErrorKind::NotADirectory, "{way}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_near_name_is_no_others() {
+        let given = Given::default();
+        let place = |name: &str| Place::of_components(["Home", name]).unwrap();
+        assert!(given.claim(&place("x (1)"), "Home/x"));
+        assert!(given.claim(&place("x (1)"), "Home/x"), "its own");
+        assert!(!given.claim(&place("X (1)"), "Home/X"));
+    }
+}

@@ -49,7 +49,7 @@ pub struct Amount {
 pub struct Survey {
     /// How much it is.
     pub amount: Amount,
-    /// Names that some disk could take for one.
+    /// Names of the snapshot that some disk could take for one.
     pub twins: Twins,
 }
 
@@ -97,10 +97,11 @@ impl Selection {
     pub fn survey(&self, reader: &Reader) -> Result<Survey, ManifestError> {
         let (mut amount, mut seen) = (Amount::default(), Seen::default());
         reader.manifest().for_each_file(|file| {
+            // Also of what is not meant: an earlier run may have taken it out to the same folder.
+            seen.add(file.domain, file.relative_path);
             if self.holds(&file) {
                 amount.files += 1;
                 amount.bytes = amount.bytes.saturating_add(reader.length(&file).unwrap_or_default());
-                seen.add(file.domain, file.relative_path);
             }
         })?;
         Ok(Survey { amount, twins: seen.twins() })
@@ -145,23 +146,101 @@ fn places(manifest: &Manifest, wanted: &str, form: fn(&str) -> Cow<'_, str>) -> 
         } else {
             return;
         };
-        places.add(&formed[1..end], &full);
+        places.add(&formed[1..end], full.trim_end_matches('/'));
     })?;
     Ok(fitting)
 }
 
-/// Distinct places, no more than can be shown: a short part may fit everywhere. By their form, as the phone spells them.
+/// Distinct places, no more than can be shown: a short part may fit everywhere. Composed, and as the phone spells them.
 #[derive(Default)]
 struct Places(BTreeMap<String, String>);
 
 impl Places {
     /// `full` is the whole name, of which as many parts are meant as the place has.
     fn add(&mut self, place: &str, full: &str) {
-        if self.0.len() > PLACES_SHOWN || self.0.contains_key(place) {
-            return;
+        let slashes = place.matches('/').count();
+        let spelled = full[1..].match_indices('/').nth(slashes).map_or(&full[1..], |(end, _)| &full[1..=end]);
+        let composed = composed(spelled);
+        if self.0.len() <= PLACES_SHOWN && !self.0.contains_key(&*composed) {
+            self.0.insert(composed.into_owned(), spelled.to_owned());
         }
-        let parts = place.matches('/').count() + 1;
-        let spelled = full[1..].match_indices('/').nth(parts - 1).map_or(&full[1..], |(end, _)| &full[1..=end]);
-        self.0.insert(place.to_owned(), spelled.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    const NFC: &str = "Gr\u{fc}\u{df}e";
+    const NFD: &str = "Gru\u{308}\u{df}e";
+
+    /// Folders in one form and files in the other, a pair in both, and names that differ in case.
+    fn manifest() -> (tempfile::TempDir, Manifest) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Connection::open(folder.path().join("Manifest.db")).unwrap();
+        database.execute_batch("CREATE TABLE Files (fileID, domain, relativePath, flags, file)").unwrap();
+        let paths = [
+            format!("Documents/{NFD}.pdf"),
+            format!("{NFD}/{NFC}.txt"),
+            format!("{NFD}/{NFD}.md"),
+            "Both/u\u{308}".into(),
+            "Both/\u{fc}".into(),
+            "Library/SMS/sms.db".into(),
+            "Library/sms/other".into(),
+        ];
+        for (index, path) in paths.iter().enumerate() {
+            let row = (format!("{index:040x}"), "HomeDomain", path, 1);
+            database.execute("INSERT INTO Files VALUES (?, ?, ?, ?, NULL)", row).unwrap();
+        }
+        let manifest = Manifest::plain(folder.path());
+        (folder, manifest)
+    }
+
+    fn held(manifest: &Manifest, selection: &Selection) -> Vec<String> {
+        let mut held = Vec::new();
+        let add = |file: ManifestFile<'_>| held.extend(selection.holds(&file).then(|| file.relative_path.to_owned()));
+        manifest.for_each_file(add).unwrap();
+        held
+    }
+
+    #[test]
+    fn a_name_is_found_in_either_form() {
+        let (_folder, manifest) = manifest();
+        for (wanted, files) in [
+            (format!("HomeDomain/Documents/{NFC}.pdf"), 1),
+            (format!("{NFC}.pdf"), 1),
+            (format!("{NFD}.pdf"), 1),
+            (format!("{NFC}.p"), 1),
+            (format!("HomeDomain/{NFC}"), 2),
+            (format!("{NFC}/"), 2),
+            (format!("{NFC}/{NFD}.txt"), 1),
+            (format!("{NFC}/{NFC}.md"), 1),
+            ("Both/\u{fc}".into(), 2),
+            ("HomeDomain".into(), 7),
+        ] {
+            let found = Selection::find(&manifest, &wanted).unwrap();
+            let Found::One(selection) = found else { panic!("{wanted}: {found:?}") };
+            assert_eq!(held(&manifest, &selection).len(), files, "{wanted}");
+        }
+        let several = Selection::find(&manifest, &NFC[..3]).unwrap();
+        let spelled = [format!("HomeDomain/Documents/{NFD}.pdf"), format!("HomeDomain/{NFD}")];
+        assert_eq!(several, Found::Several(spelled.to_vec()), "as the phone has them");
+    }
+
+    #[test]
+    fn what_differs_in_case_is_offered_and_not_taken() {
+        let (_folder, manifest) = manifest();
+        let nothing = |wanted: &str| match Selection::find(&manifest, wanted).unwrap() {
+            Found::Nothing(meant) => meant,
+            found => panic!("{wanted}: {found:?}"),
+        };
+        assert_eq!(nothing("SMS.DB"), ["HomeDomain/Library/SMS/sms.db"]);
+        assert_eq!(nothing("homedomain/library/sms/SMS.db"), ["HomeDomain/Library/SMS/sms.db"]);
+        assert_eq!(nothing("sMs"), ["HomeDomain/Library/SMS", "HomeDomain/Library/sms"]);
+        assert_eq!(nothing(&format!("{NFC}.PDF").to_uppercase()), [format!("HomeDomain/Documents/{NFD}.pdf")]);
+        assert_eq!(nothing("no such thing"), [""; 0]);
+        assert_eq!(nothing("/"), [""; 0]);
     }
 }
