@@ -48,10 +48,29 @@ pub enum Fault {
     FileUnreadable { index: usize },
     /// Success is claimed though the file at this place of the data set was never sent.
     FileForgotten { index: usize },
+    /// The file at this place of the data set ends in its middle, without a success code.
+    CutFile { index: usize, ending: CutEnding },
+    /// The file at this place of the data set is sent and never moved into place; its snapshot goes as usual, and success
+    /// is claimed.
+    MoveLost { index: usize },
+    /// The row of the file at this place of the data set has another `Digest` than that of what is sent, in every backup.
+    WrongDigest { index: usize },
+    /// `LastModified` and `Size` in the row of the file at this place of the data set differ from those of the backup
+    /// before, though nothing is sent.
+    RowTouched { index: usize },
     /// The phone believes that it needs this much room and asks for `DLMessagePurgeDiskSpace`.
     SpaceNeeded { bytes: u64 },
     /// The phone stays silent for this long before its first message.
     SilentStart { for_time: Duration },
+}
+
+/// What follows in place of the success code when a file is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutEnding {
+    /// The zero length that ends the list; the files behind it go in the next one.
+    EndOfList,
+    /// The name of the next file, or the end of the list if there is none.
+    NextName,
 }
 
 /// What the person does with the passcode sheet.

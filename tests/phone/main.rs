@@ -43,6 +43,9 @@ struct Arguments {
     /// Bytes of each big file.
     #[arg(long, default_value_t = 64 << 20)]
     big_size: u64,
+    /// Bytes that Manifest.db has at least.
+    #[arg(long, default_value_t = 0)]
+    manifest_bytes_min: u64,
     /// Where every identifier and all content come from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -94,7 +97,8 @@ fn make_phone(arguments: &Arguments, seed: u64) -> Phone {
     };
     let small = group("Library/Small", arguments.files, arguments.file_size);
     let big = group("Library/Big", arguments.big_files, arguments.big_size);
-    Phone::new(PhoneSpec::numbered(seed, DataSetSpec { seed, groups: vec![small, big] }))
+    let data = DataSetSpec::of_groups(seed, vec![small, big]).with_manifest_of(arguments.manifest_bytes_min);
+    Phone::new(PhoneSpec::numbered(seed, data))
 }
 
 async fn obey_until_told_to_stop(usbmuxd: &Usbmuxd, phones: &[Phone]) -> io::Result<()> {

@@ -19,7 +19,7 @@ pub mod switches;
 pub mod tls;
 pub mod usbmuxd;
 
-pub use fault::{Fault, PasscodeAnswer};
+pub use fault::{CutEnding, Fault, PasscodeAnswer};
 pub use spec::{KeyDerivation, PhoneSpec};
 pub use state::{Event, Phone};
 pub use switches::{Connection, Handshake, Heartbeat, Mishap, Moment, TlsFailure, Versions};

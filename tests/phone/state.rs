@@ -6,7 +6,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::{
     Connection, Fault, PhoneSpec,
-    backup::{Encryption, Restored},
+    backup::{Digests, Encryption, Restored},
     dataset::{DataSet, DataSetSpec, Mutation},
     lockdownd::Trust,
     services::Services,
@@ -84,6 +84,7 @@ struct Inner {
     bytes_sent: watch::Sender<u64>,
     data: Mutex<Arc<DataSet>>,
     encryption: Mutex<Option<Arc<Encryption>>>,
+    digests: Digests,
     restored: Mutex<Option<Arc<Restored>>>,
     trust: Mutex<Trust>,
     services: Services,
@@ -105,6 +106,7 @@ impl Phone {
             bytes_sent: watch::Sender::new(0),
             data: Mutex::new(Arc::new(data)),
             encryption: Mutex::new(None),
+            digests: Digests::default(),
             restored: Mutex::new(None),
             trust: Mutex::new(Trust::new()),
             services: Services::default(),
@@ -218,6 +220,11 @@ impl Phone {
     /// What backups are encrypted with, if they are.
     pub(crate) fn encryption(&self) -> Option<Arc<Encryption>> {
         self.0.encryption.lock().unwrap().clone()
+    }
+
+    /// Digests of what backups were sent.
+    pub(crate) fn digests(&self) -> &Digests {
+        &self.0.digests
     }
 
     /// What the last restore brought, also one that failed.

@@ -39,7 +39,7 @@ pub(crate) fn small_phone(seed: u64) -> DataSetSpec {
         group("CameraRollDomain", "Media/DCIM", 4, SizeRule::Between(140_000, 300_000)),
         group("HomeDomain", "Library/Caches/Locks", 2, SizeRule::Fixed(0)),
     ];
-    DataSetSpec { seed, groups }
+    DataSetSpec::of_groups(seed, groups)
 }
 
 /// A world whose backup folder is on a faulty disk.

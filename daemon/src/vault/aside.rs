@@ -14,7 +14,7 @@ use super::{
     layout::Layout,
     ledger::Held,
     name::Name,
-    parts::is_foreign,
+    parts::Parts,
     tree::{self, Unreadable},
 };
 use crate::host::disk;
@@ -131,8 +131,9 @@ pub fn put_back(layout: &Layout, held: Option<&HashMap<Name, Held>>, id: &str) -
             }
         }
         if let Some(held) = held {
-            // What other programs left is theirs.
-            let came = |found: &&tree::Found| !held.contains_key(&found.name) && !is_foreign(&found.name);
+            // What has another form than the phone's files is another program's, and stays.
+            let parts = Parts::by_form();
+            let came = |found: &&tree::Found| !held.contains_key(&found.name) && parts.hold(&found.name);
             for found in tree::list(&tree)?.iter().filter(came) {
                 let path = found.name.below(&tree);
                 fs::remove_file(&path).map_err(failed(&path))?;

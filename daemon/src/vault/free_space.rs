@@ -120,6 +120,8 @@ mod tests {
             receipt: None,
             checked: None,
             damaged: *damaged,
+            notes: 0,
+            doubts: 0,
         };
         (1..).zip(damaged).map(entry).collect()
     }

@@ -217,6 +217,8 @@ mod tests {
             receipt: None,
             checked: None,
             damaged: damaged.contains(day),
+            notes: 0,
+            doubts: 0,
         };
         (1..).zip(days).map(entry).collect()
     }

@@ -73,6 +73,14 @@ impl Finding {
         Self { domain, relative_path, path, what, rule }
     }
 
+    /// What a person knows it by, without where it lies.
+    pub fn named(&self) -> String {
+        match self.domain.is_empty() {
+            true => self.told(),
+            false => format!("{}: {} {}", self.domain, self.relative_path, self.what),
+        }
+    }
+
     /// What a person knows it by.
     pub fn told(&self) -> String {
         if self.domain.is_empty() {

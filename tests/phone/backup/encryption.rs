@@ -9,16 +9,8 @@ use super::{
 };
 use crate::phone::{dataset::DataFile, spec::KeyDerivation};
 
-/// `NSFileProtectionCompleteUntilFirstUserAuthentication`, which most files have.
-const CLASS_USUAL: u8 = 3;
-/// `NSFileProtectionNone`.
-const CLASS_UNPROTECTED: u8 = 4;
-
-/// `ProtectionClass` of a row.
-pub(super) fn protection_class(file: &DataFile) -> u8 {
-    let [.., last] = file.file_id.0;
-    if file.is_file() && last % 2 == 0 { CLASS_UNPROTECTED } else { CLASS_USUAL }
-}
+/// `NSFileProtectionCompleteUntilFirstUserAuthentication`, which most files have, and `Manifest.db`.
+const CLASS_USUAL: u32 = 3;
 
 /// In force from when a password is set until it is changed or removed.
 pub(crate) struct Encryption {
@@ -37,6 +29,11 @@ impl Encryption {
         &self.password
     }
 
+    /// Tells these keys from those of any other password that was ever set.
+    pub(super) fn number(&self) -> u64 {
+        self.secret.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     pub(super) fn keybag(&self) -> &Keybag {
         &self.keybag
     }
@@ -51,12 +48,12 @@ impl Encryption {
 
     /// `EncryptionKey` of a file's row.
     pub(super) fn wrapped_file_key(&self, file: &DataFile) -> Vec<u8> {
-        self.keybag.wrap(protection_class(file).into(), &self.file_key(file))
+        self.keybag.wrap(file.stat.protection_class.into(), &self.file_key(file))
     }
 
     /// A key for `Manifest.db`, and the same as `ManifestKey` has it.
     pub(super) fn new_manifest_key(&self) -> (Key, Vec<u8>) {
         let key = random();
-        (key, self.keybag.wrap(CLASS_USUAL.into(), &key))
+        (key, self.keybag.wrap(CLASS_USUAL, &key))
     }
 }

@@ -1,7 +1,9 @@
 //! One backup, as a phone runs it: look at what the host has, send what differs, move it into place, say so.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use plist::Dictionary;
 
@@ -9,14 +11,17 @@ use super::{
     cipher::{self, Key, encrypted_length},
     devicelink::Link,
     encryption::Encryption,
+    judgement,
     manifest::{self, Changes},
     misbehave, plists,
+    rows::RowMaker,
+    script::Script,
     status::check_written,
     stop::Stop,
     stored,
 };
 use crate::phone::{
-    Fault, Moment, Stream,
+    CutEnding, Fault, Moment, Stream,
     dataset::{DataFile, DataSet, FileId},
 };
 
@@ -51,31 +56,21 @@ pub(super) struct Backup<'l, 'p, S> {
     data: Arc<DataSet>,
     encryption: Option<Arc<Encryption>>,
     uuid: String,
-    /// Rows left out of the manifest since their file could not be read.
-    unreadable: HashSet<FileId>,
-    forgotten: Option<FileId>,
+    script: Script,
 }
 
 impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
     pub(super) fn new(link: &'l mut Link<'p, S>, folder: String) -> Self {
         let phone = link.phone();
         let data = phone.data();
-        let mut backup = Self {
+        Self {
             link,
             folder,
             uuid: uuid::Uuid::new_v4().to_string().to_uppercase(),
-            unreadable: HashSet::new(),
-            forgotten: None,
+            script: Script::of(phone, &data),
             encryption: phone.encryption(),
             data,
-        };
-        let id = |index| backup.data.file(index).map(|file: &DataFile| file.file_id);
-        match phone.fault() {
-            Some(Fault::FileUnreadable { index }) => backup.unreadable = id(index).into_iter().collect(),
-            Some(Fault::FileForgotten { index }) => backup.forgotten = id(index),
-            _ => {}
         }
-        backup
     }
 
     /// Runs to the point where only the final status is missing.
@@ -86,7 +81,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         let mut plan = self.plan(force_full).await?;
         misbehave::mishaps(self.link, Moment::AfterIndexDownload).await?;
         let sent: HashSet<FileId> = plan.changes.uploads(&self.data).map(|file| file.file_id).collect();
-        self.unreadable.retain(|id| sent.contains(id));
+        self.script.unreadable.retain(|id| sent.contains(id));
         let upload = plan.changes.uploads(&self.data).map(|file| self.payload_length(file)).sum();
         let needed = match self.link.phone().fault() {
             Some(Fault::SpaceNeeded { bytes }) => bytes,
@@ -102,11 +97,12 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         self.send_files(&plan, upload).await?;
         misbehave::after_upload(self.link).await?;
         misbehave::mishaps(self.link, Moment::BeforeManifest).await?;
-        self.send_manifest(&mut plan).await?;
+        let manifest = self.send_manifest(&mut plan).await?;
         misbehave::mishaps(self.link, Moment::BeforeMoves).await?;
         self.send_status(plan.full(), "moving").await?;
         self.put_into_place(&plan).await?;
         self.send_status(plan.full(), "finished").await?;
+        judgement::judge(self.link, &self.folder, &self.data, &self.script, manifest).await?;
         match self.link.phone().fault() {
             Some(Fault::DisconnectWithoutStatus) => Err(Stop::Disconnect),
             _ => Ok(()),
@@ -120,6 +116,11 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
     /// Bytes of a file as they are sent.
     fn payload_length(&self, file: &DataFile) -> u64 {
         if self.encryption.is_some() { encrypted_length(file.size) } else { file.size }
+    }
+
+    /// Makes the rows of this backup.
+    fn rows(&self) -> RowMaker {
+        RowMaker::new(self.link.phone().clone(), self.encryption.clone(), &self.script)
     }
 
     /// The key of the host's `Manifest.db`, or none if it has none. An error means that the password was set, changed or
@@ -147,14 +148,14 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
             database = self.link.download_database(&self.path("Manifest.db")).await?;
             key = manifest_key;
         }
-        let (data, encryption) = (self.data.clone(), self.encryption.clone());
+        let (data, rows) = (self.data.clone(), self.rows());
         let compared = blocking(move || {
             let readable = database.and_then(|database| match key {
                 Some(key) => stored::decrypted(&database, &key).ok().flatten(),
                 None => Some(database),
             });
             let Some(database) = readable else { return (None, Changes::whole(&data)) };
-            match manifest::compare(database.path(), &data, encryption.as_deref()) {
+            match manifest::compare(database.path(), &data, &rows) {
                 Ok(changes) => (Some(database), changes),
                 // A phone is not told why a manifest can't be read either: it sends everything.
                 Err(_) => (None, Changes::whole(&data)),
@@ -182,31 +183,38 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
     async fn send_files(&mut self, plan: &Plan, upload: u64) -> Result<(), Stop> {
         let data = self.data.clone();
         let files: Vec<&DataFile> =
-            plan.changes.uploads(&data).filter(|file| Some(file.file_id) != self.forgotten).collect();
+            plan.changes.uploads(&data).filter(|file| !self.script.forgets(file.file_id)).collect();
         let (mut sent, mut number) = (0, 0);
         let mut rest = &files[..];
         while !rest.is_empty() {
             let (count, bytes) = batch(rest, |file| self.payload_length(file));
             self.link.begin_upload(UPLOAD_PERCENT * sent as f64 / upload.max(1) as f64, bytes).await?;
             let (mut device, mut path) = (String::new(), String::new());
+            let mut done = 0;
             for file in &rest[..count] {
                 if let Err(stop) = misbehave::mishaps(self.link, Moment::BeforeFile(number)).await {
                     return self.break_off(stop).await;
                 }
                 number += 1;
+                done += 1;
                 write_names(file, &self.folder, &mut device, &mut path);
-                if self.unreadable.contains(&file.file_id) {
+                let ending = self.script.cut(file.file_id);
+                if self.script.unreadable.contains(&file.file_id) {
                     self.link.upload_unreadable(&device, &path).await?;
+                } else if ending.is_some() {
+                    self.link.upload_half(&device, &path, file, self.encryption.as_deref()).await?;
                 } else if let Some(encryption) = &self.encryption {
-                    let key = encryption.file_key(file);
-                    self.link.upload_encrypted_file(&device, &path, file, &key).await?;
+                    self.link.upload_encrypted_file(&device, &path, file, encryption).await?;
                 } else {
                     self.link.upload_file(&device, &path, file).await?;
                 }
+                if ending == Some(CutEnding::EndOfList) {
+                    break;
+                }
             }
             self.link.end_upload().await?;
-            sent += bytes;
-            rest = &rest[count..];
+            sent += rest[..done].iter().map(|file| self.payload_length(file)).sum::<u64>();
+            rest = &rest[done..];
         }
         Ok(())
     }
@@ -219,22 +227,21 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         Err(stop)
     }
 
-    /// Brings `Manifest.db` up to date and uploads both manifests.
-    async fn send_manifest(&mut self, plan: &mut Plan) -> Result<(), Stop> {
-        let (data, encryption, unreadable) = (self.data.clone(), self.encryption.clone(), self.unreadable.clone());
+    /// Brings `Manifest.db` up to date and uploads both manifests; the hash of its bytes as they went.
+    async fn send_manifest(&mut self, plan: &mut Plan) -> Result<blake3::Hash, Stop> {
+        let (data, rows, unreadable) = (self.data.clone(), self.rows(), self.script.unreadable.clone());
         let (database, changes) = (plan.database.take(), std::mem::take(&mut plan.changes));
-        let manifest_key = encryption.as_ref().map(|encryption| encryption.new_manifest_key());
+        let manifest_key = self.encryption.as_ref().map(|encryption| encryption.new_manifest_key());
         let (key, wrapped_key) = manifest_key.unzip();
         let written = blocking(move || -> Result<_, Stop> {
-            let encryption = encryption.as_deref();
             let (file, keep) = match database {
                 Some(file) => {
-                    manifest::update(file.path(), &data, &changes, encryption, &unreadable)?;
+                    manifest::update(file.path(), &data, &changes, &rows, &unreadable)?;
                     (file, true)
                 }
                 None => {
                     let file = tempfile::NamedTempFile::new()?;
-                    manifest::create(file.path(), &data, encryption, &unreadable)?;
+                    manifest::create(file.path(), &data, &rows, &unreadable)?;
                     (file, false)
                 }
             };
@@ -246,12 +253,14 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         });
         let (database, changes, bytes) = written.await??;
         (plan.database, plan.changes) = (database, changes);
+        let hash = blake3::hash(&bytes);
         let device = format!("{DEVICE_SNAPSHOT}/Manifest.db");
         self.link.upload_bytes(&device, &self.path("Snapshot/Manifest.db"), UPLOAD_PERCENT, &bytes).await?;
         let encryption = self.encryption.as_ref().map(|encryption| encryption.keybag()).zip(wrapped_key);
         let bytes = plists::manifest(self.link.phone(), &self.data, encryption);
         let device = format!("{DEVICE_SNAPSHOT}/Manifest.plist");
-        self.link.upload_bytes(&device, &self.path("Snapshot/Manifest.plist"), UPLOAD_PERCENT, &bytes).await
+        self.link.upload_bytes(&device, &self.path("Snapshot/Manifest.plist"), UPLOAD_PERCENT, &bytes).await?;
+        Ok(hash)
     }
 
     /// Removes what is gone, moves what came, the manifests last.
@@ -263,7 +272,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
             gone.extend(std::mem::take(&mut present).into_iter().map(|folder| self.path(folder)));
         } else {
             let removed = plan.changes.gone.iter().filter(|(_, payload)| *payload).map(|(id, _)| id);
-            gone.extend(removed.chain(&self.unreadable).map(|id| self.path(&id.path())));
+            gone.extend(removed.chain(&self.script.unreadable).map(|id| self.path(&id.path())));
         }
         for paths in gone.chunks(MOVES_PER_MESSAGE) {
             self.remove(paths).await?;
@@ -272,7 +281,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
             self.link.create_directory(&self.path(folder)).await?;
         }
         let data = self.data.clone();
-        let sent = |file: &&DataFile| !self.unreadable.contains(&file.file_id) && self.forgotten != Some(file.file_id);
+        let sent = |file: &&DataFile| self.script.moves(file.file_id);
         let mut moves: Vec<(String, String)> =
             plan.changes.uploads(&data).filter(sent).map(|file| self.move_of(&file.file_id.path())).collect();
         moves.extend(["Manifest.db", "Manifest.plist"].map(|name| self.move_of(name)));

@@ -4,7 +4,8 @@ use plist::Value;
 
 use super::{
     devicelink::Link,
-    manifest, plists,
+    manifest::{self, Kind},
+    plists,
     stop::Stop,
     stored::{self, missing},
 };
@@ -41,7 +42,7 @@ pub(super) async fn list<S: Stream>(
     rows.sort_by(|a, b| (&a.domain, &a.relative_path).cmp(&(&b.domain, &b.relative_path)));
     let mut text = String::from("Domain,Path,File,Size\n");
     for row in rows {
-        let size = row.size.map(|size| size.to_string()).unwrap_or_default();
+        let size = row.size.filter(|_| row.kind == Kind::File).map(|size| size.to_string()).unwrap_or_default();
         let line = format!("{},\"{}\",{},{size}\n", row.domain, row.relative_path, row.id.hex());
         text.push_str(&line);
     }

@@ -5,10 +5,12 @@
 
 mod cipher;
 mod devicelink;
+mod digests;
 mod download;
 mod encryption;
 mod engine;
 mod host;
+mod judgement;
 mod keybag;
 mod listing;
 mod manifest;
@@ -18,6 +20,8 @@ mod password;
 mod plists;
 mod restore;
 mod restored;
+mod rows;
+mod script;
 mod status;
 mod stop;
 mod stored;
@@ -29,13 +33,13 @@ use std::io;
 
 use plist::{Dictionary, Value};
 
-pub(crate) use self::encryption::Encryption;
 pub use self::restored::{Restored, RestoredFile};
 use self::{
     devicelink::{EMPTY, Link},
     engine::Backup,
     stop::{Stop, broken},
 };
+pub(crate) use self::{digests::Digests, encryption::Encryption};
 use super::{Event, Fault, Phone, Stream, Versions};
 
 /// DeviceLink's own version; hosts accept up to 400 (`src/mobilebackup2.c`, `MBACKUP2_VERSION_INT1`).

@@ -7,8 +7,9 @@ use plist::{Dictionary, Value};
 use super::{
     cipher::{Decryptor, Key},
     devicelink::Link,
+    digests,
     download::Sink,
-    manifest::{self, Row},
+    manifest::{self, Kind, Row},
     misbehave, plists,
     restored::{Restored, RestoredFile},
     status::check_read,
@@ -30,6 +31,8 @@ struct Payloads<'a> {
     restored: &'a mut Restored,
     next: usize,
     hasher: blake3::Hasher,
+    /// Of the bytes as they are stored, if the row has a digest to hold it against.
+    stored: Option<digests::Hasher>,
     failure: Option<String>,
 }
 
@@ -40,10 +43,14 @@ impl Sink for Payloads<'_> {
         }
         self.hasher.reset();
         self.decryptor = self.keys[self.next].as_ref().map(Decryptor::new);
+        self.stored = self.rows[self.next].digest.is_some().then(digests::Hasher::new);
         Ok(())
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(stored) = &mut self.stored {
+            stored.update(bytes);
+        }
         let hasher = &mut self.hasher;
         match &mut self.decryptor {
             Some(decryptor) => decryptor.decrypt(bytes, |content| {
@@ -66,13 +73,12 @@ impl Sink for Payloads<'_> {
                 self.failure.get_or_insert(format!("{}-{} can't be decrypted", row.domain, row.relative_path));
             }
         }
-        let size = self.hasher.count();
-        if row.size != Some(size) {
-            let expected = row.size.unwrap_or(0);
-            self.failure
-                .get_or_insert(format!("{}-{}: {size} bytes in place of {expected}", row.domain, row.relative_path));
+        // `Size` is looked at by no phone: what is stored is a copy of its own, of whatever length.
+        let digest = self.stored.take().map(digests::Hasher::finish);
+        if digest.as_ref().map(|digest| &digest[..]) != row.digest.as_deref() {
+            self.failure.get_or_insert("Digest didn't match for some files".into());
         }
-        let file = RestoredFile { size, digest: self.hasher.finalize() };
+        let file = RestoredFile { size: self.hasher.count(), digest: self.hasher.finalize() };
         self.restored.files.insert((row.domain.clone(), row.relative_path.clone()), file);
         self.next += 1;
         Ok(())
@@ -111,8 +117,14 @@ async fn receive<S: Stream>(link: &mut Link<'_, S>, source: &str, restored: &mut
     let database = stored::database(link, source, keys.as_ref()).await?;
     let rows = tokio::task::spawn_blocking(move || manifest::rows(database.path())).await.map_err(io::Error::other)?;
     let rows = rows.map_err(|error| damaged(format!("Manifest.db can't be read: {error}")))?;
-    let (files, directories): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.size.is_some());
-    restored.directories = directories.into_iter().map(|row| (row.domain, row.relative_path)).collect();
+    let (files, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.kind == Kind::File);
+    for row in others {
+        let place = (row.domain, row.relative_path);
+        match row.kind {
+            Kind::Link => drop(restored.links.insert(place, row.target.unwrap_or_default())),
+            _ => restored.directories.push(place),
+        }
+    }
     let key_of = |row: &Row| {
         let Some(keys) = &keys else { return Ok(None) };
         let key = row.key.as_deref().and_then(|wrapped| keys.keybag.unwrap(wrapped));
@@ -130,6 +142,7 @@ async fn receive<S: Stream>(link: &mut Link<'_, S>, source: &str, restored: &mut
             restored,
             next: 0,
             hasher: blake3::Hasher::new(),
+            stored: None,
             failure: None,
         };
         let status = link.download(&paths, progress, &mut sink).await?;

@@ -7,8 +7,10 @@
 use plist::{Dictionary, Value};
 
 use super::{
-    cipher::{CIPHER_BLOCK, Encryptor, Key, pad},
+    cipher::{CIPHER_BLOCK, Encryptor, pad},
     devicelink::Link,
+    digests::Hasher,
+    encryption::Encryption,
     status::check_written,
     stop::Stop,
 };
@@ -60,15 +62,23 @@ impl<S: Stream> Link<'_, S> {
         self.end_upload().await
     }
 
-    /// Sends one file of the data set.
+    /// Sends one file of the data set, and remembers the digest of what went if its row wants one.
     pub(super) async fn upload_file(&mut self, device: &str, path: &str, file: &DataFile) -> Result<(), Stop> {
         self.upload_name(device, path).await?;
+        let mut hasher = file.has_digest().then(Hasher::new);
         for (offset, length) in file.chunks(BLOCK - 1) {
             let out = self.room(5 + length).await?;
             push_block(out, CODE_DATA, length);
+            let start = out.len();
             file.append_to(offset, length, out);
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&out[start..]);
+            }
         }
         push_block(self.room(5).await?, CODE_DONE, 0);
+        if let Some(hasher) = hasher {
+            self.phone().digests().remember(file, None, hasher.finish());
+        }
         Ok(())
     }
 
@@ -78,10 +88,11 @@ impl<S: Stream> Link<'_, S> {
         device: &str,
         path: &str,
         file: &DataFile,
-        key: &Key,
+        encryption: &Encryption,
     ) -> Result<(), Stop> {
         self.upload_name(device, path).await?;
-        let mut encryptor = Encryptor::new(key);
+        let mut encryptor = Encryptor::new(&encryption.file_key(file));
+        let mut hasher = file.has_digest().then(Hasher::new);
         // An empty file has one piece too: padding alone.
         let empty = (file.size == 0).then_some((0, 0));
         for (offset, length) in file.chunks(ENCRYPTED_BLOCK).chain(empty) {
@@ -95,8 +106,38 @@ impl<S: Stream> Link<'_, S> {
                 pad(out, length);
             }
             encryptor.encrypt(&mut out[start..]);
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&out[start..]);
+            }
         }
         push_block(self.room(5).await?, CODE_DONE, 0);
+        if let Some(hasher) = hasher {
+            self.phone().digests().remember(file, Some(encryption), hasher.finish());
+        }
+        Ok(())
+    }
+
+    /// Sends the first half of a file, plain or encrypted, and no code behind it.
+    pub(super) async fn upload_half(
+        &mut self,
+        device: &str,
+        path: &str,
+        file: &DataFile,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), Stop> {
+        self.upload_name(device, path).await?;
+        let mut encryptor = encryption.map(|encryption| Encryptor::new(&encryption.file_key(file)));
+        let half = (file.size / 2) as usize / CIPHER_BLOCK * CIPHER_BLOCK;
+        for offset in (0..half).step_by(ENCRYPTED_BLOCK) {
+            let length = (half - offset).min(ENCRYPTED_BLOCK);
+            let out = self.room(5 + length).await?;
+            push_block(out, CODE_DATA, length);
+            let start = out.len();
+            file.append_to(offset as u64, length, out);
+            if let Some(encryptor) = &mut encryptor {
+                encryptor.encrypt(&mut out[start..]);
+            }
+        }
         Ok(())
     }
 

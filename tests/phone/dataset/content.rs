@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use super::{DataFile, FileId};
+use super::{DataFile, FileId, sqlite};
 
 const PAGE: usize = 64 * 1024;
 const STAMP: usize = 32;
@@ -35,20 +35,30 @@ fn key(seed: u64, id: &FileId, version: u32) -> u64 {
 }
 
 struct Page {
-    stamp: [u8; STAMP],
+    /// What is not of the pool: the stamp, behind a database's header on the first page of one.
+    head: [u8; sqlite::HEADER + STAMP],
+    /// How much of it counts.
+    length: usize,
     start: usize,
 }
 
 impl Page {
     fn of(key: u64, number: u64) -> Self {
-        let mut stamp = [0; STAMP];
+        let mut head = [0; sqlite::HEADER + STAMP];
         let mut word = mix(key ^ mix(number));
         let start = word as usize % (POOL - PAGE);
-        for bytes in stamp.chunks_exact_mut(8) {
+        for bytes in head[..STAMP].chunks_exact_mut(8) {
             word = mix(word);
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        Self { stamp, start }
+        Self { head, length: STAMP, start }
+    }
+
+    fn with_header(mut self, header: &[u8; sqlite::HEADER]) -> Self {
+        self.head.copy_within(..STAMP, sqlite::HEADER);
+        self.head[..sqlite::HEADER].copy_from_slice(header);
+        self.length = self.head.len();
+        self
     }
 }
 
@@ -61,15 +71,24 @@ impl DataFile {
         while left > 0 {
             let inside = (offset % PAGE as u64) as usize;
             let count = left.min(PAGE - inside);
-            let page = Page::of(key, offset / PAGE as u64);
-            let stamped = STAMP.saturating_sub(inside).min(count);
+            let mut page = Page::of(key, offset / PAGE as u64);
+            if let Some(header) = self.database_header().filter(|_| offset < PAGE as u64) {
+                page = page.with_header(&header);
+            }
+            let stamped = page.length.saturating_sub(inside).min(count);
             if stamped > 0 {
-                take(&page.stamp[inside..inside + stamped]);
+                take(&page.head[inside..inside + stamped]);
             }
             take(&pool()[page.start + inside + stamped..page.start + inside + count]);
             offset += count as u64;
             left -= count;
         }
+    }
+
+    /// How the content begins if it is a database.
+    fn database_header(&self) -> Option<[u8; sqlite::HEADER]> {
+        let page = sqlite::page_size(self.size).filter(|_| sqlite::is_database(&self.relative_path))?;
+        Some(sqlite::header(page, self.size, self.version))
     }
 
     /// Fills `buffer` with the bytes from `offset` on. They must lie within the file.

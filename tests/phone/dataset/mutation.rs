@@ -2,8 +2,10 @@
 
 use super::{
     DataFile, DataSet,
+    builder::Builder,
     content::mix,
-    spec::{Builder, FileGroup, SizeRule},
+    spec::{FileGroup, SizeRule},
+    sqlite, stale,
 };
 
 /// Later than every first mtime, also of 400,000 files.
@@ -50,9 +52,11 @@ impl DataSet {
                     count,
                     size: SizeRule::Fixed(size),
                 };
+                let before = entries.len();
                 let mut builder = Builder::new(self.seed, entries);
                 builder.group(&group, LATER + i64::from(generation) * 1_000_000);
                 entries = builder.finish();
+                stale::spread(&mut entries[before..], self.seed);
             }
             Mutation::Remove { count } => {
                 let mut keep = vec![true; entries.len()];
@@ -78,10 +82,17 @@ impl DataSet {
     }
 }
 
+/// A changed file keeps its ways: a database stays one, a size that was recorded wrongly stays wrong.
 fn change(file: &mut DataFile, generation: u32, order: usize) {
     file.version = generation;
     file.mtime = LATER + i64::from(generation) * 1_000_000 + order as i64;
-    if order % 2 == 1 {
-        file.size += 1 + order as u64 % 1000;
+    file.stat.changed = file.mtime;
+    if let Some(odd) = file.odd {
+        odd.bend_dates(file);
     }
+    if order % 2 == 1 {
+        let page = sqlite::page_size(file.size).filter(|_| sqlite::is_database(&file.relative_path));
+        file.size += page.map_or(1 + order as u64 % 1000, |page| page * (1 + order as u64 % 5));
+    }
+    file.recorded_size = file.stale.recorded(file.size);
 }

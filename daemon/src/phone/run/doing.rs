@@ -207,7 +207,7 @@ impl Run {
             after_erasing: self.erased,
             notes: verified.notes,
             doubts: verified.doubts.count,
-            doubtful: verified.doubts.first.iter().map(Finding::told).collect(),
+            doubtful: verified.doubts.first.iter().map(Finding::named).collect(),
             warning: unreadable
                 .or(contradicted)
                 .or_else(|| transaction.ledger_was_renewed().then(|| FailureId::LedgerDamaged.into())),

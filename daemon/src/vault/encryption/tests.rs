@@ -1,21 +1,28 @@
 //! Encrypted trees built by the reverse operations, and what is made of broken ones.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    path::Path,
-};
+use std::{fs, io::Write, path::Path};
 
 use aes_kw::KekAes256;
 use cbc::cipher::{BlockEncryptMut, KeyIvInit, block_padding::Pkcs7};
 use pbkdf2::pbkdf2_hmac;
 use tempfile::TempDir;
 
-use super::*;
+use super::{content::stored_size_fits, *};
 use crate::vault::{
     manifest::Manifest,
-    verify::{Damages, VerifyError, verify},
+    proof::Known,
+    verify::{Findings, Opened, Verified, VerifyError, verify},
 };
+
+fn scratch(folder: &Path, memory_bytes_max: u64) -> Scratch {
+    Scratch::new(vec![folder.to_owned()], memory_bytes_max)
+}
+
+/// As another program's backup: nothing is known of its files.
+fn verified(tree: &Path, passwords: &[Password]) -> Result<Verified, VerifyError> {
+    let opened = Opened::new(tree, passwords, &scratch(tree, u64::MAX))?;
+    verify(tree, &opened, |_, _| Known::Nothing, |_| false)
+}
 
 const PASSWORD: &str = "korrekt pferd";
 const CLASS: u32 = 3;
@@ -140,12 +147,11 @@ fn tree() -> TempDir {
     folder
 }
 
-fn read(unlocked: &Unlocked, stored: &[u8], archive: &[u8]) -> Result<Vec<u8>, String> {
+fn read(unlocked: &Unlocked, stored: &[u8], key: Option<Vec<u8>>) -> Result<Vec<u8>, String> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(stored).unwrap();
-    file.seek(SeekFrom::Start(0)).unwrap();
     let mut plain = Vec::new();
-    let mut reader = unlocked.content(file, archive).map_err(|error| error.to_string())?;
+    let mut reader = unlocked.content(file, key.as_deref()).map_err(|error| error.to_string())?;
     reader.read_to_end(&mut plain).map_err(|error| error.to_string())?;
     Ok(plain)
 }
@@ -153,85 +159,93 @@ fn read(unlocked: &Unlocked, stored: &[u8], archive: &[u8]) -> Result<Vec<u8>, S
 #[test]
 fn an_encrypted_tree_is_verified() {
     let folder = tree();
-    let verified = verify(folder.path(), &[password("an older one"), password(PASSWORD)]).unwrap();
-    assert_eq!((verified.files, verified.bytes), (SIZES.len() as u64, SIZES.iter().sum::<usize>() as u64));
+    let whole = verified(folder.path(), &[password("an older one"), password(PASSWORD)]).unwrap();
+    let stored = SIZES.iter().map(|size| size / 16 * 16 + 16).sum::<usize>() as u64;
+    assert_eq!((whole.files, whole.bytes, whole.notes, whole.doubts.count), (SIZES.len() as u64, stored, 0, 0));
     for (passwords, wrong) in [(vec![], false), (vec![password("wrong")], true)] {
-        let Err(VerifyError::Encryption(error)) = verify(folder.path(), &passwords) else { panic!("opened") };
+        let Err(VerifyError::Encryption(error)) = verified(folder.path(), &passwords) else { panic!("opened") };
         assert_eq!(matches!(error, EncryptionError::WrongPassword), wrong, "{error}");
     }
 }
 
+/// In memory, or on the disk without a name; where there is no room, the place is named.
 #[test]
-fn the_manifest_is_decrypted_for_this_user_alone_and_removed() {
+fn the_manifest_is_decrypted_where_nobody_sees_it() {
     let folder = tree();
     let unlocked = Unlocked::open(folder.path(), &password(PASSWORD)).unwrap();
-    let temporary = unlocked.decrypt_manifest(folder.path()).unwrap().unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        assert_eq!(fs::metadata(&temporary).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-    let path = temporary.to_path_buf();
-    assert_eq!(fs::metadata(&path).unwrap().len() % 4096, 0, "without padding");
-    drop(temporary);
-    assert!(!path.exists());
+    let place = tempfile::tempdir().unwrap();
+    let names = || fs::read_dir(place.path()).unwrap().count();
     // A database needs no filling up: some writers leave the padding out.
     let stored = fs::read(folder.path().join("Manifest.db")).unwrap();
-    fs::write(folder.path().join("Manifest.db"), &stored[..stored.len() - 16]).unwrap();
-    let mut files = 0;
-    Manifest::encrypted(folder.path(), &unlocked).unwrap().for_each_file(|_| files += 1).unwrap();
-    assert_eq!(files, SIZES.len());
+    for stored in [&stored[..], &stored[..stored.len() - 16]] {
+        fs::write(folder.path().join("Manifest.db"), stored).unwrap();
+        for memory in [0, u64::MAX] {
+            // What a killed process left goes; nobody has this number.
+            fs::write(place.path().join("backstay-manifest-999999999-x"), "names").unwrap();
+            let manifest = Manifest::encrypted(folder.path(), &unlocked, &scratch(place.path(), memory)).unwrap();
+            assert_eq!(names(), usize::from(memory > 0 || cfg!(not(unix))));
+            let mut files = 0;
+            for _ in 0..2 {
+                let rows = manifest.for_each_file(|_| files += 1).unwrap();
+                assert_eq!((rows.files, rows.unreadable.count), (SIZES.len() as u64, 0));
+            }
+            assert_eq!(files, 2 * SIZES.len());
+        }
+    }
+    let nowhere = scratch(&place.path().join("no/such"), 0);
+    fs::write(place.path().join("no"), "is no folder").unwrap();
+    let error = Manifest::encrypted(folder.path(), &unlocked, &nowhere).unwrap_err();
+    assert!(matches!(&error, EncryptionError::Disk { path, .. } if path.ends_with("no/such")), "{error}");
 }
 
 #[test]
 fn a_file_that_changed_is_found() {
     let folder = tree();
     let passwords = [password(PASSWORD)];
-    for (index, size) in SIZES.into_iter().enumerate() {
+    for index in 0..SIZES.len() {
         let path = folder.path().join(&name(index)[..2]).join(name(index));
         let stored = fs::read(&path).unwrap();
         let mut bad = stored.clone();
         *bad.last_mut().unwrap() ^= 1;
-        fs::write(&path, bad).unwrap();
-        let Err(VerifyError::Damaged(Damages { count: 1, first, .. })) = verify(folder.path(), &passwords) else {
-            panic!("damage in {index} was not found")
-        };
-        assert_eq!(first[0].path, path);
-        for length in [stored.len() - 1, stored.len() - 16] {
-            fs::write(&path, &stored[..length]).unwrap();
-            let taken = size.is_multiple_of(16) && length == stored.len() - 16;
-            assert_eq!(verify(folder.path(), &passwords).is_ok(), taken, "{index} cut to {length}");
+        for bad in [&bad[..], &stored[..stored.len() - 1]] {
+            fs::write(&path, bad).unwrap();
+            let Err(VerifyError::Damaged(Findings { count: 1, first, .. })) = verified(folder.path(), &passwords)
+            else {
+                panic!("damage in {index} was not found")
+            };
+            assert_eq!(first[0].path, path);
         }
         fs::write(&path, stored).unwrap();
     }
-    verify(folder.path(), &passwords).unwrap();
+    verified(folder.path(), &passwords).unwrap();
 }
 
+/// Whatever the list says of the size: the padding tells.
 #[test]
-fn content_is_exactly_the_size() {
+fn content_is_all_but_the_padding() {
     let folder = tree();
     let unlocked = Unlocked::open(folder.path(), &password(PASSWORD)).unwrap();
+    let key = || Some(wrapped(&FILE_KEY));
     for size in [0, 1, 15, 16, 17, 262_143, 262_144, 262_145, 262_160, 262_161, 524_288, 600_000] {
         let plain = content(size);
         let stored = encrypt(&FILE_KEY, &plain);
-        let archive = archive(size as u64, Some(wrapped(&FILE_KEY)));
-        assert!(read(&unlocked, &stored, &archive).unwrap() == plain, "{size}");
+        assert!(read(&unlocked, &stored, key()).unwrap() == plain, "{size}");
         assert!(stored_size_fits(size as u64, stored.len() as u64));
-        if size % 16 == 0 {
-            assert!(read(&unlocked, &stored[..size], &archive).unwrap() == plain, "{size} without padding");
-        }
-        for length in [stored.len() - 1, stored.len() + 16, stored.len().saturating_sub(32)] {
-            let fits = length == 0 && size == 0;
-            assert_eq!(stored_size_fits(size as u64, length as u64), fits, "{size} {length}");
-        }
+        assert!(!stored_size_fits(size as u64, stored.len() as u64 + 16));
+        assert!(!stored_size_fits(stored.len() as u64, stored.len() as u64), "there is always some padding");
+        read(&unlocked, &stored[..stored.len() - 1], key()).unwrap_err();
+        let mut bad = stored.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        read(&unlocked, &bad, key()).unwrap_err();
     }
-    assert!(read(&unlocked, &[], &archive(0, None)).unwrap().is_empty());
-    read(&unlocked, &encrypt(&FILE_KEY, b"a"), &archive(1, None)).unwrap_err();
-    read(&unlocked, &encrypt(&FILE_KEY, b"a"), &archive(1, Some(wrapped(&FILE_KEY)[..43].to_vec()))).unwrap_err();
-    read(&unlocked, &encrypt(&FILE_KEY, b"a"), b"no archive").unwrap_err();
+    assert!(read(&unlocked, &[], None).unwrap().is_empty());
+    assert!(read(&unlocked, &[], key()).unwrap().is_empty());
+    read(&unlocked, &encrypt(&FILE_KEY, b"a"), None).unwrap_err();
+    read(&unlocked, &encrypt(&FILE_KEY, b"a"), Some(wrapped(&FILE_KEY)[..43].to_vec())).unwrap_err();
+    read(&unlocked, &encrypt(&[1; 32], b"a"), key()).unwrap_err();
     let mut other_class = wrapped(&FILE_KEY);
     other_class[0] = 9;
-    read(&unlocked, &encrypt(&FILE_KEY, b"a"), &archive(1, Some(other_class))).unwrap_err();
+    read(&unlocked, &encrypt(&FILE_KEY, b"a"), Some(other_class)).unwrap_err();
 }
 
 #[test]
@@ -286,12 +300,18 @@ fn broken_lists_and_manifests_are_told() {
     let stored = fs::read(tree.join("Manifest.db")).unwrap();
     for bad in [vec![], stored[..stored.len() - 1].to_vec(), stored[..16].to_vec(), vec![7; stored.len()]] {
         fs::write(tree.join("Manifest.db"), bad).unwrap();
-        assert!(matches!(Manifest::encrypted(tree, &unlocked), Err(EncryptionError::Unreadable { .. })));
+        assert!(matches!(
+            Manifest::encrypted(tree, &unlocked, &scratch(tree, u64::MAX)),
+            Err(EncryptionError::Unreadable { .. })
+        ));
     }
     let mut bad = stored.clone();
     *bad.last_mut().unwrap() ^= 1;
     fs::write(tree.join("Manifest.db"), bad).unwrap();
-    assert!(matches!(Manifest::encrypted(tree, &unlocked), Err(EncryptionError::Unreadable { .. })));
+    assert!(matches!(
+        Manifest::encrypted(tree, &unlocked, &scratch(tree, u64::MAX)),
+        Err(EncryptionError::Unreadable { .. })
+    ));
     let list = fs::read(tree.join("Manifest.plist")).unwrap();
     fs::write(tree.join("Manifest.plist"), &list[..list.len() / 2]).unwrap();
     assert!(matches!(is_encrypted(tree), Err(EncryptionError::Unreadable { .. })));

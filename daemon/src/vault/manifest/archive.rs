@@ -160,7 +160,10 @@ impl<'a> BinaryList<'a> {
         let size = 1_usize.checked_shl((marker & 0xF).into())?;
         let bytes = self.bytes.get(position + 1..(position + 1).checked_add(size)?)?;
         // What does not fit a signed number of 8 bytes has 16.
-        big_endian(bytes.strip_prefix(&[0; 8]).unwrap_or(bytes))
+        match bytes {
+            [0, 0, 0, 0, 0, 0, 0, 0, low @ ..] if bytes.len() == 16 => big_endian(low),
+            bytes => big_endian(bytes),
+        }
     }
 
     /// The number by which an archive refers to one of its objects.
@@ -227,6 +230,18 @@ mod tests {
             assert_eq!(record.digest, Some(&DIGEST[..]));
             assert!(record.is_plain_file());
         }
+    }
+
+    /// Real archives have numbers as short as they can be, other writers all of them in 8 bytes.
+    #[test]
+    fn numbers_of_each_length_are_read() {
+        let bytes = [&b"bplist00"[..], &[0x13, 0, 0, 0, 0, 0, 0, 0, 0, 0x14], &[0; 15], &[9, 0x10, 5]].concat();
+        let (list, offsets) = (bytes.len(), [8_u8, 17, 34]);
+        let trailer =
+            [&[0, 0, 0, 0, 0, 0, 1, 1], &3_u64.to_be_bytes()[..], &[0; 8], &(list as u64).to_be_bytes()].concat();
+        let bytes = [&bytes[..], &offsets, &trailer].concat();
+        let list = BinaryList::new(&bytes).unwrap();
+        assert_eq!([0, 1, 2].map(|object| list.integer(object)), [Some(0), Some(9), Some(5)]);
     }
 
     /// An array that claims 2^64 entries is not walked.

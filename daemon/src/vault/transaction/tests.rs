@@ -3,6 +3,12 @@
 use std::path::Path;
 
 use super::*;
+use crate::vault::proof::Proof;
+
+/// Payloads, one that comes in each run and one that does not.
+const FILE: &str = "ab/ab0d7e5fb2ce288813306e4d4636395e047a3d28";
+const ADDED: &str = "ab/ab0d7e5fb2ce288813306e4d4636395e047a3d2a";
+const STAYS: &str = "ab/ab0d7e5fb2ce288813306e4d4636395e047a3d29";
 
 const KEEP_ALL: Retention = Retention { last: 99, daily: 0, weekly: 0, monthly: 0 };
 
@@ -13,7 +19,7 @@ fn begun() -> EndedRun {
 
 fn make_tree(tree: &Path, mark: &str) {
     fs::create_dir_all(tree.join("ab")).unwrap();
-    for name in ["Info.plist", "Status.plist", "Manifest.db", "ab/x"] {
+    for name in ["Info.plist", "Status.plist", "Manifest.db", FILE] {
         // Never in place: it may be a link into the backup before.
         drop(fs::remove_file(tree.join(name)));
         fs::write(tree.join(name), format!("{name} {mark}")).unwrap();
@@ -40,6 +46,9 @@ fn receipt_for(transaction: &Transaction, verified_at: DateTime<Utc>) -> Receipt
         bytes_received: 0,
         full: false,
         warning: None,
+        notes: 0,
+        doubts: 0,
+        doubtful: Vec::new(),
         device_key: None,
         after_erasing: false,
         tree: receipt::tree_identity(&tree).unwrap().unwrap(),
@@ -52,11 +61,12 @@ fn inventory_of(transaction: &Transaction) -> Inventory {
     let tree = transaction.layout().next_tree();
     let found = super::super::tree::list(&tree).unwrap();
     let mut digests = Digests::default();
-    for found in found.iter().filter(|found| found.name.to_string() != "ab/stays") {
-        let digest = super::super::tree::digest(&found.name.below(&tree)).unwrap();
-        digests.received(found.name.clone(), found.size.unwrap(), digest);
+    for found in found.iter().filter(|found| found.name.to_string() != STAYS) {
+        digests.received(found.name.clone(), checksum::of_file(&found.name.below(&tree)).unwrap(), true);
     }
-    transaction.inventory(&found, &digests).unwrap().unwrap()
+    let found: Vec<_> = found.into_iter().map(|found| (found, Proof::Received)).collect();
+    let held = transaction.ledger.held(i64::MAX).unwrap();
+    inventory::take(&tree, &found, held, transaction.base_is_known, &digests).unwrap()
 }
 
 fn layout(root: &Path) -> Layout {
@@ -194,7 +204,7 @@ fn p5_a_lost_ledger_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
         make_tree(&layout.latest(), "old");
-        fs::write(layout.latest().join("ab/stays"), "the same in all").unwrap();
+        fs::write(layout.latest().join(STAYS), "the same in all").unwrap();
         commit(&layout, "one", Utc::now());
         commit(&layout, "two", Utc::now());
         let costs =
@@ -209,7 +219,7 @@ fn p5_a_lost_ledger_is_made_anew() {
         assert_eq!(costs(&recovered.ledger), before);
         let newest = recovered.ledger.newest().unwrap().unwrap();
         assert!(newest.receipt.is_some());
-        assert_eq!(recovered.ledger.unproved(newest.number).unwrap().0, 5);
+        assert_eq!(recovered.ledger.unproved(newest.number).unwrap().without_checksum, 5);
         drop(recovered);
         check_agreement(&layout);
         assert!(!recovery::recover(&layout).unwrap().renewed);
@@ -224,6 +234,7 @@ fn p1_without_clones_the_backup_is_put_back() {
     let folder = tempfile::tempdir().unwrap();
     let layout = layout(folder.path());
     make_tree(&layout.latest(), "old");
+    // Another program's, which is none of the phone's files.
     fs::write(layout.latest().join("ab/y"), "stays").unwrap();
     recovery::recover(&layout).unwrap_err();
     fs::create_dir_all(layout.own()).unwrap();
@@ -236,13 +247,13 @@ fn p1_without_clones_the_backup_is_put_back() {
         let udid = layout.udid();
         let tree = layout.next_tree();
         let work: [&dyn Fn(); 5] = [
-            &|| assert!(aside.take(&format!("{udid}/ab/x")).unwrap()),
-            &|| fs::write(tree.join("ab/x"), "new and longer").unwrap(),
+            &|| assert!(aside.take(&format!("{udid}/{FILE}")).unwrap()),
+            &|| fs::write(tree.join(FILE), "new and longer").unwrap(),
             &|| {
-                assert!(!aside.take(&format!("{udid}/ab/x")).unwrap());
-                fs::write(tree.join("ab/x"), "newer").unwrap();
+                assert!(!aside.take(&format!("{udid}/{FILE}")).unwrap());
+                fs::write(tree.join(FILE), "newer").unwrap();
             },
-            &|| fs::write(tree.join("ab/added"), "added").unwrap(),
+            &|| fs::write(tree.join(ADDED), "added").unwrap(),
             &|| {
                 aside.take_folder(&format!("{udid}/ab")).unwrap();
                 fs::remove_dir_all(tree.join("ab")).unwrap();
@@ -253,7 +264,7 @@ fn p1_without_clones_the_backup_is_put_back() {
         recovery::recover(&layout).unwrap();
         assert_eq!(super::super::tree::list(&layout.latest()).unwrap(), before, "{steps}");
         assert_eq!(content(&layout.latest()), "Info.plist old", "{steps}");
-        assert_eq!(fs::read_to_string(layout.latest().join("ab/x")).unwrap(), "ab/x old", "{steps}");
+        assert_eq!(fs::read_to_string(layout.latest().join(FILE)).unwrap(), format!("{FILE} old"), "{steps}");
         assert!(!layout.next().exists());
     }
 }

@@ -94,10 +94,29 @@ impl MemoryHost {
                     self.moves(&message);
                     status(&mut wire, self.move_status, empty).await?;
                 }
+                "DLContentsOfDirectory" => {
+                    let listing = self.listing(message[1].as_string().unwrap());
+                    status(&mut wire, 0, Value::Dictionary(listing)).await?;
+                }
+                "DLMessageRemoveItems" => {
+                    for path in message[1].as_array().unwrap() {
+                        let path = path.as_string().unwrap();
+                        let below = format!("{path}/");
+                        self.files.retain(|name, _| name != path && !name.starts_with(&below));
+                    }
+                    status(&mut wire, 0, empty).await?;
+                }
                 "DLMessageSimulatedUnknown" => status(&mut wire, -1, empty).await?,
                 _ => status(&mut wire, 0, empty).await?,
             }
         }
+    }
+
+    /// What is in a folder, each with nothing about it.
+    fn listing(&self, folder: &str) -> Dictionary {
+        let below = format!("{folder}/");
+        let names = self.files.keys().filter_map(|path| path.strip_prefix(&below)?.split('/').next());
+        names.map(|name| (name.to_owned(), Value::Dictionary(Dictionary::new()))).collect()
     }
 
     fn moves(&mut self, message: &[Value]) {
@@ -163,11 +182,9 @@ impl MemoryHost {
                     break;
                 }
             }
-            if kept {
-                self.files.insert(path, bytes);
-            } else {
-                self.uploaded += 1;
-            }
+            self.uploaded += usize::from(!kept);
+            // Of a payload the name alone.
+            self.files.insert(path, bytes);
         }
     }
 }
