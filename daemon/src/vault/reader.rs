@@ -71,7 +71,8 @@ impl Reader {
     }
 
     /// The length of what a file holds, which its row does not tell for certain; none when that can't be known, since the
-    /// file is missing or does not end as it should.
+    /// file is missing or does not end as it should. Of an encrypted file whose row tells a length that fits its blocks, it
+    /// is that: opening every file of a list would take minutes.
     pub fn length(&self, file: &ManifestFile<'_>) -> Option<u64> {
         let path = file.path(&self.tree);
         let stored = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?.len();

@@ -197,3 +197,6 @@ pub(crate) fn is_about_one_file(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, InvalidFilename, InvalidInput, IsADirectory, NotADirectory};
     matches!(error.kind(), FileTooLarge | InvalidFilename | InvalidInput | IsADirectory | NotADirectory)
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,7 +224,7 @@ mod tests {
             let Found::One(selection) = found else { panic!("{wanted}: {found:?}") };
             assert_eq!(held(&manifest, &selection).len(), files, "{wanted}");
         }
-        let several = Selection::find(&manifest, &NFC[..3]).unwrap();
+        let several = Selection::find(&manifest, &NFC[..4]).unwrap();
         let spelled = [format!("HomeDomain/Documents/{NFD}.pdf"), format!("HomeDomain/{NFD}")];
         assert_eq!(several, Found::Several(spelled.to_vec()), "as the phone has them");
     }
