@@ -14,7 +14,7 @@ use backstay_tests::{
     phone::dataset::DataSetSpec,
     world::{World, text},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Every oddity that a row can have.
 fn every_oddity() -> OddTree {
@@ -87,8 +87,8 @@ async fn odd_rows_are_no_damage_and_their_files_come() {
         let output = world.backstay(&["extract", UDID, domain, "--list", "--json"]).await;
         let listed = objects(&output);
         let done = listed.last().unwrap();
-        let told = [&done["event"], &done["files"], &done["bytes"], &done["unreadable_rows"]];
-        assert_eq!(told, [&"done".into(), &files.len().into(), &bytes.into(), &3.into()], "{}", text(&output));
+        let expected = json!({ "event": "done", "files": files.len(), "bytes": bytes, "unreadable_rows": 3 });
+        assert_eq!(done, &expected, "{}", text(&output));
         for (row, file) in events(&listed, "file").into_iter().zip(&files) {
             assert_eq!((&row["path"], &row["bytes"]), (&file.path[..].into(), &file.content.len().into()), "as stored");
             let has_date = !file.garbage && file.modified.abs() < 1_000_000_000_000;
@@ -99,8 +99,8 @@ async fn odd_rows_are_no_damage_and_their_files_come() {
 
         let (code, told) = extract(&world, domain, &to, &[]).await;
         let done = told.last().unwrap();
-        let counts = [&done["event"], &done["files"], &done["renamed"], &done["unreadable_rows"]];
-        assert_eq!((code, counts), (0, [&"done".into(), &files.len().into(), &0.into(), &3.into()]), "{told:?}");
+        let counts = json!([done["event"], done["files"], done["renamed"], done["unreadable_rows"]]);
+        assert_eq!((code, counts), (0, json!(["done", files.len(), 0, 3])), "{told:?}");
     }
     let expected = tree.files().iter().map(|file| (file.name(), file.content.clone())).collect::<BTreeMap<_, _>>();
     assert!(below(&to) == expected, "{:?}", below(&to).keys());
@@ -290,7 +290,7 @@ mod other_disks {
 
     /// On a disk of Windows' kind no name has `:` or `?`, and case pairs are one.
     fn judge_foreign(renamed: &BTreeMap<String, String>) {
-        for (path, times) in [("note 12", 2), ("a:b", 2), ("a?b", 2), ("springboard", 1), ("Messages", 0)] {
+        for (path, times) in [("note 12", 2), ("a:b", 2), ("a?b", 2), ("springboard", 1), ("Messages", 1)] {
             let count = renamed.keys().filter(|renamed| renamed.starts_with(&format!("Library/{path}"))).count();
             assert_eq!(count, times, "{path}: {renamed:?}");
         }

@@ -59,7 +59,7 @@ fn all_that_is_stored_comes_whatever_the_row_says() {
     let (told, names, destination) = taken_out(&reader);
     assert_eq!((damages(&told).len(), names.len()), (0, SIZES.len()), "{told:?}");
     let mut lengths = HashMap::new();
-    let add = |file: ManifestFile<'_>| drop(lengths.insert(file.relative_path.to_owned(), reader.length(&file)));
+    let add = |file: ManifestFile<'_>| lengths.extend([(file.relative_path.to_owned(), reader.length(&file))]);
     reader.manifest().for_each_file(add).unwrap();
     for (index, size) in SIZES.into_iter().enumerate() {
         let held = [40, 0, size, size, size, 4999, 262_200, size][index];
