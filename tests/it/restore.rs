@@ -74,11 +74,26 @@ fn backups(world: &World) -> std::collections::BTreeMap<String, (u64, blake3::Ha
     backups
 }
 
+/// Where a file is that may have a name which no disk takes: the only one of its folder that begins and ends so.
+fn near_name(destination: &Path, name: &str) -> String {
+    let (folder, own) = name.rsplit_once('/').unwrap();
+    if own.len() <= 255 {
+        return name.to_owned();
+    }
+    let beginning = &own[..own.floor_char_boundary(200)];
+    let end = own.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let entries = fs::read_dir(destination.join(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let near: Vec<String> = names.filter(|name| name.starts_with(beginning) && name.ends_with(end)).collect();
+    assert!(near.len() == 1 && near[0].len() <= 255, "{own}: {near:?}");
+    format!("{folder}/{}", near[0])
+}
+
 /// The destination holds these files of the phone and no others.
 pub(crate) fn judge<'a>(destination: &Path, files: impl Iterator<Item = &'a DataFile>) {
     let mut expected = BTreeSet::new();
     for file in files {
-        let name = format!("{}/{}", file.domain, file.relative_path);
+        let name = near_name(destination, &format!("{}/{}", file.domain, file.relative_path));
         let path = destination.join(&name);
         assert!(fs::read(&path).unwrap() == file.content(), "{name} differs");
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
