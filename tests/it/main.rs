@@ -35,6 +35,8 @@ mod login;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod notify;
+#[cfg(unix)]
+mod proof;
 mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]

@@ -1,7 +1,10 @@
 //! Watches for what a failed backup waits for. Looks only while something waits, and asks the phone for nothing that
 //! its owner would notice.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use backstay_shared::health::{Condition, Evidence, Failure, FailureId};
 use tokio::sync::watch;
@@ -56,7 +59,7 @@ pub struct Watched {
 pub async fn holds(mut watched: Watched) {
     let powered = watched.vitals.as_ref().is_some_and(|vitals| vitals.powered == Some(true));
     let mut phone = Asked { session: None, first: watched.vitals.clone(), was_locked: false, powered };
-    let free_at_first = disk::free_bytes(&watched.root).ok();
+    let free_at_first = disk::free_bytes(full_place(&watched)).ok();
     let mut in_vain = 0;
     loop {
         let over_wifi = watched.attached.borrow_and_update().as_ref().is_some_and(|attached| !attached.usb);
@@ -95,8 +98,14 @@ async fn of_the_disk(watched: &Watched, question: impl FnOnce(&Watched) -> bool 
     tokio::task::spawn_blocking(move || question(&watched)).await.unwrap_or(false)
 }
 
+/// Where the room was missing: on the backup disk, or in a folder elsewhere that the failure names.
+fn full_place(watched: &Watched) -> &Path {
+    let elsewhere = watched.evidence.path.as_deref().filter(|path| !path.starts_with(&watched.root) && path.is_dir());
+    elsewhere.unwrap_or(&watched.root)
+}
+
 fn has_room(watched: &Watched, free_at_first: Option<u64>) -> bool {
-    let Ok(free) = disk::free_bytes(&watched.root) else { return false };
+    let Ok(free) = disk::free_bytes(full_place(watched)) else { return false };
     let folder = watched.root.join(OWN_FOLDER);
     if watched.failure == FailureId::HostQuotaExceeded {
         // A quota is not to be seen in the free bytes; only taking some room shows that there is some.

@@ -92,7 +92,7 @@ pub fn check(
         Some(meter) => read_all(snapshot, &found, &held, meter),
         None => Contents::default(),
     };
-    check_manifest(snapshot, opened, &found, &held, &mut content, &mut checked);
+    let unknown = check_manifest(snapshot, opened, &found, &held, &mut content, &mut checked);
     match &entry {
         Some(entry) => {
             checked.made_elsewhere = entry.receipt.is_none();
@@ -124,6 +124,8 @@ pub fn check(
     note(ledger, &entry, &content)?;
     checked.checksums_taken = content.read.iter().filter(|read| !read.had_checksum).count() as u64;
     checked.unproved = ledger.unproved(entry.number)?;
+    checked.unproved.without_checksum += unknown;
+    checked.unproved.without_proof += unknown;
     if checked.manifest_unread.is_none() {
         ledger.note_findings(entry.number, checked.notes, checked.doubts.count)?;
     }
@@ -149,7 +151,8 @@ fn note(ledger: &mut Ledger, entry: &Entry, content: &Contents) -> Result<(), Va
     Ok(())
 }
 
-/// What the manifest says; one that can't be opened is told, and the ledger goes on.
+/// What the manifest says; one that can't be opened is told, and the ledger goes on. Returns the number of files that the
+/// ledger does not know: they were missing when another program's backup was taken in.
 fn check_manifest(
     snapshot: &Snapshot,
     opened: &Result<Opened, EncryptionError>,
@@ -157,7 +160,7 @@ fn check_manifest(
     held: &HashMap<Name, Held>,
     content: &mut Contents,
     checked: &mut Checked,
-) {
+) -> u64 {
     let tree = &snapshot.tree;
     if let Err(error) = verify::check_status(tree) {
         let path = tree.join("Status.plist");
@@ -171,22 +174,26 @@ fn check_manifest(
         Ok(opened) => opened,
         Err(error) => {
             checked.manifest_unread = Some(error.to_string());
-            return;
+            return 0;
         }
     };
     let read = &*content;
     let known = |name: &Name, file: &ManifestFile<'_>| known(name, file, held, read);
     let is_part =
         |name: &Name| held.contains_key(name) || Parts::by_form().hold(name) && matches!(name, Name::Other(_));
+    let mut unknown_to_ledger = 0;
     match verify::against_manifest(tree, opened, found.to_vec(), known, is_part, &mut checked.damages) {
         Ok(verified) => {
             content.note_proofs(&verified.found, held);
             (checked.files, checked.bytes) = (verified.files, verified.bytes);
             (checked.notes, checked.doubts) = (verified.notes, verified.doubts);
             checked.foreign = verified.strays.len() as u64;
+            let unknown = |(found, _): &&(Found, Proof)| !held.contains_key(&found.name);
+            unknown_to_ledger = verified.found.iter().filter(unknown).count() as u64;
         }
         Err(error) => checked.manifest_unread = Some(error.to_string()),
     }
+    unknown_to_ledger
 }
 
 /// What is known of a file: what the ledger holds, and what was just read.

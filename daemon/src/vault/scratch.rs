@@ -110,3 +110,26 @@ fn is_running(process: i32) -> bool {
 fn is_running(_process: i32) -> bool {
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_is_named_when_none_has_room() {
+        let (disk, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let places = || vec![disk.path().join("own"), state.path().to_owned()];
+        let scratch = Scratch::new(places(), 0);
+        match scratch.file(1 << 60) {
+            Err(EncryptionError::NoRoom { folder, bytes }) => {
+                assert_eq!((folder, bytes), (disk.path().join("own"), (1 << 60) + SPARE_BYTES));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(scratch.file(1000).unwrap().path().starts_with(disk.path()));
+        // A disk that can't be written, as one that is mounted for reading: the next place is taken.
+        let scratch = Scratch::new(vec![disk.path().join("own/no"), state.path().to_owned()], 0);
+        fs::write(disk.path().join("own/no"), "is no folder").unwrap();
+        assert!(scratch.file(1000).unwrap().path().starts_with(state.path()));
+    }
+}

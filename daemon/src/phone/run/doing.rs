@@ -142,6 +142,10 @@ impl Run {
 
     /// A full disk, with what is free now that the failed run is removed.
     fn with_room(&self, mut failure: Failure) -> Failure {
+        // A folder on another disk, with its own room, that the failure names.
+        if failure.evidence.path.as_ref().is_some_and(|path| !path.starts_with(&self.job.root) && path.is_dir()) {
+            return failure;
+        }
         failure.evidence.bytes_free = disk::free_bytes(&self.job.root).ok().or(failure.evidence.bytes_free);
         failure.evidence.volume = Some(volume::name(&self.job.root));
         failure

@@ -1,0 +1,172 @@
+//! Backups that another program made, and files that other programs leave in backups.
+
+use std::{fs, path::Path};
+
+use backstay_tests::{
+    phone::dataset::{DataSetSpec, Mutation},
+    world::{World, frozen, text},
+};
+use plist::Value as Plist;
+
+use super::{back_up, judged, run, verify};
+
+async fn by_idevicebackup2(world: &World) {
+    let mut command = world.command("idevicebackup2");
+    let output = command.args(["-u", world.phone.udid(), "backup"]).arg(world.root()).output().await.unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+/// Changes a date in a property list of the latest backup, or takes it out.
+fn set_date(world: &World, file: &str, key: &str, date: Option<&str>) {
+    let path = world.latest().join(file);
+    let mut list = Plist::from_file(&path).unwrap().into_dictionary().unwrap();
+    match date {
+        Some(date) => drop(list.insert(key.into(), Plist::Date(plist::Date::from_xml_format(date).unwrap()))),
+        None => drop(list.remove(key)),
+    }
+    match file {
+        "Info.plist" => Plist::Dictionary(list).to_file_xml(path).unwrap(),
+        _ => Plist::Dictionary(list).to_file_binary(path).unwrap(),
+    }
+}
+
+/// It is as old as the backup, whenever it was copied here; the next one builds on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_programs_backup_bears_its_own_date_and_is_built_on() {
+    for (dates, wanted) in [
+        ([Some("2025-03-01T10:00:00Z"), Some("2025-03-02T10:00:00Z"), Some("2025-03-03T10:00:00Z")], "2025-03-01T1000"),
+        ([None, Some("2025-03-02T10:00:00Z"), Some("2025-03-03T10:00:00Z")], "2025-03-02T1000"),
+        ([None, None, Some("2025-03-03T10:00:00Z")], "2025-03-03T1000"),
+        // A clock that was not set is no date of an iPhone's backup.
+        ([Some("1970-01-01T00:00:00Z"), Some("2999-01-01T00:00:00Z"), Some("2025-03-03T10:00:00Z")], "2025-03-03T1000"),
+    ] {
+        let world = World::new(DataSetSpec::mixed(451, 80, 900_000)).await;
+        by_idevicebackup2(&world).await;
+        judged(&world, &world.latest()).unwrap();
+        let files = [("Status.plist", "Date"), ("Manifest.plist", "Date"), ("Info.plist", "Last Backup Date")];
+        for ((file, key), date) in files.into_iter().zip(dates) {
+            set_date(&world, file, key, date);
+        }
+        let (code, object) = verify(&world, false).await;
+        assert_eq!((code, &object["made_elsewhere"]), (0, &true.into()), "{object}");
+        assert!(object["snapshot"].as_str().unwrap().starts_with(wanted), "{object}");
+        assert!(object["without_proof"].as_u64() >= Some(80), "{object}");
+
+        world.phone.mutate(Mutation::Change { count: 6 });
+        let (code, object) = back_up(&world).await;
+        assert_eq!(code, 0, "{object}");
+        assert!(object["receipt"]["files_received"].as_u64() < Some(15), "it goes on from theirs: {object}");
+        judged(&world, &world.latest()).unwrap();
+        // What came is proved; what was carried over is not until its digest was compared.
+        let (_, object) = verify(&world, true).await;
+        let without = world.phone.data().files().filter(|file| !file.has_digest() && file.version == 0).count();
+        assert_eq!((&object["damaged"], &object["without_proof"]), (&0.into(), &without.into()), "{object}");
+    }
+}
+
+/// Without any proof nothing is said of how the files came, also where the list can't be opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_of_how_files_came_that_were_not_received_here() {
+    let world = World::new(DataSetSpec::mixed(452, 40, 400_000)).await;
+    by_idevicebackup2(&world).await;
+    // A list that nobody can open.
+    fs::write(world.latest().join("Manifest.db"), "no database").unwrap();
+    for arguments in [&["verify"][..], &["verify", "--deep"]] {
+        let output = world.backstay(arguments).await;
+        let told = text(&output);
+        assert!(!told.contains("when it came"), "{told}");
+        assert!(told.contains("the manifest could not be compared"), "{told}");
+    }
+}
+
+const FOREIGN: [&str; 7] =
+    [".DS_Store", "Thumbs.db", "@eaDir/x", "3d/._x", "desktop.ini", "ab/.nfs00000001", "Snapshot/.DS_Store"];
+
+fn leave(tree: &Path, content: &str) {
+    for name in FOREIGN {
+        let path = tree.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+/// Files that other programs leave between backups are no damage, keep no backup from building on the last one, and are
+/// not carried on. The old snapshot keeps them as they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_other_programs_are_neither_damage_nor_carried_on() {
+    let world = World::new(DataSetSpec::mixed(453, 60, 600_000)).await;
+    let (code, first) = back_up(&world).await;
+    assert_eq!(code, 0, "{first}");
+    for round in 0..3 {
+        // Added at first, changed and added again later.
+        leave(&world.latest(), &format!("round {round}"));
+        for deep in [false, true] {
+            let (code, object) = verify(&world, deep).await;
+            let told = (code, &object["damaged"], &object["foreign"], &object["doubtful"]);
+            assert_eq!(told, (0, &0.into(), &FOREIGN.len().into(), &1.into()), "{object}");
+        }
+        let before = frozen(&world.latest());
+        world.phone.mutate(Mutation::Change { count: 5 });
+        let (code, object) = back_up(&world).await;
+        assert_eq!((code, &object["receipt"]["full"]), (0, &false.into()), "{object}");
+        assert!(object["receipt"]["files_received"].as_u64() <= Some(10), "{object}");
+        for name in FOREIGN {
+            assert!(!world.latest().join(name).exists(), "{name} was carried on");
+        }
+        // The oracle knows no strays.
+        judged(&world, &world.latest()).unwrap();
+        let (_, history) = run(&world, &["history"]).await;
+        let newest =
+            history["snapshots"].as_array().unwrap().iter().rev().nth(1).unwrap()["id"].as_str().unwrap().to_owned();
+        let old = world.root().join(".backstay").join(world.phone.udid()).join("history").join(newest);
+        assert!(frozen(&old.join(world.phone.udid())) == before, "the older snapshot is as it was");
+    }
+    // A ledger of an older version took them for parts of the backup.
+    let ledger = world.root().join(".backstay").join(world.phone.udid()).join("ledger.sqlite");
+    let connection = rusqlite::Connection::open(ledger).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO versions (name, first, size, received) VALUES ('.DS_Store', 1, 7, 0), ('3d/._x', 1, 7, 0)",
+        )
+        .unwrap();
+    drop(connection);
+    let (code, object) = verify(&world, true).await;
+    assert_eq!((code, &object["damaged"]), (0, &0.into()), "{object}");
+    let (code, object) = back_up(&world).await;
+    assert_eq!((code, &object["receipt"]["full"]), (0, &false.into()), "{object}");
+}
+
+/// Ledger and receipts as the version before wrote them: nothing is lost, and nothing comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_the_version_before_is_taken_over() {
+    let world = World::new(DataSetSpec::mixed(454, 60, 600_000)).await;
+    let (code, first) = back_up(&world).await;
+    assert_eq!(code, 0, "{first}");
+    let own = world.root().join(".backstay").join(world.phone.udid());
+    let connection = rusqlite::Connection::open(own.join("ledger.sqlite")).unwrap();
+    connection
+        .execute_batch(
+            "ALTER TABLE versions DROP COLUMN sha1; ALTER TABLE versions DROP COLUMN proof;
+             ALTER TABLE snapshots DROP COLUMN notes; ALTER TABLE snapshots DROP COLUMN doubts;
+             DROP TABLE contradicted; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    for entry in fs::read_dir(own.join("receipts")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut receipt: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        for key in ["notes", "doubts", "doubtful"] {
+            receipt.as_object_mut().unwrap().remove(key);
+        }
+        fs::write(&path, receipt.to_string()).unwrap();
+    }
+    let (code, object) = verify(&world, false).await;
+    assert_eq!((code, &object["damaged"], &object["without_proof"]), (0, &0.into(), &0.into()), "{object}");
+    world.phone.mutate(Mutation::Change { count: 5 });
+    let (code, object) = back_up(&world).await;
+    assert_eq!((code, &object["receipt"]["full"]), (0, &false.into()), "{object}");
+    assert!(object["receipt"]["files_received"].as_u64() <= Some(10), "{object}");
+    judged(&world, &world.latest()).unwrap();
+    let (code, object) = verify(&world, true).await;
+    assert_eq!((code, &object["damaged"], &object["without_proof"]), (0, &0.into(), &0.into()), "{object}");
+}
