@@ -45,6 +45,7 @@ mod screens;
 mod several_phones;
 #[cfg(target_os = "linux")]
 mod sleep;
+mod taking_out;
 #[cfg(target_os = "linux")]
 mod tray;
 mod watch;

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod fake_daemon;
 #[cfg(target_os = "linux")]
 pub mod network;
+pub mod odd_tree;
 pub mod oracle;
 #[path = "../phone/mod.rs"]
 pub mod phone;

@@ -6,16 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
 };
 
-use backstay_shared::{
-    health::{Failure, FailureId, readable_bytes},
-    overview::{Phase, Progress},
-};
-use chrono::{DateTime, Local, Utc};
+use backstay_shared::health::{Failure, FailureId, readable_bytes};
+use chrono::{DateTime, Datelike, Local, Utc};
 use serde_json::json;
 
+use self::tally::Tally;
 use super::{CliError, Context, output, progress::Display, vault};
 use crate::{
     health::diagnose,
@@ -23,15 +20,21 @@ use crate::{
     transfer::DiskError,
     vault::{
         extract::{
-            self, Event, ExtractError, Order,
+            self, ExtractError, Order,
             selection::{Amount, Found, Selection},
         },
-        manifest::ManifestError,
+        history::Snapshot,
+        layout::Layout,
+        ledger::Ledger,
+        manifest::{ManifestError, ManifestFile, Rows},
         reader::Reader,
+        receipt,
         scratch::Scratch,
-        verify::{Findings, VerifyError},
+        verify::VerifyError,
     },
 };
+
+mod tally;
 
 /// Arguments of `backstay extract`.
 #[derive(Debug, Clone, clap::Args)]
@@ -61,9 +64,6 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// How often the bar moves.
-const INTERVAL: Duration = Duration::from_millis(250);
-
 /// Carries it out.
 ///
 /// # Errors
@@ -76,8 +76,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let (arguments, stop) = (arguments.clone(), cancel.clone());
     let mut work = tokio::task::spawn_blocking(move || {
         let scratch = Scratch::of(&phone.layout);
-        let reader =
-            Reader::open(&snapshot.tree, &passwords, &scratch).map_err(|error| diagnose::encryption(&error))?;
+        let reader = Reader::open(&snapshot.tree, &passwords, &scratch)
+            .map_err(|error| diagnose::of_kept(diagnose::encryption(&error)))?;
+        let reader = with_ledger(reader, &phone.layout, &snapshot);
         let selection = select(&reader, &arguments.what)?;
         match &arguments.destination {
             Some(destination) if !arguments.list => {
@@ -102,16 +103,41 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
 }
 
 fn unreadable(error: ManifestError) -> Failure {
-    diagnose::verification(&VerifyError::Manifest(error))
+    diagnose::of_kept(diagnose::verification(&VerifyError::Manifest(error)))
+}
+
+/// With what the ledger knows of the snapshot's files. Without it they are taken out all the same.
+fn with_ledger(reader: Reader, layout: &Layout, snapshot: &Snapshot) -> Reader {
+    // Opened, it would be made.
+    if !layout.ledger().is_file() {
+        return reader;
+    }
+    let held = Ledger::open(layout).and_then(|ledger| {
+        let tree = receipt::tree_identity(&snapshot.tree).ok().flatten().unwrap_or_default();
+        let entry = ledger.snapshots()?.into_iter().find(|entry| entry.id == snapshot.id && entry.tree == tree);
+        entry.map(|entry| ledger.held(entry.number)).transpose()
+    });
+    match held {
+        Ok(held) => reader.with_held(held.unwrap_or_default()),
+        Err(error) => {
+            tracing::warn!(%error, "the ledger can't be read; lengths are not compared with it");
+            reader
+        }
+    }
 }
 
 fn select(reader: &Reader, wanted: &str) -> Result<Selection, CliError> {
+    let lines = |places: Vec<String>| places.iter().map(|place| format!("\n  {}", plain(place))).collect::<String>();
     match Selection::find(reader.manifest(), wanted).map_err(unreadable)? {
         Found::One(selection) => Ok(selection),
-        Found::Nothing => Err(CliError::Usage(format!("the snapshot holds nothing of the name {wanted:?}"))),
+        Found::Nothing(meant) => Err(CliError::Usage(match &meant[..] {
+            [] => format!("the snapshot holds nothing of the name {wanted:?}"),
+            [only] => format!("nothing is called {wanted:?}; is {} meant?", plain(only)),
+            _ => format!("nothing is called {wanted:?}; is one of these meant?{}", lines(meant)),
+        })),
         Found::Several(places) => {
-            let places = places.join("\n  ");
-            Err(CliError::Usage(format!("{wanted:?} fits several places, name one whole, such as:\n  {places}")))
+            let places = lines(places);
+            Err(CliError::Usage(format!("{wanted:?} fits several places, name one whole, such as:{places}")))
         }
     }
 }
@@ -119,11 +145,10 @@ fn select(reader: &Reader, wanted: &str) -> Result<Selection, CliError> {
 fn list(reader: &Reader, selection: &Selection, as_json: bool) -> Result<(), CliError> {
     let mut amount = Amount::default();
     let mut shown = Ok(());
-    let show = |file: &crate::vault::manifest::ManifestFile<'_>, amount: &mut Amount| {
-        let (modified, length) = (extract::modified(file), reader.length(file));
+    let show = |file: &ManifestFile<'_>, amount: &mut Amount| {
+        let (modified, length) = (file.record.modified.and_then(moment), reader.length(file));
         amount.bytes = amount.bytes.saturating_add(length.unwrap_or_default());
         if as_json {
-            let modified = modified.map(DateTime::<Utc>::from);
             let (domain, path, bytes) = (file.domain, file.relative_path, length);
             return output::json_line(
                 &json!({ "event": "file", "domain": domain, "path": path, "bytes": bytes, "modified": modified }),
@@ -134,7 +159,7 @@ fn list(reader: &Reader, selection: &Selection, as_json: bool) -> Result<(), Cli
         let length = length.map_or_else(|| "unknown".to_owned(), readable_bytes);
         output::line(&format!("{length:>10}  {modified:16}  {name}"))
     };
-    reader
+    let rows = reader
         .manifest()
         .for_each_file(|file| {
             if shown.is_ok() && selection.holds(&file) {
@@ -145,13 +170,31 @@ fn list(reader: &Reader, selection: &Selection, as_json: bool) -> Result<(), Cli
         .map_err(unreadable)?;
     shown?;
     if as_json {
-        return output::json_line(&json!({ "event": "done", "files": amount.files, "bytes": amount.bytes }));
+        let (files, bytes, rows) = (amount.files, amount.bytes, rows.unreadable.count);
+        return output::json_line(&json!({ "event": "done", "files": files, "bytes": bytes, "unreadable_rows": rows }));
     }
-    output::line(&format!("{} files, {}", amount.files, readable_bytes(amount.bytes)))
+    tell_unreadable(&rows)?;
+    output::line(&format!("{}, {}", output::count(amount.files, "file"), readable_bytes(amount.bytes)))
 }
 
-fn local_time(at: SystemTime) -> String {
-    DateTime::<Local>::from(at).format("%Y-%m-%d %H:%M").to_string()
+/// Rows that can't be read hide nothing but what they name: no failure, and worth a line.
+fn tell_unreadable(rows: &Rows) -> Result<(), CliError> {
+    match rows.unreadable.count {
+        0 => Ok(()),
+        count => output::line(&format!(
+            "{} of the snapshot's list could not be read whole; backstay verify names them",
+            output::count(count, "row")
+        )),
+    }
+}
+
+/// What calendars have: the phone's word may be any number.
+fn moment(seconds: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(seconds, 0).filter(|at| (1..9999).contains(&at.year()))
+}
+
+fn local_time(at: DateTime<Utc>) -> String {
+    at.with_timezone(&Local).format("%Y-%m-%d %H:%M").to_string()
 }
 
 /// Names come from a phone and go to a terminal.
@@ -167,15 +210,15 @@ fn take_out(
     arguments: &Arguments,
     cancel: &AtomicBool,
 ) -> Result<(), CliError> {
-    let total = selection.amount(reader).map_err(unreadable)?;
+    let survey = selection.survey(reader).map_err(unreadable)?;
     disk::make_private(destination)
         .map_err(|source| diagnose::disk(&DiskError { operation: "creating", path: destination.to_owned(), source }))?;
-    let mut tally = Tally::new(Display::new(arguments.json, phone), total);
-    let order = Order { selection, destination, overwrite: arguments.overwrite };
+    let mut tally = Tally::new(Display::new(arguments.json, phone), survey.amount);
+    let order = Order { selection, destination, overwrite: arguments.overwrite, twins: &survey.twins };
     let ended = extract::extract(reader, &order, cancel, |event| tally.hear(event));
-    tally.display.finish();
-    ended.map_err(|error| stopped(error, &tally, destination))?;
-    tally.told(destination, arguments.json)
+    tally.finish();
+    let rows = ended.map_err(|error| stopped(error, &tally, destination))?;
+    tally.told(destination, arguments.json, &rows)
 }
 
 fn stopped(error: ExtractError, tally: &Tally, destination: &Path) -> Failure {
@@ -185,7 +228,7 @@ fn stopped(error: ExtractError, tally: &Tally, destination: &Path) -> Failure {
         ExtractError::Disk(error) => {
             let mut failure = diagnose::disk(&error);
             if failure.id == FailureId::HostDiskFull {
-                failure.evidence.bytes_needed = Some(tally.total.bytes.saturating_sub(tally.done.bytes));
+                failure.evidence.bytes_needed = Some(tally.bytes_left());
                 failure.evidence.bytes_free = disk::free_bytes(destination).ok();
             }
             failure
@@ -193,98 +236,20 @@ fn stopped(error: ExtractError, tally: &Tally, destination: &Path) -> Failure {
     }
 }
 
-/// What became of the files so far.
-struct Tally {
-    display: Display,
-    total: Amount,
-    done: Amount,
-    existing: u64,
-    damages: Findings,
-    unwritable: u64,
-    first_unwritable: Option<DiskError>,
-    shown_at: Instant,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Tally {
-    fn new(display: Display, total: Amount) -> Self {
-        Self {
-            display,
-            total,
-            done: Amount::default(),
-            existing: 0,
-            damages: Findings::default(),
-            unwritable: 0,
-            first_unwritable: None,
-            shown_at: Instant::now(),
-        }
-    }
-
-    fn hear(&mut self, event: Event) {
-        match event {
-            Event::Copied { bytes } => self.done.bytes += bytes,
-            Event::Done => self.done.files += 1,
-            Event::Existing { path } => {
-                self.existing += 1;
-                let path = path.display().to_string();
-                let object = json!({ "event": "existing", "path": path });
-                self.display.aside(&format!("is there already: {}", plain(&path)), &object);
-            }
-            Event::Damaged(damage) => {
-                let (domain, path, what) = (&damage.domain, &damage.relative_path, &damage.what);
-                let object = json!({ "event": "damaged", "domain": domain, "path": path, "what": what });
-                self.display.aside(&format!("{} {what} in the backup", plain(&format!("{domain}/{path}"))), &object);
-                self.damages.add(damage);
-            }
-            Event::Unwritable(error) => {
-                self.unwritable += 1;
-                let path = error.path.display().to_string();
-                let object = json!({ "event": "unwritable", "path": path, "what": error.source.to_string() });
-                self.display.aside(&format!("can't be written: {}: {}", plain(&path), error.source), &object);
-                self.first_unwritable.get_or_insert(error);
-            }
-        }
-        if self.shown_at.elapsed() >= INTERVAL {
-            self.shown_at = Instant::now();
-            let fraction = self.done.bytes as f64 / self.total.bytes.max(1) as f64;
-            let progress = Progress {
-                phase: Phase::Transferring,
-                bytes: self.done.bytes,
-                files: self.done.files,
-                fraction: Some(fraction.min(1.0)),
-                ..Progress::start()
-            };
-            // A closed pipe ends the showing, not the work.
-            drop(self.display.show(&progress));
-        }
-    }
-
-    /// What came of it as a whole; what is worst decides the exit code.
-    fn told(self, destination: &Path, as_json: bool) -> Result<(), CliError> {
-        let Amount { files, bytes } = self.done;
-        if as_json {
-            output::json_line(&json!({
-                "event": if self.damages.count + self.unwritable + self.existing == 0 { "done" } else { "incomplete" },
-                "destination": destination.display().to_string(),
-                "files": files,
-                "bytes": bytes,
-                "existing": self.existing,
-                "damaged": self.damages.count,
-                "unwritable": self.unwritable,
-            }))?;
-        } else {
-            output::line(&format!("{files} files ({}) are in {}", readable_bytes(bytes), destination.display()))?;
-        }
-        self.damages.into_result().map_err(|error| diagnose::verification(&error))?;
-        if let Some(error) = self.first_unwritable {
-            let mut failure = diagnose::disk(&error);
-            failure.evidence.files = Some(self.unwritable);
-            return Err(failure.into());
-        }
-        match self.existing {
-            0 => Ok(()),
-            count => Err(CliError::Usage(format!(
-                "{count} files were there already and are as they were; --overwrite replaces them"
-            ))),
+    #[test]
+    fn dates_that_no_calendar_has_are_left_out() {
+        assert_eq!(moment(0).map(local_time).map(|text| text.len()), Some(16));
+        assert_eq!(moment(-1).map(|at| at.year()), Some(1969));
+        let years = [-62_135_596_800, 253_370_764_799];
+        assert!(years.iter().all(|seconds| moment(*seconds).map(local_time).is_some()));
+        for seconds in
+            [i64::MIN, i64::MAX, 1_700_000_000_000_000, -1_700_000_000_000_000, -62_135_596_801, 253_370_764_800]
+        {
+            assert_eq!(moment(seconds), None, "{seconds}");
         }
     }
 }

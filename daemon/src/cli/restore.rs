@@ -215,11 +215,12 @@ fn prove(
 ) -> Result<(Amount, Option<Password>), Failure> {
     let mut ledger = Ledger::open(layout).map_err(|error| diagnose::ledger(&error))?;
     let scratch = Scratch::of(layout);
-    let opened = Opened::new(&snapshot.tree, passwords, &scratch).map_err(|error| diagnose::encryption(&error))?;
+    let opened = Opened::new(&snapshot.tree, passwords, &scratch)
+        .map_err(|error| diagnose::of_kept(diagnose::encryption(&error)))?;
     let password = opened.password.clone();
     let checked = check::check(&mut ledger, snapshot, &Ok(opened), None).map_err(|error| diagnose::vault(&error))?;
     if let Some(why) = checked.manifest_unread {
-        return Err(Failure::from(FailureId::BackupVerifyFailed).path(snapshot.tree.join("Manifest.db")).text(why));
+        return Err(Failure::from(FailureId::BackupDamaged).path(snapshot.tree.join("Manifest.db")).text(why));
     }
     match checked.damages {
         none if none.count == 0 => {}
@@ -227,7 +228,7 @@ fn prove(
             tracing::warn!(count = damages.count, "the snapshot is damaged; it is restored all the same");
         }
         damages => {
-            let failure = diagnose::damaged(FailureId::BackupVerifyFailed, &damages);
+            let failure = diagnose::damaged(FailureId::BackupDamaged, &damages);
             let text = failure.evidence.text.clone().unwrap_or_default();
             return Err(failure.text(format!("{text}; --anyway goes on all the same")));
         }

@@ -183,6 +183,14 @@ pub fn verification(error: &VerifyError) -> Failure {
     }
 }
 
+/// The same of a backup that is kept: nothing has just come, and nothing is thrown away.
+pub fn of_kept(mut failure: Failure) -> Failure {
+    if failure.id == FailureId::BackupVerifyFailed {
+        failure.id = FailureId::BackupDamaged;
+    }
+    failure
+}
+
 /// Files are not as they should be; the first is told.
 pub fn damaged(id: FailureId, damages: &Findings) -> Failure {
     let mut failure = Failure::from(id);
@@ -306,7 +314,7 @@ pub fn restore(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> 
         (TransferError::Device { .. } | TransferError::NoResult, Some(missing))
             if missing.source.kind() == io::ErrorKind::NotFound =>
         {
-            Failure::from(FailureId::BackupVerifyFailed).path(&missing.path).text("is missing")
+            Failure::from(FailureId::BackupDamaged).path(&missing.path).text("is missing")
         }
         (TransferError::Device { code, text }, None) => {
             Failure::from(codes::restore_error(*code, text)).code(*code).text(text)

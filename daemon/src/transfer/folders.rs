@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io, path::Path};
 
 use super::place::Place;
-use crate::vault::aside::Aside;
+use crate::vault::{aside::Aside, extract::spelling::composed};
 
 /// Most folders that are held open at a time; a backup has 256 and as many in its `Snapshot`.
 const OPEN_FOLDERS_MAX: usize = 600;
@@ -29,11 +29,11 @@ mod unix {
     use rustix::fs::{RenameFlags, renameat_with};
     use rustix::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat},
+        fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat},
         io::Errno,
     };
 
-    use super::{Aside, Folders, HashMap, OPEN_FOLDERS_MAX, Path, Place, io};
+    use super::{Aside, Folders, HashMap, OPEN_FOLDERS_MAX, Path, Place, composed, io};
 
     fn open_folder(parent: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
         // Component by component: O_NOFOLLOW guards only the last one.
@@ -143,8 +143,42 @@ mod unix {
         pub fn read(&mut self, place: &Place) -> io::Result<std::fs::File> {
             let (folder, name) = place.split();
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // Nobody waits for the other end of a pipe.
+            let flags = flags | OFlags::NONBLOCK;
             let file: std::fs::File = openat(self.at(folder)?, name, flags, Mode::empty())?.into();
-            if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+            if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::IsADirectory.into()) }
+        }
+
+        /// True when the disk finds something under this name that its folder does not list so, or that `other` is a name
+        /// of, too: the disk takes two spellings for one.
+        ///
+        /// # Errors
+        /// Of the file system.
+        pub fn has_another_name(&mut self, place: &Place, other: Option<&Place>) -> io::Result<bool> {
+            let mut find = |place: &Place| -> io::Result<_> {
+                let (folder, name) = place.split();
+                match statat(self.at(folder)?, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(facts) => Ok(Some((facts.st_dev, facts.st_ino))),
+                    Err(Errno::NOENT) => Ok(None),
+                    Err(error) if super::is_no_name(&error.into()) => Ok(None),
+                    Err(error) => Err(error.into()),
+                }
+            };
+            let Some(here) = find(place)? else { return Ok(false) };
+            if let Some(other) = other
+                && find(other)? == Some(here)
+            {
+                return Ok(true);
+            }
+            let (folder, name) = place.split();
+            // Some disks decompose what they are given, and list it so.
+            let name = composed(name);
+            for entry in Dir::read_from(self.at(folder)?)? {
+                if composed(&entry?.file_name().to_string_lossy()) == name {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
 
         /// Makes a folder, and those above it that are missing.
@@ -270,6 +304,22 @@ impl Folders {
         std::fs::File::open(self.at(place))
     }
 
+    /// True when the disk finds something under this name that its folder does not list so.
+    pub fn has_another_name(&mut self, place: &Place, _other: Option<&Place>) -> io::Result<bool> {
+        let path = self.at(place);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_no_name(&error) => return Ok(false),
+            found => found?,
+        };
+        let Some((folder, name)) = path.parent().zip(path.file_name()) else { return Ok(false) };
+        for entry in std::fs::read_dir(folder)? {
+            if composed(&entry?.file_name().to_string_lossy()) == composed(&name.to_string_lossy()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes a folder, and those above it that are missing.
     pub fn create_folder(&mut self, place: &Place) -> io::Result<()> {
         let mut path = self.base.clone();
@@ -306,6 +356,11 @@ impl Folders {
         std::fs::remove_file(path)?;
         Ok(true)
     }
+}
+
+/// What a disk says of a name that no file of it can have.
+fn is_no_name(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput)
 }
 
 impl Folders {

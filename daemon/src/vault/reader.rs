@@ -1,6 +1,7 @@
 //! A finished tree, opened to be read: its manifest and the plain content of its files.
 
 use std::{
+    collections::HashMap,
     fmt,
     fs::{self, File},
     io::{self, Read, Write},
@@ -9,7 +10,10 @@ use std::{
 
 use super::{
     encryption::{self, EncryptionError, Password},
+    ledger::Held,
     manifest::{Manifest, ManifestFile},
+    name::Name,
+    proof,
     scratch::Scratch,
     tree,
     verify::Opened,
@@ -28,6 +32,16 @@ fn unreadable() -> io::Error {
 pub struct Reader {
     tree: PathBuf,
     opened: Opened,
+    held: HashMap<Name, Held>,
+}
+
+/// Why a file gives no content.
+#[derive(Debug)]
+pub enum Unopened {
+    /// It is not what it should be.
+    Damaged(&'static str),
+    /// The disk can't be read.
+    Disk(io::Error),
 }
 
 impl Reader {
@@ -36,7 +50,14 @@ impl Reader {
     /// # Errors
     /// When none fits, or the manifest can't be read.
     pub fn open(tree: &Path, passwords: &[Password], scratch: &Scratch) -> Result<Self, EncryptionError> {
-        Ok(Self { tree: tree.to_owned(), opened: Opened::new(tree, passwords, scratch)? })
+        let held = HashMap::new();
+        Ok(Self { tree: tree.to_owned(), opened: Opened::new(tree, passwords, scratch)?, held })
+    }
+
+    /// With what the ledger knows of the files, whose lengths are then compared with it.
+    #[must_use]
+    pub fn with_held(self, held: HashMap<Name, Held>) -> Self {
+        Self { held, ..self }
     }
 
     /// The tree.
@@ -50,7 +71,8 @@ impl Reader {
     }
 
     /// The length of what a file holds, which its row does not tell for certain; none when that can't be known, since the
-    /// file is missing or does not end as it should.
+    /// file is missing or does not end as it should. Of an encrypted file whose row tells a length that fits its blocks, it
+    /// is that: opening every file of a list would take minutes.
     pub fn length(&self, file: &ManifestFile<'_>) -> Option<u64> {
         let path = file.path(&self.tree);
         let stored = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?.len();
@@ -64,15 +86,19 @@ impl Reader {
     /// What a file holds: everything that is stored, less its padding. `key` is that of its row.
     ///
     /// # Errors
-    /// `InvalidData` when the file does not end as an encrypted file does or its key is not one of this backup; or of
-    /// the file system.
-    pub fn content(&self, file: File, key: Option<&[u8]>) -> io::Result<Content> {
-        let Some(unlocked) = &self.opened.unlocked else {
-            return Ok(Content::Stored { left: file.metadata()?.len(), file });
-        };
+    /// When the file is not as long as when it came, does not end as an encrypted file does, or its key is not one of this
+    /// backup; or of the file system.
+    pub fn content(&self, file_id: &str, file: File, key: Option<&[u8]>) -> Result<Content, Unopened> {
+        let stored = file.metadata().map_err(Unopened::Disk)?.len();
+        let held = Name::of_file_id(file_id).and_then(|name| self.held.get(&name));
+        if let Some(what) = held.and_then(|held| proof::difference(Some(stored), held.size)) {
+            return Err(Unopened::Damaged(what));
+        }
+        let Some(unlocked) = &self.opened.unlocked else { return Ok(Content::Stored { left: stored, file }) };
         let plain = unlocked.content(file, key).map_err(|error| match error {
-            EncryptionError::Disk { source, .. } => source,
-            error => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+            EncryptionError::Disk { source, .. } => Unopened::Disk(source),
+            EncryptionError::File { why } => Unopened::Damaged(why),
+            error => Unopened::Disk(io::Error::other(error)),
         })?;
         Ok(Content::Decrypted(Box::new(plain)))
     }

@@ -37,7 +37,7 @@ impl Source {
     /// When it is missing or broken; no phone takes such a backup.
     pub fn read(tree: &Path) -> Result<Self, Failure> {
         let path = tree.join("Info.plist");
-        let broken = |text: String| Failure::from(FailureId::BackupVerifyFailed).path(&path).text(text);
+        let broken = |text: String| Failure::from(FailureId::BackupDamaged).path(&path).text(text);
         let disk =
             |source| crate::health::diagnose::disk(&DiskError { operation: "reading", path: path.clone(), source });
         let size = match fs::metadata(&path) {

@@ -11,7 +11,7 @@ mod manifest;
 pub mod password;
 mod sample;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{
     fmt,

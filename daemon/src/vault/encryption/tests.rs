@@ -14,7 +14,7 @@ use crate::vault::{
     verify::{Findings, Opened, Verified, VerifyError, verify},
 };
 
-fn scratch(folder: &Path, memory_bytes_max: u64) -> Scratch {
+pub(in crate::vault) fn scratch(folder: &Path, memory_bytes_max: u64) -> Scratch {
     Scratch::new(vec![folder.to_owned()], memory_bytes_max)
 }
 
@@ -24,16 +24,16 @@ fn verified(tree: &Path, passwords: &[Password]) -> Result<Verified, VerifyError
     verify(tree, &opened, |_, _| Known::Nothing, |_| false)
 }
 
-const PASSWORD: &str = "korrekt pferd";
+pub(in crate::vault) const PASSWORD: &str = "korrekt pferd";
 const CLASS: u32 = 3;
 const CLASS_KEY: [u8; 32] = [0x5A; 32];
-const FILE_KEY: [u8; 32] = [0x77; 32];
+pub(in crate::vault) const FILE_KEY: [u8; 32] = [0x77; 32];
 
-fn password(text: &str) -> Password {
+pub(in crate::vault) fn password(text: &str) -> Password {
     Password::new(text.to_owned())
 }
 
-fn encrypt(key: &[u8; 32], plain: &[u8]) -> Vec<u8> {
+pub(in crate::vault) fn encrypt(key: &[u8; 32], plain: &[u8]) -> Vec<u8> {
     cbc::Encryptor::<aes::Aes256>::new(key.into(), &[0; 16].into()).encrypt_padded_vec_mut::<Pkcs7>(plain)
 }
 
@@ -114,18 +114,18 @@ fn write_manifest_list(tree: &Path, bag: Vec<u8>) {
     list.to_file_binary(tree.join("Manifest.plist")).unwrap();
 }
 
-fn content(size: usize) -> Vec<u8> {
+pub(in crate::vault) fn content(size: usize) -> Vec<u8> {
     (0..size).map(|index| u8::try_from(index % 251).unwrap()).collect()
 }
 
-const SIZES: [usize; 8] = [0, 1, 15, 16, 17, 5000, 262_144, 3_000_000];
+pub(in crate::vault) const SIZES: [usize; 8] = [0, 1, 15, 16, 17, 5000, 262_144, 3_000_000];
 
-fn name(index: usize) -> String {
+pub(in crate::vault) fn name(index: usize) -> String {
     format!("{index:02x}{:038x}", index)
 }
 
 /// A finished encrypted tree with one file of each size.
-fn tree() -> TempDir {
+pub(in crate::vault) fn tree() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path();
     write_manifest_list(tree, keybag(Some(10), 5));
