@@ -14,6 +14,7 @@ pub mod download;
 pub mod folders;
 pub mod frames;
 mod greeting;
+pub mod hashing;
 pub mod info_plist;
 pub mod meter;
 pub mod operations;

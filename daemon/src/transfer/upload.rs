@@ -18,11 +18,12 @@ use super::{
     digests::{Digests, name_of},
     folders::Folders,
     frames::{BLOCK_BYTES_MAX, Frames},
+    hashing::Hashing,
     meter::Meter,
     place::{PATH_BYTES_MAX, Place},
     writers::Writers,
 };
-use crate::vault::{checksum::Hasher, name::Name};
+use crate::vault::name::Name;
 
 /// The file is complete.
 const CODE_SUCCESS: u8 = 0x00;
@@ -89,6 +90,8 @@ pub struct Upload<'a, S> {
     pub folders: &'a mut Folders,
     /// What came.
     pub received: &'a mut Received,
+    /// For the checksums of large files.
+    pub hashing: &'a Hashing,
     /// Their checksums.
     pub digests: &'a mut Digests,
     /// The first disk error.
@@ -107,6 +110,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         self.writers.drain();
         self.collect_digests();
         received
+    }
+
+    /// The place of the next file in the order in which they came.
+    const fn next(&mut self) -> u64 {
+        self.received.files += 1;
+        self.received.files
     }
 
     async fn receive_all(&mut self) -> Result<(), TransferError> {
@@ -154,9 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         if let Step::Unreadable(reason) = step {
             unreadable(self.received, &place, device_path, reason);
         } else {
-            self.received.files += 1;
+            let order = self.next();
             self.received.bytes += first.len() as u64;
-            self.writers.write(place, first, more);
+            self.writers.write(order, place, first, more);
         }
         Ok(more)
     }
@@ -171,19 +180,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
     ) -> Result<bool, TransferError> {
         // A small file of this name may still be on its way.
         self.writers.drain();
-        self.collect_digests();
         let mut file = self.noting("creating", &place, |folders| folders.create(&place));
         let mut bytes = first.len() as u64;
-        let mut hasher = Hasher::default();
-        hasher.update(&first);
         self.write(&mut file, &place, &first);
+        self.hashing.update(first);
         while let Step::Data(mut left) = step {
             while left > 0 {
                 let block = self.frames.some(left).await?;
                 left -= block.len();
                 bytes += block.len() as u64;
-                hasher.update(&block);
                 self.write(&mut file, &place, &block);
+                self.hashing.update(block);
                 self.meter.tick(self.received.files, self.received.bytes + bytes);
             }
             step = next_step(self.frames, true).await?;
@@ -192,19 +199,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
             if file.is_some() {
                 self.noting("removing", &place, |folders| folders.remove_file(&place));
             }
+            self.hashing.forget();
             unreadable(self.received, &place, device_path, reason);
             return Ok(true);
         }
-        self.received.files += 1;
+        let order = self.next();
         self.received.bytes += bytes;
         let more = !matches!(step, Step::ListEnd);
-        self.digests.received(name_of(&place), hasher.finish(), more);
+        self.hashing.end(order, name_of(&place), more);
         Ok(more)
     }
 
-    /// What the writers have taken of small files.
+    /// What was taken of small files and of large ones, in the order in which they came.
     fn collect_digests(&mut self) {
-        for written in self.writers.take_written() {
+        let mut came = self.writers.take_written();
+        came.extend(self.hashing.take());
+        came.sort_unstable_by_key(|written| written.order);
+        for written in came {
             self.digests.received(written.name, written.checksums, written.whole);
         }
     }

@@ -34,6 +34,7 @@ enum Job {
     Write {
         place: Place,
         content: Bytes,
+        order: u64,
         whole: bool,
     },
     /// Everything before this is on disk when the answer comes.
@@ -60,9 +61,11 @@ struct Shared {
     written: Mutex<Vec<Written>>,
 }
 
-/// A file that a writer has written.
+/// A file that came.
 #[derive(Debug)]
 pub struct Written {
+    /// Its place in the order in which they came: a name may come twice.
+    pub order: u64,
     /// Which.
     pub name: Name,
     /// Of what came.
@@ -101,7 +104,7 @@ impl Writers {
     }
 
     /// Writes a file of which all that came is here; `whole` when the phone said that it is complete.
-    pub fn write(&self, place: Place, content: Bytes, whole: bool) {
+    pub fn write(&self, order: u64, place: Place, content: Bytes, whole: bool) {
         let bytes = content.len();
         let in_flight = self.shared.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         let too_much = |waiting: &mut usize| *waiting > 0 && *waiting + bytes > BYTES_IN_FLIGHT_MAX;
@@ -109,7 +112,7 @@ impl Writers {
         *waited.unwrap_or_else(PoisonError::into_inner) += bytes;
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(place.split().0);
         let queue = &self.queues[hash as usize % THREADS];
-        if queue.send(Job::Write { place, content, whole }).is_err() {
+        if queue.send(Job::Write { place, content, order, whole }).is_err() {
             self.shared.landed(bytes);
             self.shared.fail("writing", &PathBuf::new(), io::Error::other("the disk writer ended"));
         }
@@ -187,9 +190,10 @@ impl Worker {
     fn run(&mut self, jobs: &Receiver<Job>) {
         for job in jobs {
             match job {
-                Job::Write { place, content, whole } => {
+                Job::Write { place, content, order, whole } => {
                     match self.folders.create(&place).and_then(|mut file| file.write_all(&content)) {
                         Ok(()) => self.shared.wrote(Written {
+                            order,
                             name: name_of(&place),
                             checksums: checksum::of(&content),
                             whole,
