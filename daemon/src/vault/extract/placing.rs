@@ -198,6 +198,13 @@ impl<'a> Placer<'a> {
         if let Some(made) = self.twins_made.get(path) {
             return Ok(made != name);
         }
+        // An earlier run found it so; what it was taken for may be gone.
+        let near = candidates(name, true).next();
+        let near = near.and_then(|near| Place::of_components(own.split().0.split('/').chain([&*near])));
+        // A folder can't be read as a file, and is there all the same.
+        if near.is_some_and(|near| self.folders.read(&near).map_or_else(|error| !names::is_refusal(&error), |_| true)) {
+            return Ok(true);
+        }
         let siblings = self.siblings.get(&sibling_key(folder, name)).cloned().unwrap_or_default();
         for sibling in siblings.iter().map(Some).chain([None]) {
             if self.folders.has_another_name(own, sibling)? {
@@ -258,6 +265,15 @@ mod tests {
             let held = |entry: io::Result<fs::DirEntry>| fs::read(entry.unwrap().path()).unwrap() == path.as_bytes();
             assert!(fs::read_dir(folder.path().join("Home")).unwrap().any(held), "{path}");
         }
+    }
+
+    #[test]
+    fn a_twin_stays_where_an_earlier_run_put_it() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("Home")).unwrap();
+        let near = candidates("case", true).next().unwrap().into_owned();
+        fs::write(folder.path().join("Home").join(&near), "").unwrap();
+        assert_eq!(run(folder.path(), false, &["Case", "case"]).0, ["Home/Case".to_owned(), format!("Home/{near}!")]);
     }
 
     #[test]
