@@ -44,7 +44,7 @@ pub struct Arguments {
     /// The id of a snapshot or a unique beginning of it; the latest when left out
     #[arg(long, value_name = "ID")]
     snapshot: Option<String>,
-    /// A domain, a folder or a file, or a part of its name that is unique: CameraRollDomain/Media/DCIM
+    /// A domain, a folder or a file, or a part of its name that is unique: CameraRollDomain/Media/DCIM; / for everything
     #[arg(value_name = "DOMAIN-OR-PATH")]
     what: String,
     /// The folder that they go to

@@ -1,27 +1,23 @@
 //! Real data of others, which lies beside the checkout where it lies at all.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
+    process::Command,
 };
 
 use backstay::vault::manifest::Manifest;
-use backstay_tests::{phone::dataset::DataSetSpec, world::World};
+use backstay_tests::{
+    phone::dataset::{DataSetSpec, paths_of_listing},
+    real::real,
+    world::{World, text},
+};
 use plist::{Dictionary, Value};
 use serde_json::Value as Json;
 
-use super::verify;
-
-/// The folder with real data; none, and said so, where there is none.
-fn real(name: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/real").join(name);
-    if folder.exists() {
-        return Some(folder);
-    }
-    println!("NOT RUN: {} is not there", folder.display());
-    None
-}
+use super::{judged, verify};
+use crate::restore::find_my;
 
 fn dictionary<const N: usize>(entries: [(&str, Value); N]) -> Value {
     Value::Dictionary(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Dictionary>())
@@ -76,4 +72,66 @@ async fn a_real_manifest_is_read_and_what_is_missing_is_named() {
         let last: Json = serde_json::from_str(&last).unwrap_or_else(|_| panic!("{domain}: {last}"));
         assert_eq!((&last["event"], &last["files"]), (&"done".into(), &count.into()), "{domain}: {last}");
     }
+}
+
+/// Of so many names one is taken; `BACKSTAY_NAMES=1` takes all 474,145, which needs some ten minutes.
+fn one_in() -> usize {
+    std::env::var("BACKSTAY_NAMES").map_or(16, |names| names.parse().expect("BACKSTAY_NAMES is a number"))
+}
+
+/// A program without a time limit: half a million files take their time.
+async fn patiently(world: &World, program: &str, arguments: &[&str]) {
+    let began = std::time::Instant::now();
+    let mut command = world.command(program);
+    let output = command.args(arguments).output().await.unwrap();
+    println!("{arguments:?} took {:.1} s", began.elapsed().as_secs_f64());
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+}
+
+/// Names below a folder.
+fn names_below(folder: &Path) -> BTreeSet<String> {
+    let (mut open, mut found) = (vec![folder.to_owned()], BTreeSet::new());
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else {
+                found.insert(entry.path().strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The names of a real phone: backed up, taken out under the same names, and restored.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_of_a_real_phone_are_backed_up_taken_out_and_restored() {
+    let Some(folder) = real("paths-ios15") else { return };
+    let unpack = "import sys,zipfile; z=zipfile.ZipFile(sys.argv[1]); sys.stdout.buffer.write(z.read(z.namelist()[0]))";
+    let listing = Command::new("python3").args(["-c", unpack]).arg(folder.join("paths.csv.zip")).output().unwrap();
+    assert!(listing.status.success(), "{}", text(&listing));
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    let data = DataSetSpec::from_paths(471, paths_of_listing(&listing).step_by(one_in()));
+    let world = World::new(data).await;
+    let data = world.phone.data();
+    println!("{} files, {} rows", data.file_count(), data.entries().len());
+    let backstay = backstay_tests::binaries::binary("backstay");
+    let (program, root) = (backstay.to_str().unwrap(), world.root());
+    let root = root.to_str().unwrap();
+    patiently(&world, program, &["--root", root, "backup", "--once"]).await;
+    judged(&world, &world.latest()).unwrap();
+    patiently(&world, program, &["--root", root, "verify"]).await;
+
+    let out = world.folder.path().join("taken out");
+    patiently(&world, program, &["--root", root, "extract", world.phone.udid(), "/", out.to_str().unwrap()]).await;
+    let expected: BTreeSet<String> =
+        data.files().map(|file| format!("{}/{}", file.domain, file.relative_path)).collect();
+    let found = names_below(&out);
+    let missing: Vec<_> = expected.difference(&found).take(5).collect();
+    let more: Vec<_> = found.difference(&expected).take(5).collect();
+    assert!(missing.is_empty() && more.is_empty(), "missing {missing:?}, not asked for {more:?}");
+
+    find_my(&world.phone, false);
+    patiently(&world, program, &["--root", root, "restore", world.phone.udid(), "--yes"]).await;
+    world.phone.restored().unwrap().compare(&data).unwrap();
 }

@@ -20,7 +20,7 @@ const PLACES_SHOWN: usize = 8;
 /// Everything at and below one place of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    /// A domain, or a path with the domain as its first part; composed.
+    /// A domain, or a path with the domain as its first part; composed. Empty for the whole backup.
     place: String,
 }
 
@@ -59,14 +59,16 @@ impl Selection {
     }
 
     /// Finds the place by its whole name (`CameraRollDomain/Media/DCIM`), else by whole names of folders or files
-    /// anywhere in it (`100APPLE/IMG_0001.HEIC`), else by any part of it (`com.example.notes`).
+    /// anywhere in it (`100APPLE/IMG_0001.HEIC`), else by any part of it (`com.example.notes`). `/` is the whole backup.
     ///
     /// # Errors
     /// When the manifest can't be read.
     pub fn find(manifest: &Manifest, wanted: &str) -> Result<Found, ManifestError> {
+        let whole = wanted.starts_with('/');
         let wanted = wanted.trim_matches('/');
         if wanted.is_empty() {
-            return Ok(Found::Nothing(Vec::new()));
+            let everything = Found::One(Self { place: String::new() });
+            return Ok(if whole { everything } else { Found::Nothing(Vec::new()) });
         }
         let shown = |places: Vec<String>| places.into_iter().take(PLACES_SHOWN).collect();
         let found = places(manifest, wanted, composed)?.first();
@@ -82,6 +84,9 @@ impl Selection {
         let is_within = |path: &str, place: &str| {
             path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
+        if self.place.is_empty() {
+            return true;
+        }
         let domain = composed(file.domain);
         match self.place.strip_prefix(&*domain) {
             Some("") => true,
