@@ -119,27 +119,32 @@ pub(crate) fn rows() -> Vec<Row> {
             };
             stage.after(id, Then::Goes, told, cure).await
         }),
-        Row::own("the phone lists another digest, twice", BackupDigestMismatch, "\"files\":1", |id, quotes| async move {
-            let stage = Stage::set(PLAIN).await;
-            let world = &stage.world;
-            world.phone.plug_in();
-            let index = world.phone.data().files().position(|file| file.has_digest() && file.size > 0).unwrap();
-            world.phone.set_fault(Some(Fault::WrongDigest { index }));
-            let (_, first) = world.back_up_once().await;
-            let began = Instant::now();
-            let (_, object) = world.back_up_once().await;
-            let visible = began.elapsed();
-            if first["failure"]["id"] != "backup-verify-failed" {
-                return Err(format!("the first one: {first}"));
-            }
-            let evidence = crate::harness::names(&object, id, &quotes)?;
-            world.phone.set_fault(None);
-            let output = world.backstay(&["backup", "--once", "--full", "--json"]).await;
-            match text(&output).contains("\"warning\"") {
-                false => Ok(crate::harness::Told { visible, evidence, retry: "kept; right with --full".into() }),
-                true => Err(format!("the next one: {}", text(&output))),
-            }
-        }),
+        Row::own(
+            "the phone lists another digest, twice",
+            BackupDigestMismatch,
+            "\"files\":1",
+            |id, quotes| async move {
+                let stage = Stage::set(PLAIN).await;
+                let world = &stage.world;
+                world.phone.plug_in();
+                let index = world.phone.data().files().position(|file| file.has_digest() && file.size > 0).unwrap();
+                world.phone.set_fault(Some(Fault::WrongDigest { index }));
+                let (_, first) = world.back_up_once().await;
+                let began = Instant::now();
+                let (_, object) = world.back_up_once().await;
+                let visible = began.elapsed();
+                if first["failure"]["id"] != "backup-verify-failed" {
+                    return Err(format!("the first one: {first}"));
+                }
+                let evidence = crate::harness::names(&object, id, &quotes)?;
+                world.phone.set_fault(None);
+                let output = world.backstay(&["backup", "--once", "--full", "--json"]).await;
+                match text(&output).contains("\"warning\"") {
+                    false => Ok(crate::harness::Told { visible, evidence, retry: "kept; right with --full".into() }),
+                    true => Err(format!("the next one: {}", text(&output))),
+                }
+            },
+        ),
         Row::own("the ledger is garbage", LedgerDamaged, "ledger-damaged", |id, quotes| async move {
             let stage = Stage::set(BACKED_UP).await;
             fs::write(ledger(&stage.world), vec![b'?'; 5000]).unwrap();

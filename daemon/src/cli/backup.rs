@@ -14,7 +14,9 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CliError, Context, output, phones,
+    CliError, Context,
+    extract::plain,
+    output, phones,
     progress::{self, Display},
     secrets,
 };
@@ -110,6 +112,14 @@ fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {
         receipt.files_received,
         readable_bytes(receipt.bytes_received),
     ))?;
+    output::notes(receipt.notes)?;
+    for doubt in &receipt.doubtful {
+        output::line(&plain(doubt))?;
+    }
+    let more = receipt.doubts.saturating_sub(receipt.doubtful.len() as u64);
+    if more > 0 {
+        output::line(&format!("and {more} more"))?;
+    }
     match &receipt.warning {
         Some(warning) => output::warn(&output::problem_of(warning)),
         None => Ok(()),

@@ -69,6 +69,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
                 json!({
                     "id": entry.id, "latest": Some(entry.number) == latest, "files": entry.files, "bytes": entry.bytes,
                     "bytes_only_here": cost, "made_by_backstay": entry.receipt.is_some(), "damaged": entry.damaged,
+                    "notes": entry.notes, "doubts": entry.doubts,
                     "after_erasing": is_after_erasing(entry),
                     "kept_from_before_erasing": before_erasing.contains(&entry.number),
                     "checked_at": entry.checked.and_then(|at| chrono::DateTime::<Utc>::from_timestamp(at, 0)),

@@ -20,6 +20,17 @@ pub fn line(text: &str) -> Result<(), CliError> {
     writeln!(io::stdout().lock(), "{text}").map_err(|_| CliError::OutputClosed)
 }
 
+/// What is said of files whose size in the list is another.
+///
+/// # Errors
+/// As [`line`].
+pub fn notes(files: u64) -> Result<(), CliError> {
+    match files {
+        0 => Ok(()),
+        files => line(&format!("{} changed while the phone copied them; normal for databases", count(files, "file"))),
+    }
+}
+
 /// A number of things, one of them in the singular.
 pub fn count(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })

@@ -139,12 +139,7 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
     if let Some(why) = &checked.manifest_unread {
         output::line(&format!("the manifest could not be compared: {}", plain(why)))?;
     }
-    if checked.notes > 0 {
-        output::line(&format!(
-            "{} changed while the phone copied them; normal for databases",
-            output::count(checked.notes, "file")
-        ))?;
-    }
+    output::notes(checked.notes)?;
     if checked.foreign > 0 {
         output::line(&format!("{} of other programs left out of it", output::count(checked.foreign, "file")))?;
     }

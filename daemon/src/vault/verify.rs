@@ -75,9 +75,10 @@ impl Finding {
 
     /// What a person knows it by, without where it lies.
     pub fn named(&self) -> String {
+        let (name, what) = (self.path.file_name().unwrap_or_default().display(), self.what);
         match self.domain.is_empty() {
-            true => self.told(),
-            false => format!("{}: {} {}", self.domain, self.relative_path, self.what),
+            true => format!("{name} {what}"),
+            false => format!("{}: {} {what}", self.domain, self.relative_path),
         }
     }
 

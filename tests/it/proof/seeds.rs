@@ -35,7 +35,7 @@ async fn is_verified(world: &World, what: &str, seed: u64) -> Value {
     judged(world, &world.latest()).unwrap_or_else(|error| panic!("seed {seed}, {what}: {error}"));
     let receipt = object["receipt"].clone();
     for doubt in receipt["doubtful"].as_array().into_iter().flatten() {
-        assert!(doubt.as_str().unwrap().contains("its row "), "seed {seed}, {what}: {receipt}");
+        assert!(doubt.as_str().unwrap().contains(" has a row "), "seed {seed}, {what}: {receipt}");
     }
     assert!(receipt["warning"].is_null(), "seed {seed}, {what}: {receipt}");
     receipt

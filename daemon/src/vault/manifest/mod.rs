@@ -192,11 +192,11 @@ impl Manifest {
                     seen.links += 1;
                     continue;
                 }
-                _ => (false, Some("its row is of an unknown kind")),
+                _ => (false, Some("has a row of an unknown kind")),
             };
             let (file_id, domain, relative_path) = (text(0), text(1), text(2));
             let has_name = Name::of_file_id(file_id).is_some();
-            let what = if has_name { what } else { Some("its row has a name that no file of a backup has") };
+            let what = if has_name { what } else { Some("has a row with a name that no file of a backup has") };
             if let Some(what) = what {
                 let (domain, relative_path) = (domain.to_owned(), relative_path.to_owned());
                 let path =
@@ -236,9 +236,11 @@ impl Manifest {
 /// What keeps a row of a file from being read whole.
 fn incomplete(record: Option<&Record<'_>>) -> Option<&'static str> {
     match record {
-        None => Some("its row does not say what it is"),
-        Some(Record { size: None, .. }) => Some("its row does not tell its size"),
-        Some(Record { digest: Some(digest), .. }) if digest.len() != 20 => Some("its row has a digest of another kind"),
+        None => Some("has a row that does not say what it is"),
+        Some(Record { size: None, .. }) => Some("has a row that does not tell its size"),
+        Some(Record { digest: Some(digest), .. }) if digest.len() != 20 => {
+            Some("has a row with a digest of another kind")
+        }
         Some(_) => None,
     }
 }
