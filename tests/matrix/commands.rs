@@ -116,7 +116,7 @@ fn restores() -> Vec<Row> {
         ),
         Row::command(
             "a restore of a backup that lacks a file",
-            (BackupVerifyFailed, "missing"),
+            (BackupDamaged, "missing"),
             BACKED_UP,
             async |world: &World| lose_a_file(world),
             restore,

@@ -46,6 +46,8 @@ pub enum Fault {
     UnknownMessage,
     /// The file at this place of the data set can't be read: code 0x0b in its upload.
     FileUnreadable { index: usize },
+    /// The same, and its row stays in the list all the same; what the host has of it stays, too.
+    FileUnreadableListed { index: usize },
     /// Success is claimed though the file at this place of the data set was never sent.
     FileForgotten { index: usize },
     /// The file at this place of the data set ends in its middle, without a success code.

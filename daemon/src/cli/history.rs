@@ -73,7 +73,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
                     "after_erasing": is_after_erasing(entry),
                     "kept_from_before_erasing": before_erasing.contains(&entry.number),
                     "checked_at": entry.checked.and_then(|at| chrono::DateTime::<Utc>::from_timestamp(at, 0)),
-                    "folder": tree,
+                    "folder": tree.display().to_string(),
                 })
             })
             .collect();

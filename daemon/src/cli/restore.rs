@@ -36,7 +36,7 @@ use crate::{
         ledger::Ledger,
         lend::Held,
         scratch::Scratch,
-        verify::Opened,
+        verify::{self, Opened, VerifyError},
     },
 };
 
@@ -213,6 +213,8 @@ fn prove(
     passwords: &[Password],
     anyway: bool,
 ) -> Result<(Amount, Option<Password>), Failure> {
+    // Whatever is asked for: nothing restores from what was never finished.
+    verify::check_status(&snapshot.tree).map_err(|error| diagnose::verification(&error))?;
     let mut ledger = Ledger::open(layout).map_err(|error| diagnose::ledger(&error))?;
     let scratch = Scratch::of(layout);
     let opened = Opened::new(&snapshot.tree, passwords, &scratch)
@@ -221,6 +223,9 @@ fn prove(
     let checked = check::check(&mut ledger, snapshot, &Ok(opened), None).map_err(|error| diagnose::vault(&error))?;
     if let Some(why) = checked.manifest_unread {
         return Err(Failure::from(FailureId::BackupDamaged).path(snapshot.tree.join("Manifest.db")).text(why));
+    }
+    if checked.files == 0 {
+        return Err(diagnose::verification(&VerifyError::Empty));
     }
     match checked.damages {
         none if none.count == 0 => {}

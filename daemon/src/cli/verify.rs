@@ -13,6 +13,7 @@ use crate::{
     health::diagnose,
     vault::{
         check::{self, Checked, Meter},
+        encryption::EncryptionError,
         ledger::Unproved,
         scratch::Scratch,
         verify::Opened,
@@ -59,25 +60,35 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErro
     let meter = Arc::new(Meter::default());
     let work = {
         let (snapshot, meter, deep) = (snapshot.clone(), meter.clone(), arguments.deep);
+        let given = arguments.password_stdin;
         let scratch = Scratch::of(&phone.layout);
         tokio::task::spawn_blocking(move || {
             let opened = Opened::new(&snapshot.tree, &passwords, &scratch);
-            check::check(&mut ledger, &snapshot, &opened, deep.then_some(&*meter))
+            // A password that was given is to open it; of those that are stored an older one may be meant.
+            let wrong = match &opened {
+                Err(error @ EncryptionError::WrongPassword) if given => Some(diagnose::encryption(error)),
+                _ => None,
+            };
+            check::check(&mut ledger, &snapshot, &opened, deep.then_some(&*meter)).map(|checked| (checked, wrong))
         })
     };
     let checked = follow(work, &meter, arguments.deep && !arguments.json).await?;
-    let mut checked = checked.map_err(|error| diagnose::vault(&error))?;
+    let (mut checked, wrong_password) = checked.map_err(|error| diagnose::vault(&error))?;
     if let (Some(unread), Some(failure)) = (&mut checked.manifest_unread, store_failure) {
         *unread = failure.to_string();
     }
-    tell(&phone.name, &snapshot.id, &checked, arguments)?;
-    if checked.damages.count == 0 && !checked.known_damaged {
-        return Ok(());
+    let told = tell(&phone.name, &snapshot.id, &checked, arguments);
+    // What was found decides, whether or not anybody reads it.
+    if checked.damages.count > 0 {
+        return Err(diagnose::damaged(FailureId::BackupDamaged, &checked.damages).into());
     }
-    if checked.damages.count == 0 {
+    if checked.known_damaged {
         return Err(Failure::from(FailureId::BackupDamaged).text("an earlier check found it").into());
     }
-    Err(diagnose::damaged(FailureId::BackupDamaged, &checked.damages).into())
+    if let Some(failure) = wrong_password {
+        return Err(failure.into());
+    }
+    told
 }
 
 async fn follow<T>(mut work: tokio::task::JoinHandle<T>, meter: &Meter, show: bool) -> Result<T, CliError> {
@@ -141,7 +152,10 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
     }
     output::notes(checked.notes)?;
     if checked.foreign > 0 {
-        output::line(&format!("{} of other programs left out of it", output::count(checked.foreign, "file")))?;
+        output::line(&format!(
+            "{} there that the backup does not know; left out of it",
+            output::count(checked.foreign, "file")
+        ))?;
     }
     if checked.checksums_taken > 0 {
         output::line(&format!(
@@ -174,15 +188,14 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
 
 /// No more is said than what something proves.
 fn verdict(checked: &Checked) -> String {
-    let unread = checked.manifest_unread.is_some();
+    let Unproved { without_checksum, checksum_taken_later, .. } = checked.unproved;
     match checked.damages.count {
         0 if checked.known_damaged => "damaged, as an earlier check found; --deep says which files".into(),
-        0 if unread && checked.unproved.without_checksum == checked.files => "as long as it was found".into(),
-        0 if unread && checked.made_elsewhere => "as it was when it was found".into(),
-        0 if unread => "as it was when it came".into(),
-        0 if checked.doubts.count > 0 => {
-            format!("whole, but for {} in doubt", output::count(checked.doubts.count, "file"))
+        0 if checked.manifest_unread.is_some() && without_checksum + checksum_taken_later > 0 => {
+            "not changed since it was first seen, as far as that is known".into()
         }
+        0 if checked.manifest_unread.is_some() => "as it was when it came".into(),
+        0 if checked.doubts.count > 0 => format!("whole, with {}", output::count(checked.doubts.count, "doubt")),
         0 => "whole".into(),
         count => format!("{} damaged", output::count(count, "file")),
     }

@@ -199,6 +199,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         };
         self.writers.drain();
         self.collect_disk_error();
+        if outcome.is_err() {
+            // A later run that goes on with what came must not take a part of a file for the file.
+            for place in std::mem::take(&mut self.received.partial) {
+                if let Err(error) = self.folders.remove_file(&place) {
+                    tracing::debug!(?place, %error, "a part of a file stays");
+                }
+            }
+        }
         self.passcode_asked = self.sheet_was_shown(outcome.is_err()).await;
         if self.plan.order.is_restore() {
             self.meter.finish(self.sent.files, self.sent.bytes);

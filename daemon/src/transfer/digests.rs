@@ -51,9 +51,11 @@ impl Digests {
         self.touched.insert(name, origin);
     }
 
-    /// True when new bytes of a file came and the phone threw them away rather than put them in its place.
+    /// True when new bytes of a file came, and the phone threw them away or left them lying rather than put them in its
+    /// place.
     pub fn was_lost(&self, name: &Name) -> bool {
-        matches!(name, Name::Payload(id) if self.lost.contains(id))
+        let Name::Payload(id) = name else { return false };
+        self.lost.contains(id) || matches!(self.touched.get(&Name::Staged(*id)), Some(Origin::Received { .. }))
     }
 
     /// What is known of a file; none when it is as it was before the run.
@@ -183,6 +185,7 @@ mod tests {
         for file in [one, other] {
             arrived(&mut digests, &format!("Snapshot/{file}"), 1);
         }
+        assert!(digests.was_lost(&Name::new(one)), "it was not put into its place yet");
         digests.moved(&place(&format!("Snapshot/{one}")), &place(one));
         digests.removed(&place("Snapshot"));
         assert!(!digests.was_lost(&Name::new(one)) && digests.was_lost(&Name::new(other)));

@@ -44,6 +44,9 @@ const HEARING_OUT_MAX: Duration = Duration::from_secs(20);
 /// Files that the phone could not read; more than these are only counted.
 const UNREADABLE_KEPT_MAX: usize = 100;
 
+/// A batch ends with one such file at most; a run with more is no backup anyhow.
+const PARTIAL_MAX: usize = 10_000;
+
 /// More than these are taken for damage: no backup lacks so many.
 const UNREADABLE_NAMES_MAX: usize = 10_000;
 
@@ -69,6 +72,8 @@ pub struct Received {
     pub unreadable: Vec<Unreadable>,
     /// Where they would be.
     pub unreadable_names: HashSet<Name>,
+    /// Files that are there in part: the one that is being received, and those that came without their end.
+    pub partial: Vec<Place>,
 }
 
 enum Step {
@@ -110,6 +115,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         self.writers.drain();
         self.collect_digests();
         received
+    }
+
+    fn note_partial(&mut self, place: Place) {
+        if self.received.partial.len() < PARTIAL_MAX {
+            self.received.partial.push(place);
+        }
     }
 
     /// The place of the next file in the order in which they came.
@@ -165,6 +176,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         } else {
             let order = self.next();
             self.received.bytes += first.len() as u64;
+            if !more {
+                self.note_partial(place.clone());
+            }
             self.writers.write(order, place, first, more);
         }
         Ok(more)
@@ -182,6 +196,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         self.writers.drain();
         let mut file = self.noting("creating", &place, |folders| folders.create(&place));
         let mut bytes = first.len() as u64;
+        let already = self.received.partial.len();
+        self.note_partial(place.clone());
         self.write(&mut file, &place, &first);
         self.hashing.update(first);
         while let Step::Data(mut left) = step {
@@ -200,12 +216,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
                 self.noting("removing", &place, |folders| folders.remove_file(&place));
             }
             self.hashing.forget();
+            self.received.partial.truncate(already);
             unreadable(self.received, &place, device_path, reason);
             return Ok(true);
         }
         let order = self.next();
         self.received.bytes += bytes;
         let more = !matches!(step, Step::ListEnd);
+        if more {
+            self.received.partial.truncate(already);
+        }
         self.hashing.end(order, name_of(&place), more);
         Ok(more)
     }

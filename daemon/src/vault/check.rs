@@ -1,7 +1,9 @@
 //! Is a snapshot still what it was when it was sealed?
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    io,
+    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -16,7 +18,7 @@ use super::{
     encryption::EncryptionError,
     history::Snapshot,
     ledger::{Entry, Held, Ledger, Unproved, Version},
-    manifest::ManifestFile,
+    manifest::{ManifestError, ManifestFile},
     name::Name,
     parts::{Parts, is_foreign},
     proof::{self, Known, Proof, RowChange, Rule},
@@ -86,13 +88,20 @@ pub fn check(
     let mut checked = Checked::default();
     let entry = ledger.snapshots()?.into_iter().find(|entry| entry.id == snapshot.id);
     let mut held = entry.as_ref().map(|entry| ledger.held(entry.number)).transpose()?.unwrap_or_default();
+    let unreadable = entry.as_ref().map(|entry| ledger.unreadable(entry.number)).transpose()?.unwrap_or_default();
     // An older version took them for parts of the backup.
     held.retain(|name, _| !is_foreign(name));
+    let parts = Parts::of(&held);
     let mut content = match deep {
-        Some(meter) => read_all(snapshot, &found, &held, meter),
+        Some(meter) => {
+            // What other programs left is not read: it may be long, and its owner may be another.
+            let part: Vec<&Found> = found.iter().filter(|found| parts.hold(&found.name)).collect();
+            read_all(snapshot, &part, &held, meter)
+        }
         None => Contents::default(),
     };
-    let unknown = check_manifest(snapshot, opened, &found, &held, &mut content, &mut checked);
+    let ledger_knows = Remembered { held: &held, unreadable: &unreadable };
+    let unknown = check_manifest(snapshot, opened, &found, &ledger_knows, &mut content, &mut checked);
     match &entry {
         Some(entry) => {
             checked.made_elsewhere = entry.receipt.is_none();
@@ -121,8 +130,7 @@ pub fn check(
         checked.unproved.without_proof = checked.files;
         return Ok(checked);
     };
-    note(ledger, &entry, &content)?;
-    checked.checksums_taken = content.read.iter().filter(|read| !read.had_checksum).count() as u64;
+    checked.checksums_taken = note(ledger, &entry, &content)?;
     checked.unproved = ledger.unproved(entry.number)?;
     checked.unproved.without_checksum += unknown;
     checked.unproved.without_proof += unknown;
@@ -136,11 +144,15 @@ pub fn check(
     Ok(checked)
 }
 
-/// What was read becomes known: checksums that were not, and which other snapshots share what is wrong.
-fn note(ledger: &mut Ledger, entry: &Entry, content: &Contents) -> Result<(), VaultError> {
-    let mut learned = Vec::new();
+/// What was read becomes known: checksums that were not, of which the number is returned, and which other snapshots share
+/// what is wrong.
+fn note(ledger: &mut Ledger, entry: &Entry, content: &Contents) -> Result<u64, VaultError> {
+    let (mut learned, mut taken) = (Vec::new(), 0);
     for Read { name, checksums, proof, .. } in content.read.iter().filter(|read| read.is_news) {
-        learned.extend(ledger.version(entry.number, name)?.map(|version| (version, *checksums, *proof)));
+        if let Some(version) = ledger.version(entry.number, name)? {
+            taken += u64::from(version.held.digest.is_none());
+            learned.push((version, *checksums, *proof));
+        }
     }
     ledger.note_read(&learned, Utc::now().timestamp())?;
     for (name, _) in &content.wrong {
@@ -148,7 +160,7 @@ fn note(ledger: &mut Ledger, entry: &Entry, content: &Contents) -> Result<(), Va
             note_damage(ledger, &version)?;
         }
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// What the manifest says; one that can't be opened is told, and the ledger goes on. Returns the number of files that the
@@ -157,7 +169,7 @@ fn check_manifest(
     snapshot: &Snapshot,
     opened: &Result<Opened, EncryptionError>,
     found: &[Found],
-    held: &HashMap<Name, Held>,
+    ledger: &Remembered<'_>,
     content: &mut Contents,
     checked: &mut Checked,
 ) -> u64 {
@@ -170,19 +182,32 @@ fn check_manifest(
         };
         checked.damages.add(Finding::unnamed(path, what, Rule::Row));
     }
+    let info = tree.join("Info.plist");
+    if !info.symlink_metadata().is_ok_and(|facts| facts.is_file() && facts.len() > 0) {
+        // Other programs restore nothing without it.
+        checked.damages.add(Finding::unnamed(info, "is missing or empty", Rule::Row));
+    }
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
+            if let Some(path) = broken_list(error) {
+                checked.damages.add(Finding::unnamed(path.to_owned(), BROKEN_LIST, Rule::Row));
+            }
             checked.manifest_unread = Some(error.to_string());
             return 0;
         }
     };
+    let Remembered { held, .. } = *ledger;
     let read = &*content;
-    let known = |name: &Name, file: &ManifestFile<'_>| known(name, file, held, read);
+    let known = |name: &Name, file: &ManifestFile<'_>| known(name, file, ledger, read);
     let is_part =
         |name: &Name| held.contains_key(name) || Parts::by_form().hold(name) && matches!(name, Name::Other(_));
     let mut unknown_to_ledger = 0;
     match verify::against_manifest(tree, opened, found.to_vec(), known, is_part, &mut checked.damages) {
+        Ok(verified) if verified.files == 0 => {
+            let path = tree.join("Manifest.db");
+            checked.damages.add(Finding::unnamed(path, "lists no file at all", Rule::Row));
+        }
         Ok(verified) => {
             content.note_proofs(&verified.found, held);
             (checked.files, checked.bytes) = (verified.files, verified.bytes);
@@ -191,15 +216,58 @@ fn check_manifest(
             let unknown = |(found, _): &&(Found, Proof)| !held.contains_key(&found.name);
             unknown_to_ledger = verified.found.iter().filter(unknown).count() as u64;
         }
-        Err(error) => checked.manifest_unread = Some(error.to_string()),
+        Err(error) => {
+            let broken = match &error {
+                VerifyError::Manifest(error) => broken_manifest(error),
+                VerifyError::Encryption(error) => broken_list(error),
+                _ => None,
+            };
+            if let Some(path) = broken {
+                checked.damages.add(Finding::unnamed(path.to_owned(), BROKEN_LIST, Rule::Row));
+            }
+            checked.manifest_unread = Some(error.to_string());
+        }
     }
     unknown_to_ledger
 }
 
+/// What is said of a list that can't be read.
+const BROKEN_LIST: &str = "is damaged, so that nothing tells what the backup holds";
+
+/// The file because of which the list can't be opened; none when it may be fine: the password is missing or wrong, there
+/// is no room to decrypt it, or the disk fails.
+fn broken_list(error: &EncryptionError) -> Option<&Path> {
+    match error {
+        EncryptionError::Unreadable { path, .. } => Some(path),
+        EncryptionError::Manifest(error) => broken_manifest(error),
+        EncryptionError::Disk { path, source } if source.kind() == io::ErrorKind::NotFound => Some(path),
+        _ => None,
+    }
+}
+
+fn broken_manifest(error: &ManifestError) -> Option<&Path> {
+    match error {
+        ManifestError::Database { path, .. }
+        | ManifestError::Foreign { path, .. }
+        | ManifestError::Unreadable { path, .. } => Some(path),
+        ManifestError::Disk { .. } => None,
+    }
+}
+
+/// What the ledger knows of a snapshot.
+struct Remembered<'a> {
+    held: &'a HashMap<Name, Held>,
+    /// Files that the phone could not read.
+    unreadable: &'a HashSet<Name>,
+}
+
 /// What is known of a file: what the ledger holds, and what was just read.
-fn known(name: &Name, file: &ManifestFile<'_>, held: &HashMap<Name, Held>, content: &Contents) -> Known {
+fn known(name: &Name, file: &ManifestFile<'_>, ledger: &Remembered<'_>, content: &Contents) -> Known {
+    if ledger.unreadable.contains(name) {
+        return Known::Unreadable;
+    }
     let read = content.of(name).map(|read| read.checksums);
-    let ledger = held.get(name).copied();
+    let ledger = ledger.held.get(name).copied();
     // What was just read is no proof that it is what came.
     let just_read =
         |Checksums { size, digest, sha1 }| Held { size, digest: Some(digest), sha1: Some(sha1), proof: Proof::Missing };
@@ -251,8 +319,6 @@ struct Read {
     checksums: Checksums,
     /// The proof that the ledger is to note.
     proof: Proof,
-    /// The ledger had its BLAKE3.
-    had_checksum: bool,
     /// The ledger does not know all of this.
     is_news: bool,
 }
@@ -280,7 +346,7 @@ impl Contents {
 }
 
 /// Reads every file that is there in its size.
-fn read_all(snapshot: &Snapshot, found: &[Found], held: &HashMap<Name, Held>, meter: &Meter) -> Contents {
+fn read_all(snapshot: &Snapshot, found: &[&Found], held: &HashMap<Name, Held>, meter: &Meter) -> Contents {
     let next = AtomicUsize::new(0);
     let contents = Mutex::new(Contents::default());
     thread::scope(|scope| {
@@ -304,11 +370,10 @@ fn read_all(snapshot: &Snapshot, found: &[Found], held: &HashMap<Name, Held>, me
                         (Ok(Some(read)), Some(digest)) if read.digest != digest => {
                             contents.wrong.push((name, "is not what it was when it came"));
                         }
-                        (Ok(Some(checksums)), digest) => contents.read.push(Read {
+                        (Ok(Some(checksums)), _) => contents.read.push(Read {
                             name,
                             checksums,
                             proof: Proof::Missing,
-                            had_checksum: digest.is_some(),
                             is_news: known.is_none_or(|known| known.digest.is_none() || known.sha1.is_none()),
                         }),
                         (Err(error), _) => {

@@ -22,6 +22,8 @@ pub struct Inventory {
     pub new: Vec<Sealed>,
     /// Files that are gone.
     pub gone: Vec<Name>,
+    /// Files that the phone could not read.
+    pub unreadable: Vec<Name>,
 }
 
 /// Compares the tree with what the last snapshot held and with what came; each file with how it was proved. Where the

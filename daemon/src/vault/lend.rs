@@ -8,8 +8,9 @@ use std::{
 use super::{
     clone,
     layout::Layout,
+    ledger::Ledger,
     parts::Parts,
-    recovery,
+    receipt, recovery,
     transaction::{self, VaultError},
 };
 use crate::{
@@ -48,9 +49,20 @@ impl Held {
         let loan = Loan { held: self };
         disk::make_private(&folder).map_err(|error| failed("creating", &folder, error))?;
         let files =
-            clone::clone_tree(tree, &clone, Some(&Parts::by_form())).map_err(|error| failed("cloning", tree, error))?;
+            clone::clone_tree(tree, &clone, Some(&self.parts(tree))).map_err(|error| failed("cloning", tree, error))?;
         tracing::debug!(files, "cloned the snapshot");
         Ok(loan)
+    }
+
+    /// What the tree is made of; by form alone where the ledger does not know it.
+    fn parts(&self, tree: &Path) -> Parts {
+        let known = || {
+            let identity = receipt::tree_identity(tree).ok().flatten()?;
+            let ledger = Ledger::open(&self.layout).ok()?;
+            let entry = ledger.snapshots().ok()?.into_iter().rev().find(|entry| entry.tree == identity)?;
+            ledger.held(entry.number).ok().map(|held| Parts::of(&held))
+        };
+        known().unwrap_or_else(Parts::by_form)
     }
 
     fn remove_loan(&self) -> Result<(), VaultError> {

@@ -201,7 +201,12 @@ impl Case<'_> {
 fn there(case: &Case<'_>) -> io::Result<Option<Verdict>> {
     Ok(match (case.here, case.known) {
         (None | Some(Found { size: None, .. }), Known::Unreadable) => {
-            Some(Verdict::Doubt("could not be read by the iPhone", Proof::Missing))
+            Some(Verdict::Doubt("could not be read by the iPhone, and is missing", Proof::Missing))
+        }
+        // Nothing is said of its row: what is kept may be of any earlier time.
+        (Some(_), Known::Unreadable) => {
+            let what = "could not be read by the iPhone: what is kept is from an earlier backup, or a part of it";
+            Some(Verdict::Doubt(what, Proof::Missing))
         }
         (None, _) => Some(Verdict::Damage("is missing")),
         (Some(Found { size: None, .. }), _) => Some(Verdict::Damage("is no file")),

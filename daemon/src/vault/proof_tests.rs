@@ -51,7 +51,21 @@ fn table() -> Vec<Row> {
         Row { stored: Some(None), ..row("a link", came(100, true), Rule::There, Damage("is no file")) },
         Row {
             stored: None,
-            ..row("unreadable", Known::Unreadable, Rule::There, doubt("could not be read by the iPhone"))
+            ..row(
+                "unreadable",
+                Known::Unreadable,
+                Rule::There,
+                doubt("could not be read by the iPhone, and is missing"),
+            )
+        },
+        Row {
+            digest: Some(&SHA1),
+            ..row(
+                "unreadable, an old one there",
+                Known::Unreadable,
+                Rule::There,
+                doubt("could not be read by the iPhone: what is kept is from an earlier backup, or a part of it"),
+            )
         },
         Row {
             digest: Some(&SHA1),

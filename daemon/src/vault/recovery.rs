@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     aside, history,
     layout::Layout,
-    ledger::{Entry, Held, Ledger, NewSnapshot, Sealed},
+    ledger::{Entry, Held, Ledger, LedgerError, NewSnapshot, Sealed},
     name::Name,
     parts::Parts,
     proof::Proof,
@@ -35,15 +35,29 @@ pub struct Recovered {
     pub renewed: bool,
 }
 
-/// Finishes or undoes what an earlier run left. The caller holds the phone's lock.
+/// Finishes or undoes what an earlier run left. The caller holds the phone's lock. A ledger that proves damaged is put out
+/// of use, and made again from what is on disk.
 ///
 /// # Errors
 /// Of the file system.
 pub fn recover(layout: &Layout) -> Result<Recovered, VaultError> {
+    match recover_once(layout) {
+        Err(VaultError::Ledger(LedgerError::Damaged { path, why })) => {
+            tracing::error!(path = %path.display(), why, "the ledger is damaged; a new one is begun");
+            Ledger::set_aside(layout)?;
+            Ok(Recovered { renewed: true, ..recover_once(layout)? })
+        }
+        recovered => recovered,
+    }
+}
+
+fn recover_once(layout: &Layout) -> Result<Recovered, VaultError> {
     // What only takes room goes first: a full disk must not keep the rest from being done.
     history::clear_removed(layout);
     remove_all(&layout.restore())?;
-    let is_lost = !exists(&layout.ledger())? && exists(&layout.receipts())?;
+    // A power cut leaves some files without content.
+    let is_empty = layout.ledger().symlink_metadata().is_ok_and(|facts| facts.len() == 0);
+    let is_lost = (is_empty || !exists(&layout.ledger())?) && exists(&layout.receipts())?;
     let (mut ledger, damaged) = Ledger::open_or_renew(layout)?;
     let entries = ledger.snapshots()?;
     let finished = finish_commit(layout, &entries)?;
@@ -54,6 +68,10 @@ pub fn recover(layout: &Layout) -> Result<Recovered, VaultError> {
         remove_all(&layout.next())?;
     }
     reconcile(layout, &mut ledger)?;
+    // What of it is read later is looked at now, while it can be made again.
+    if let Some(newest) = ledger.newest()? {
+        ledger.held(newest.number)?;
+    }
     Ok(Recovered { ledger, renewed: damaged || is_lost })
 }
 
@@ -200,7 +218,11 @@ fn reconcile(layout: &Layout, ledger: &mut Ledger) -> Result<(), VaultError> {
         if let Some(identity) = &identity {
             let id = id_of_latest(layout, ledger, &receipts, identity)?;
             let receipt = receipts.iter().find(|receipt| receipt.tree == *identity);
-            adopt(ledger, &latest, &id, identity, receipt, before.as_deref())?;
+            let number = adopt(ledger, &latest, &id, identity, receipt, before.as_deref())?;
+            if check_status(&latest).is_err() {
+                // A backup that another program began and did not finish.
+                ledger.note_check(number, None, true)?;
+            }
         }
     } else if let Some(identity) = &identity
         && ledger.newest()?.is_none_or(|newest| newest.tree != *identity)
@@ -273,7 +295,7 @@ fn adopt(
     identity: &str,
     receipt: Option<&Receipt>,
     before: Option<&Path>,
-) -> Result<(), VaultError> {
+) -> Result<i64, VaultError> {
     tracing::info!(tree = %tree.display(), "taking a backup into the ledger as it is found");
     // Contents that last to the newest snapshot, whether or not that is still there.
     let mut open: HashMap<Name, Held> = ledger.held(i64::MAX)?;
@@ -295,8 +317,8 @@ fn adopt(
         new.push(Sealed { name: found.name, size, digest, sha1, proof, received: false });
     }
     let gone = open.into_keys().collect();
-    ledger.seal(NewSnapshot { id, tree: identity, files, bytes, receipt, new, gone })?;
-    Ok(())
+    let unreadable = Vec::new();
+    Ok(ledger.seal(NewSnapshot { id, tree: identity, files, bytes, receipt, new, gone, unreadable })?)
 }
 
 /// Two names of one file on disk, as snapshots that share it have.

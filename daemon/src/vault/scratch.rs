@@ -51,26 +51,27 @@ impl Scratch {
     /// A new file for so many bytes, which only this user can read.
     ///
     /// # Errors
-    /// [`EncryptionError::NoRoom`] names the backup disk when no folder has the room.
+    /// [`EncryptionError::NoRoom`] names the first folder that lacks the room when no other has it.
     pub(super) fn file(&self, bytes: u64) -> Result<NamedTempFile, EncryptionError> {
-        let mut first_error = None;
+        let mut errors = Vec::new();
         for folder in &self.folders {
             match file_in(folder, bytes) {
                 Ok(file) => return Ok(file),
                 Err(error) => {
                     tracing::debug!(folder = %folder.display(), %error, "no place for a decrypted manifest");
-                    first_error.get_or_insert((folder, error));
+                    errors.push((folder.clone(), error));
                 }
             }
         }
-        let (folder, source) = match first_error {
-            Some((folder, source)) => (folder.clone(), source),
-            None => (PathBuf::new(), io::ErrorKind::NotFound.into()),
-        };
-        Err(match source.kind() {
-            io::ErrorKind::StorageFull => EncryptionError::NoRoom { folder, bytes: bytes.saturating_add(SPARE_BYTES) },
-            _ => EncryptionError::Disk { path: folder, source },
-        })
+        // Room can be made; a disk that is mounted for reading stays as it is.
+        let full = errors.iter().position(|(_, error)| error.kind() == io::ErrorKind::StorageFull);
+        match (full, errors.into_iter().nth(full.unwrap_or_default())) {
+            (Some(_), Some((folder, _))) => {
+                Err(EncryptionError::NoRoom { folder, bytes: bytes.saturating_add(SPARE_BYTES) })
+            }
+            (None, Some((path, source))) => Err(EncryptionError::Disk { path, source }),
+            (_, None) => Err(EncryptionError::Disk { path: PathBuf::new(), source: io::ErrorKind::NotFound.into() }),
+        }
     }
 }
 
@@ -105,7 +106,7 @@ fn is_running(process: i32) -> bool {
     Pid::from_raw(process).is_none_or(|process| test_kill_process(process) != Err(Errno::SRCH))
 }
 
-/// Not known without more than this is worth: what is left goes with the next start of the computer that clears it.
+/// Not known without more than this is worth. On Windows the file goes with the handle of a killed process.
 #[cfg(not(unix))]
 fn is_running(_process: i32) -> bool {
     true

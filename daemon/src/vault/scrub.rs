@@ -13,13 +13,14 @@ use super::{
     checksum::{self, Checksums},
     encryption,
     layout::Layout,
-    ledger::{Entry, Ledger, Version},
+    ledger::{Entry, Held, Ledger, Version},
     manifest::Manifest,
     name::Name,
     parts::is_foreign,
-    proof::{Proof, Rule, Sha1},
+    proof::{Case, Form, Known, Proof, RowChange, Rule, Verdict},
     receipt,
     transaction::VaultError,
+    tree::Found,
     verify::{Finding, Findings},
 };
 use crate::transfer::DiskError;
@@ -80,8 +81,6 @@ pub fn slice(layout: &Layout, days: u32, now: i64, stop: &CancellationToken) -> 
                     && held.digest.is_none_or(|known| known == read.digest)
                     && held.sha1.is_none_or(|known| known == read.sha1);
                 if as_it_was {
-                    slice.files += 1;
-                    slice.bytes += read.size;
                     good.push((version, read, Proof::Missing));
                 } else {
                     bad.push((version, path, "is not what it was when it came"));
@@ -94,7 +93,9 @@ pub fn slice(layout: &Layout, days: u32, now: i64, stop: &CancellationToken) -> 
             }
         }
     }
-    prove(layout, newest.number, &mut good);
+    judge(layout, newest.number, &mut good, &mut bad);
+    slice.files = good.len() as u64;
+    slice.bytes = good.iter().map(|(_, checksums, _)| checksums.size).sum();
     let unchanged = ledger.newest()?.is_some_and(|entry| entry.number == newest.number);
     if !unchanged || !is_at_latest(layout, &newest)? {
         return Ok(Slice::default());
@@ -146,29 +147,40 @@ fn known_as(layout: &Layout, bad: &[Bad]) -> HashMap<Name, (String, String)> {
     known
 }
 
-/// Contents that nothing proved so far, and that the latest manifest has the digest of. An encrypted manifest is left to
-/// `backstay verify --deep`: opening it takes seconds of computing, each hour.
-fn prove(layout: &Layout, latest: i64, read: &mut [(Version, Checksums, Proof)]) {
-    let unproved = |(version, ..): &&mut (Version, Checksums, Proof)| {
+/// Asks the [rule](super::proof) about contents that nothing proved so far, now that they were read: those whose digests are
+/// others' are bad. An encrypted manifest is left to `backstay verify --deep`: opening it takes seconds of computing, each
+/// hour.
+fn judge(layout: &Layout, latest: i64, read: &mut Vec<(Version, Checksums, Proof)>, bad: &mut Vec<Bad>) {
+    let unproved = |(_, (version, ..)): &(usize, &(Version, Checksums, Proof))| {
         version.holder == latest && version.held.proof == Proof::Missing && matches!(version.name, Name::Payload(_))
     };
-    let mut unproved: HashMap<Name, (Sha1, &mut Proof)> = read
-        .iter_mut()
-        .filter(unproved)
-        .map(|(version, checksums, proof)| (version.name.clone(), (checksums.sha1, proof)))
-        .collect();
-    if unproved.is_empty() || !matches!(encryption::is_encrypted(&layout.latest()), Ok(false)) {
+    let places: HashMap<Name, usize> =
+        read.iter().enumerate().filter(unproved).map(|(place, (version, ..))| (version.name.clone(), place)).collect();
+    if places.is_empty() || !matches!(encryption::is_encrypted(&layout.latest()), Ok(false)) {
         return;
     }
+    let mut wrong = Vec::new();
     let visited = Manifest::plain(&layout.latest()).for_each_file(|file| {
-        let Some(name) = Name::of_file_id(file.file_id) else { return };
-        if let Some((sha1, proof)) = unproved.get_mut(&name)
-            && file.record.digest == Some(&sha1[..])
-        {
-            **proof = Proof::Digest;
+        let place = Name::of_file_id(file.file_id).and_then(|name| places.get(&name));
+        let Some((version, checksums, proof)) = place.and_then(|place| read.get_mut(*place)) else { return };
+        let held = Held { sha1: Some(checksums.sha1), ..version.held };
+        let here = Found { name: version.name.clone(), size: Some(checksums.size) };
+        let known = Known::Kept { held, row: RowChange::Nothing };
+        // Its form was looked at when the backup was taken in.
+        let case = Case { file: &file, here: Some(&here), known, form: &|_| Ok(Form::Fits) };
+        match case.judge() {
+            Ok((_, Verdict::Damage(what))) => wrong.extend(place.map(|place| (*place, what))),
+            Ok((_, Verdict::Whole(found) | Verdict::Noted(found))) => *proof = found,
+            _ => {}
         }
     });
     if let Err(error) = visited {
         tracing::debug!(%error, "what was read is compared with no digest");
+    }
+    wrong.sort_unstable();
+    for (place, what) in wrong.into_iter().rev() {
+        let (version, ..) = read.swap_remove(place);
+        let path = version.name.below(&layout.latest());
+        bad.push((version, path, what));
     }
 }

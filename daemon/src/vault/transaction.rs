@@ -23,12 +23,12 @@ use super::{
     layout::Layout,
     ledger::{Held, Ledger, LedgerError, NewSnapshot},
     name::Name,
-    parts::Parts,
-    proof::Rule,
+    parts::{Parts, is_foreign},
+    proof::{Rule, difference},
     receipt::{self, Receipt},
     recovery::{self, Recovered, failed},
     scratch::Scratch,
-    tree::Unreadable,
+    tree::{self, Unreadable},
     verify::{self, Finding, Findings, Opened, Verified, VerifyError},
 };
 use crate::{
@@ -189,7 +189,12 @@ impl Transaction {
         unreadable: &HashSet<Name>,
     ) -> Result<Result<(Verified, Inventory), VerifyError>, VaultError> {
         let held = self.ledger.held(i64::MAX)?;
-        Ok(self.verify_with(passwords, digests, unreadable, held))
+        let mut unreadable = unreadable.clone();
+        if let Some(newest) = self.ledger.newest()?.filter(|_| self.base_is_known) {
+            // What could not be read then, and did not come now, is still not known.
+            unreadable.extend(self.ledger.unreadable(newest.number)?);
+        }
+        Ok(self.verify_with(passwords, digests, &unreadable, held))
     }
 
     fn verify_with(
@@ -208,12 +213,13 @@ impl Transaction {
         let evidence = Evidence { digests, unreadable, held: builds_on, base, layout: &self.layout };
         let mut verified =
             verify::verify(&tree, &opened, |name, file| evidence.of(name, file), |name| evidence.is_part(name))?;
-        self.leave_out(&verified.strays)?;
+        self.leave_out(&verified.strays);
         if verified.contradicted.count > 0 {
-            self.compare_contradicted(&verified.contradicted, digests)?;
+            self.compare_contradicted(&verified.contradicted_names, digests)?;
         }
         drop(evidence);
-        let inventory = inventory::take(&tree, &verified.found, held, self.base_is_known, digests)?;
+        let mut inventory = inventory::take(&tree, &verified.found, held, self.base_is_known, digests)?;
+        inventory.unreadable = std::mem::take(&mut verified.unreadable);
         verified.found = Vec::new();
         Ok((verified, inventory))
     }
@@ -240,51 +246,54 @@ impl Transaction {
 
     /// Takes files out of the new tree that neither the phone nor Backstay knows. On a disk that can't clone the tree is
     /// the latest backup itself, and what other programs left in it is theirs.
-    fn leave_out(&self, strays: &[Name]) -> Result<(), Unreadable> {
+    fn leave_out(&self, strays: &[Name]) {
         if self.aside.is_some() || strays.is_empty() {
-            return Ok(());
+            return;
         }
         tracing::info!(count = strays.len(), first = %strays[0], "files that are no part of the backup are left out");
         for name in strays {
             let path = name.below(&self.layout.next_tree());
             match fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Unreadable { path, source }),
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    // It takes room, and harms nothing.
+                    tracing::warn!(path = %path.display(), error = %source, "it can't be removed");
+                }
                 _ => {}
             }
         }
-        Ok(())
     }
 
     /// A digest that is not that of what came may be the disk's doing: then it is damage.
-    fn compare_contradicted(&self, contradicted: &Findings, digests: &Digests) -> Result<(), VerifyError> {
+    fn compare_contradicted(&self, names: &[Name], digests: &Digests) -> Result<(), VerifyError> {
         let mut damages = Findings::default();
-        for finding in &contradicted.first {
-            let name = finding.path.file_name().and_then(|id| Name::of_file_id(id.to_str()?));
-            let came = match name.and_then(|name| digests.of(&name)) {
-                Some(Origin::Received { checksums, .. }) => Some(checksums),
-                _ => None,
-            };
-            if Some(checksum::of_file(&finding.path)?) != came {
-                let what = "is not what came";
-                damages.add(Finding { what, rule: Rule::Received, ..finding.clone() });
+        for name in names {
+            // One that was kept so did not come.
+            let Some(Origin::Received { checksums, .. }) = digests.of(name) else { continue };
+            let path = name.below(&self.layout.next_tree());
+            if checksum::of_file(&path)? != checksums {
+                damages.add(Finding::unnamed(path, "is not what came", Rule::Received));
             }
         }
         damages.into_result()
     }
 
-    /// Whether files whose digests are another's are to be kept as they came: when it was so in the run before, too, and
-    /// this is no accident. Notes it for the next run.
+    /// Whether files whose digests are another's are to be kept as they came: when each of them was so in a run before, too,
+    /// and this is no accident. Notes them for the next run.
     ///
     /// # Errors
     /// When the ledger can't be used.
-    pub fn contradicted_again(&mut self, contradicted: &Findings) -> Result<bool, LedgerError> {
+    pub fn contradicted_again(&mut self, verified: &Verified) -> Result<bool, LedgerError> {
         let before = self.ledger.contradicted()?;
-        let ids = contradicted.first.iter().filter_map(|finding| finding.path.file_name()?.to_str());
-        let now: Vec<Name> = ids.filter_map(Name::of_file_id).collect();
+        let mut now: HashSet<Name> = verified.contradicted_names.iter().cloned().collect();
+        let again = now.is_subset(&before);
+        if verified.contradicted.count > 0 {
+            // As long as they differ from run to run, all of them are remembered.
+            now.extend(before.iter().cloned());
+        }
         if before != now {
             self.ledger.note_contradicted(&now)?;
         }
-        Ok(!now.is_empty() && !before.is_empty())
+        Ok(again)
     }
 
     /// A name for the new backup that no other has.
@@ -312,12 +321,34 @@ impl Transaction {
             receipt: Some(receipt),
             new: inventory.new,
             gone: inventory.gone,
+            unreadable: inventory.unreadable,
         })?;
         let path = self.layout.next_receipt();
         receipt::write(&path, receipt).map_err(failed("writing", &path))?;
         if !recovery::finish_commit(&self.layout, &known)? {
             let source = io::Error::new(io::ErrorKind::InvalidData, "the tree is not the one that was sealed");
             return Err(failed("committing", &tree)(source));
+        }
+        Ok(())
+    }
+
+    /// Looks whether the backup that this one builds on still has every file as long as it came, after a run that failed for
+    /// what the backup holds. One that has not is noted as damaged, so that the next run brings everything again.
+    ///
+    /// # Errors
+    /// When the ledger or the disk can't be used.
+    pub fn look_at_base(&mut self) -> Result<(), VaultError> {
+        let Some(newest) = self.ledger.newest()?.filter(|newest| self.base_is_known && !newest.damaged) else {
+            return Ok(());
+        };
+        let found = tree::list(&self.layout.latest())?;
+        let differs = |(name, held): (Name, Held)| {
+            let here = found.binary_search_by(|found| found.name.cmp(&name)).ok().and_then(|index| found.get(index));
+            !is_foreign(&name) && difference(here.and_then(|here| here.size), held.size).is_some()
+        };
+        if self.ledger.held(newest.number)?.into_iter().any(differs) {
+            tracing::error!(id = newest.id, "the kept backup has lost or changed files");
+            self.ledger.note_check(newest.number, None, true)?;
         }
         Ok(())
     }

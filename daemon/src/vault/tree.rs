@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use super::name::Name;
+use super::{name::Name, parts::Parts};
 
 const THREADS: usize = 4;
 
@@ -61,6 +61,11 @@ pub fn list(tree: &Path) -> Result<Vec<Found>, Unreadable> {
                                     lists.lock().unwrap_or_else(PoisonError::into_inner).push(files);
                                     folders.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
                                 }
+                                // Another program's, which keeps it to itself.
+                                Err(error) if is_foreign_and_closed(&folder, &error) => {
+                                    let closed = vec![Found { name: Name::new(&folder), size: None }];
+                                    lists.lock().unwrap_or_else(PoisonError::into_inner).push(closed);
+                                }
                                 Err(error) => {
                                     failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                                 }
@@ -82,6 +87,11 @@ pub fn list(tree: &Path) -> Result<Vec<Found>, Unreadable> {
     lists.into_iter().for_each(|list| found.extend(list));
     found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
+}
+
+fn is_foreign_and_closed(folder: &str, error: &Unreadable) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied};
+    matches!(error.source.kind(), PermissionDenied | NotFound) && !Parts::by_form().hold_folder(folder)
 }
 
 /// Files and folders of one folder; the folder is a path below the tree, empty for the tree itself.

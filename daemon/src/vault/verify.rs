@@ -40,8 +40,12 @@ pub struct Verified {
     pub notes: u64,
     /// Files that may be incomplete, and rows of the list that can't be read.
     pub doubts: Findings,
+    /// Files that the phone could not read.
+    pub unreadable: Vec<Name>,
     /// Files that came in this run with another digest than their rows have.
     pub contradicted: Findings,
+    /// All of these, and those that were kept so.
+    pub contradicted_names: Vec<Name>,
     /// Files that were kept although it is so with them; they are among the doubts, too.
     pub kept_contradicted: Findings,
 }
@@ -54,11 +58,17 @@ pub struct Finding {
     /// Path below the domain.
     pub relative_path: String,
     /// Where it should be.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// What is wrong.
     pub what: &'static str,
     /// What this rests on.
     pub rule: Rule,
+}
+
+/// A path need not be Unicode; JSON is.
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl Finding {
@@ -217,8 +227,9 @@ impl Opened {
             error => Err(io::Error::other(error)),
         };
         let Some(key) = record.key else {
-            // A row that says nothing else is told as such.
-            return Ok(if record.size.is_none() { Form::Fits } else { Form::Broken("has no key") });
+            // What has no content needs no key, and a row that says nothing else is told as such.
+            let is_fine = stored == 0 || record.size.is_none();
+            return Ok(if is_fine { Form::Fits } else { Form::Broken("has no key") });
         };
         if let Err(error) = unlocked.check_key(key) {
             return of_file(error);
@@ -286,7 +297,11 @@ pub fn against_manifest(
         verified.bytes = verified.bytes.saturating_add(here.and_then(|here| here.size).unwrap_or_default());
         let path = || name.below(tree);
         let form = |stored| opened.form(&path(), &file.record, stored);
-        let case = Case { file: &file, here, known: known(&name, &file), form: &form };
+        let known = known(&name, &file);
+        if known == Known::Unreadable {
+            verified.unreadable.push(name.clone());
+        }
+        let case = Case { file: &file, here, known, form: &form };
         let (rule, verdict) = match case.judge() {
             Ok(judged) => judged,
             Err(source) => {
@@ -304,12 +319,14 @@ pub fn against_manifest(
                 let finding = Finding::of(&file, path(), what, rule);
                 if proof == Proof::Contradicted {
                     verified.kept_contradicted.add(finding.clone());
+                    verified.contradicted_names.push(name);
                 }
                 verified.doubts.add(finding);
                 proof
             }
             Verdict::Contradicted => {
                 verified.contradicted.add(Finding::of(&file, path(), proof::CONTRADICTED, rule));
+                verified.contradicted_names.push(name);
                 Proof::Contradicted
             }
             Verdict::Damage(what) => {
@@ -329,7 +346,15 @@ pub fn against_manifest(
     let first = first.into_iter().map(below_tree).collect();
     verified.doubts.extend(Findings { first, count, told });
     if let Some(unlocked) = &opened.unlocked {
-        encryption::check_sample(tree, &opened.manifest, unlocked, damages)?;
+        let except = verified.unreadable.iter().collect();
+        encryption::check_sample(tree, &opened.manifest, unlocked, &except, damages)?;
+    }
+    // Whether such a row has a file nobody can tell: one that is there is not taken away from it.
+    for name in rows.of_unknown_kind {
+        let index = found.binary_search_by(|found| found.name.cmp(&name)).ok();
+        if let Some(at @ None) = index.and_then(|index| proofs.get_mut(index)) {
+            *at = Some(Proof::Missing);
+        }
     }
     for (found, proof) in found.into_iter().zip(proofs) {
         match proof {

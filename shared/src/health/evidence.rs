@@ -25,7 +25,7 @@ pub struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doing: Option<String>,
     /// The file or folder in question.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy")]
     pub path: Option<PathBuf>,
     /// Bytes that would have been needed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +69,14 @@ pub struct Evidence {
     /// What was looked at on the way to a phone on Wi-Fi, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wifi: Vec<WifiCheck>,
+}
+
+/// A path need not be Unicode; JSON is.
+fn lossy<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => serializer.collect_str(&path.display()),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl Evidence {

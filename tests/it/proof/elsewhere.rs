@@ -8,7 +8,7 @@ use backstay_tests::{
 };
 use plist::Value as Plist;
 
-use super::{back_up, judged, run, verify};
+use super::{PASSWORD, back_up, judged, run, verify};
 
 async fn by_idevicebackup2(world: &World) {
     let mut command = world.command("idevicebackup2");
@@ -68,14 +68,130 @@ async fn another_programs_backup_bears_its_own_date_and_is_built_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_said_of_how_files_came_that_were_not_received_here() {
     let world = World::new(DataSetSpec::mixed(452, 40, 400_000)).await;
+    world.phone.set_backup_password(Some(PASSWORD));
     by_idevicebackup2(&world).await;
-    // A list that nobody can open.
-    fs::write(world.latest().join("Manifest.db"), "no database").unwrap();
     for arguments in [&["verify"][..], &["verify", "--deep"]] {
+        // No password: the list stays closed.
         let output = world.backstay(arguments).await;
         let told = text(&output);
-        assert!(!told.contains("when it came"), "{told}");
-        assert!(told.contains("the manifest could not be compared"), "{told}");
+        assert!(output.status.success(), "{told}");
+        assert!(!told.contains("when it came") && told.contains("since it was first seen"), "{told}");
+    }
+    // One of ours whose record is lost is no better known.
+    let (code, object) = back_up(&world).await;
+    assert_eq!(code, 0, "{object}");
+    let told = text(&world.backstay(&["verify"]).await);
+    assert!(told.contains("since it was first seen"), "of what was carried over nothing more is known: {told}");
+    let world = World::new(DataSetSpec::mixed(452, 40, 400_000)).await;
+    world.phone.set_backup_password(Some(PASSWORD));
+    let (code, object) = back_up(&world).await;
+    assert_eq!(code, 0, "{object}");
+    let told = text(&world.backstay(&["verify"]).await);
+    assert!(told.contains("as it was when it came"), "{told}");
+    fs::remove_file(world.root().join(".backstay").join(world.phone.udid()).join("ledger.sqlite")).unwrap();
+    let told = text(&world.backstay(&["verify"]).await);
+    assert!(!told.contains("when it came") && told.contains("since it was first seen"), "{told}");
+}
+
+/// A backup without a list that can be read holds nothing, whoever made it and whatever the ledger knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_nobody_can_read_is_damage() {
+    let world = World::new(DataSetSpec::mixed(455, 40, 400_000)).await;
+    let (code, object) = back_up(&world).await;
+    assert_eq!(code, 0, "{object}");
+    let list = world.latest().join("Manifest.db");
+    let whole = fs::read(&list).unwrap();
+    let same_length = vec![b'?'; whole.len()];
+    let mut pages = whole.clone();
+    pages[4096..].fill(0);
+    let empty = {
+        let path = world.folder.path().join("empty.db");
+        fs::write(&path, &whole).unwrap();
+        rusqlite::Connection::open(&path).unwrap().execute_batch("DELETE FROM Files; VACUUM").unwrap();
+        fs::read(path).unwrap()
+    };
+    for known in [true, false] {
+        for (what, bad) in [("no database", &same_length), ("pages of zeros", &pages), ("no rows", &empty)] {
+            fs::write(&list, bad).unwrap();
+            if !known {
+                fs::remove_dir_all(world.root().join(".backstay").join(world.phone.udid())).unwrap();
+            }
+            let (code, object) = verify(&world, false).await;
+            assert_eq!(code, 1, "{what}: {object}");
+            assert!(object["damages"].to_string().contains("Manifest.db"), "{what}: {object}");
+            let (code, object) = run(&world, &["restore", world.phone.udid(), "--yes", "--anyway"]).await;
+            assert_eq!(code, 1, "{what}: {object}");
+        }
+    }
+    fs::write(&list, &whole).unwrap();
+    fs::remove_file(world.latest().join("Info.plist")).unwrap();
+    let (code, object) = verify(&world, false).await;
+    assert_eq!(code, 1, "other programs restore nothing without it: {object}");
+}
+
+/// What was found decides the exit code, also where nobody reads what is printed; so does a password that was given.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_tells_what_was_found() {
+    let world = World::new(DataSetSpec::mixed(456, 40, 400_000)).await;
+    world.phone.set_backup_password(Some(PASSWORD));
+    let (code, object) = back_up(&world).await;
+    assert_eq!(code, 0, "{object}");
+    world.phone.set_backup_password(Some("another one"));
+    let (code, object) = verify(&world, false).await;
+    assert_eq!(code, 1, "a wrong password: {object}");
+    world.phone.set_backup_password(Some(PASSWORD));
+    let lost = world.phone.data().files().find(|file| file.size > 0).unwrap().file_id.path();
+    fs::remove_file(world.latest().join(lost)).unwrap();
+    for to in ["/dev/full", "/dev/null"] {
+        let mut command = world.command(backstay_tests::binaries::binary("backstay"));
+        command.arg("--root").arg(world.root()).args(["verify"]);
+        command.stdout(fs::OpenOptions::new().write(true).open(to).unwrap());
+        assert_eq!(command.status().await.unwrap().code(), Some(1), "{to}");
+    }
+}
+
+/// Paths that are not Unicode, or that have slashes too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_may_be_spelled_in_any_way() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new(DataSetSpec::mixed(457, 30, 300_000)).await;
+    let odd = world.folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    let slashes = std::path::PathBuf::from(format!("/{}", world.root().display()));
+    fs::create_dir_all(&odd).unwrap();
+    for root in [odd, slashes] {
+        for arguments in [&["backup", "--once", "--json"][..], &["verify", "--json"], &["history", "--json"]] {
+            let mut command = world.command(backstay_tests::binaries::binary("backstay"));
+            let output = command.arg("--root").arg(&root).args(arguments).output().await.unwrap();
+            assert!(output.status.success(), "{} {arguments:?}: {}", root.display(), text(&output));
+            let last = String::from_utf8_lossy(&output.stdout).lines().last().map(str::to_owned).unwrap_or_default();
+            serde_json::from_str::<serde_json::Value>(&last).unwrap();
+        }
+        let lost = world.phone.data().files().find(|file| file.size > 0).unwrap().file_id.path();
+        fs::remove_file(root.join(world.phone.udid()).join(lost)).unwrap();
+        let mut command = world.command(backstay_tests::binaries::binary("backstay"));
+        let output = command.arg("--root").arg(&root).args(["verify", "--json"]).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    }
+}
+
+/// A ledger whose structure is whole and whose content is not is made again from what is on disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_wrong_within_is_made_again() {
+    for harm in [
+        "DROP TABLE versions",
+        "UPDATE versions SET name = x'0102' WHERE name = (SELECT name FROM versions WHERE typeof(name) = 'blob' LIMIT 1)",
+        "UPDATE snapshots SET files = 'many'",
+    ] {
+        let world = World::new(DataSetSpec::mixed(458, 30, 300_000)).await;
+        let (code, object) = back_up(&world).await;
+        assert_eq!(code, 0, "{object}");
+        let ledger = world.root().join(".backstay").join(world.phone.udid()).join("ledger.sqlite");
+        rusqlite::Connection::open(&ledger).unwrap().execute_batch(harm).unwrap();
+        let (code, object) = verify(&world, false).await;
+        assert_eq!(code, 0, "{harm}: {object}");
+        let (code, object) = back_up(&world).await;
+        assert_eq!(code, 0, "{harm}: {object}");
+        judged(&world, &world.latest()).unwrap();
     }
 }
 
@@ -102,8 +218,8 @@ async fn files_of_other_programs_are_neither_damage_nor_carried_on() {
         leave(&world.latest(), &format!("round {round}"));
         for deep in [false, true] {
             let (code, object) = verify(&world, deep).await;
-            let told = (code, &object["damaged"], &object["foreign"], &object["doubtful"]);
-            assert_eq!(told, (0, &0.into(), &FOREIGN.len().into(), &1.into()), "{object}");
+            let told = (code, &object["damaged"], &object["foreign"], &object["doubtful"], &object["checksums_taken"]);
+            assert_eq!(told, (0, &0.into(), &FOREIGN.len().into(), &1.into(), &0.into()), "{object}");
         }
         let before = frozen(&world.latest());
         world.phone.mutate(Mutation::Change { count: 5 });
@@ -136,6 +252,43 @@ async fn files_of_other_programs_are_neither_damage_nor_carried_on() {
     assert_eq!((code, &object["receipt"]["full"]), (0, &false.into()), "{object}");
 }
 
+/// Files and folders of other programs that this user may not read, and names that are not Unicode.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_programs_keep_to_themselves_stops_nothing() {
+    use std::os::unix::{ffi::OsStrExt, fs::PermissionsExt};
+    let mut world = World::new(DataSetSpec::mixed(459, 40, 400_000)).await;
+    world.bound_by_permissions = true;
+    let (code, object) = back_up(&world).await;
+    assert_eq!(code, 0, "{object}");
+    let tree = world.latest();
+    for (name, is_folder) in [(&b".DS_Store"[..], false), (b"3d/caf\xe9.txt", false), (b"@eaDir", true)] {
+        let path = tree.join(std::ffi::OsStr::from_bytes(name));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        match is_folder {
+            true => fs::create_dir(&path).unwrap(),
+            false => fs::write(&path, "mine").unwrap(),
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    }
+    for deep in [false, true] {
+        let (code, object) = verify(&world, deep).await;
+        assert_eq!((code, &object["damaged"], &object["foreign"]), (0, &0.into(), &3.into()), "{object}");
+    }
+    world.phone.mutate(Mutation::Change { count: 5 });
+    let (code, object) = back_up(&world).await;
+    assert_eq!((code, &object["receipt"]["full"]), (0, &false.into()), "{object}");
+    // Also where nothing is known of the backup yet.
+    let own = world.root().join(".backstay").join(world.phone.udid());
+    fs::create_dir(world.latest().join("@eaDir")).unwrap();
+    fs::set_permissions(world.latest().join("@eaDir"), fs::Permissions::from_mode(0)).unwrap();
+    fs::remove_dir_all(own).unwrap();
+    let (code, object) = verify(&world, false).await;
+    assert_eq!((code, &object["damaged"]), (0, &0.into()), "{object}");
+    let (code, object) = back_up(&world).await;
+    assert_eq!(code, 0, "{object}");
+}
+
 /// Ledger and receipts as the version before wrote them: nothing is lost, and nothing comes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_of_the_version_before_is_taken_over() {
@@ -148,7 +301,7 @@ async fn a_ledger_of_the_version_before_is_taken_over() {
         .execute_batch(
             "ALTER TABLE versions DROP COLUMN sha1; ALTER TABLE versions DROP COLUMN proof;
              ALTER TABLE snapshots DROP COLUMN notes; ALTER TABLE snapshots DROP COLUMN doubts;
-             DROP TABLE contradicted; PRAGMA user_version = 1;",
+             DROP TABLE contradicted; DROP TABLE unreadable; PRAGMA user_version = 1;",
         )
         .unwrap();
     drop(connection);

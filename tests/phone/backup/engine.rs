@@ -199,7 +199,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
                 done += 1;
                 write_names(file, &self.folder, &mut device, &mut path);
                 let ending = self.script.cut(file.file_id);
-                if self.script.unreadable.contains(&file.file_id) {
+                if !self.script.reads(file.file_id) {
                     self.link.upload_unreadable(&device, &path).await?;
                 } else if ending.is_some() {
                     self.link.upload_half(&device, &path, file, self.encryption.as_deref()).await?;

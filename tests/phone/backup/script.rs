@@ -12,6 +12,8 @@ use crate::phone::{
 pub(super) struct Script {
     /// Rows left out of the manifest since their file could not be read.
     pub(super) unreadable: HashSet<FileId>,
+    /// Its file could not be read, and its row stays.
+    pub(super) listed: Option<FileId>,
     forgotten: Option<FileId>,
     lost: Option<FileId>,
     cut: Option<(FileId, CutEnding)>,
@@ -27,6 +29,7 @@ impl Script {
         let mut script = Self::default();
         match phone.fault() {
             Some(Fault::FileUnreadable { index }) => script.unreadable = id(index).into_iter().collect(),
+            Some(Fault::FileUnreadableListed { index }) => script.listed = id(index),
             Some(Fault::FileForgotten { index }) => script.forgotten = id(index),
             Some(Fault::MoveLost { index }) => script.lost = id(index),
             Some(Fault::CutFile { index, ending }) => script.cut = id(index).map(|id| (id, ending)),
@@ -42,9 +45,14 @@ impl Script {
         self.forgotten == Some(id)
     }
 
+    /// True for a file that the phone can read.
+    pub(super) fn reads(&self, id: FileId) -> bool {
+        !self.unreadable.contains(&id) && self.listed != Some(id)
+    }
+
     /// True for a file that came and is put into place.
     pub(super) fn moves(&self, id: FileId) -> bool {
-        !self.unreadable.contains(&id) && !self.forgets(id) && self.lost != Some(id)
+        self.reads(id) && !self.forgets(id) && self.lost != Some(id)
     }
 
     /// How the upload of this file ends in its middle, if it does.

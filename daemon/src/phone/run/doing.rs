@@ -128,6 +128,10 @@ impl Run {
                 {
                     tracing::warn!(%error, "what is left of the failed run can't be removed");
                 }
+                let of_the_base = matches!(failure.id, FailureId::BackupVerifyFailed | FailureId::ManifestCorrupt);
+                if of_the_base && let Err(error) = transaction.look_at_base() {
+                    tracing::warn!(%error, "the kept backup can't be looked at");
+                }
                 // Whatever it looks like: without its mark the drive itself is gone.
                 let marked = transaction.layout().own().try_exists();
                 let is_gone = matches!(marked, Ok(false)) && failure.id != FailureId::CancelledByUser;
@@ -174,8 +178,8 @@ impl Run {
                 VerifyError::Encryption(EncryptionError::WrongPassword) => self.not_opened(transaction.layout()),
                 _ => diagnose::verification(&error),
             })?;
+        let again = transaction.contradicted_again(&verified).map_err(|error| diagnose::ledger(&error))?;
         let contradicted = &verified.contradicted;
-        let again = transaction.contradicted_again(contradicted).map_err(|error| diagnose::ledger(&error))?;
         if contradicted.count > 0 && !again {
             return Err(diagnose::damaged(FailureId::BackupVerifyFailed, contradicted));
         }

@@ -33,14 +33,7 @@ pub(super) fn in_memory(mut plain: impl Read, length: u64, path: &Path) -> Resul
     };
     let whole = length_without_padding(header, end, length).map_err(|why| broken(why.into()))?;
     bytes.truncate(usize::try_from(whole).unwrap_or(usize::MAX));
-    // Real ones are marked as having a write-ahead log, which SQLite does not open in memory. There is none beside them.
-    bytes[18..20].fill(1);
-    let open = || {
-        let mut connection = Connection::open_in_memory()?;
-        connection.deserialize_read_exact(rusqlite::MAIN_DB, &bytes[..], bytes.len(), true)?;
-        Ok(connection)
-    };
-    let connection = open().map_err(|error: rusqlite::Error| broken(error.to_string()))?;
+    let connection = manifest::open_bytes(bytes).map_err(|error| broken(error.to_string()))?;
     Ok(Decrypted { connection, _name: None })
 }
 
@@ -68,9 +61,10 @@ pub(super) fn in_file(
     cut_padding(file.as_file_mut(), length).map_err(writing)?.map_err(|why| broken(why.into()))?;
     let name = file.into_temp_path();
     let connection = manifest::open(&name).map_err(|error| broken(error.to_string()))?;
-    // On Unix the open file stays without its name; elsewhere it keeps the name until it is closed.
-    let name = if cfg!(unix) { name.close().map(|()| None).map_err(writing)? } else { Some(name) };
-    Ok(Decrypted { connection, _name: name })
+    // On Unix the open file stays without its name. Elsewhere, and on some network drives, it keeps the name until it is
+    // closed.
+    let removed = cfg!(unix) && std::fs::remove_file(&name).is_ok();
+    Ok(Decrypted { connection, _name: (!removed).then_some(name) })
 }
 
 fn cut_padding(database: &mut File, length: u64) -> io::Result<Result<(), &'static str>> {

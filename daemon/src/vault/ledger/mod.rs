@@ -62,6 +62,12 @@ const SCHEMA: &str = "
     CREATE TABLE contradicted (
         name NOT NULL PRIMARY KEY
     ) WITHOUT ROWID;
+    -- Files that the phone could not read, by snapshot.
+    CREATE TABLE unreadable (
+        number INTEGER NOT NULL,
+        name NOT NULL,
+        PRIMARY KEY (number, name)
+    ) WITHOUT ROWID;
     CREATE TABLE runs (
         run INTEGER PRIMARY KEY,
         told TEXT NOT NULL            -- as front ends see it
@@ -76,6 +82,7 @@ const FROM_FORMAT_1: &str = "
     ALTER TABLE versions ADD COLUMN proof INTEGER NOT NULL DEFAULT 0;
     UPDATE versions SET proof = 1 WHERE received;
     CREATE TABLE contradicted (name NOT NULL PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE unreadable (number INTEGER NOT NULL, name NOT NULL, PRIMARY KEY (number, name)) WITHOUT ROWID;
 ";
 
 /// The ledger can't be used.

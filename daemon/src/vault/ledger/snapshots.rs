@@ -123,7 +123,9 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be written.
     pub fn clear(&mut self) -> Result<(), LedgerError> {
-        self.write(|transaction| transaction.execute_batch("DELETE FROM versions; DELETE FROM snapshots"))
+        self.write(|transaction| {
+            transaction.execute_batch("DELETE FROM versions; DELETE FROM snapshots; DELETE FROM unreadable")
+        })
     }
 
     /// Forgets a snapshot whose tree is gone, and the contents that no other holds.
@@ -133,6 +135,7 @@ impl Ledger {
     pub fn forget(&mut self, number: i64) -> Result<(), LedgerError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM snapshots WHERE number = ?1", [number])?;
+            transaction.execute("DELETE FROM unreadable WHERE number = ?1", [number])?;
             transaction.execute(
                 "DELETE FROM versions WHERE last IS NOT NULL AND NOT EXISTS
                     (SELECT 1 FROM snapshots WHERE number BETWEEN first AND last)",
@@ -149,6 +152,7 @@ impl Ledger {
     pub fn undo(&mut self, number: i64) -> Result<(), LedgerError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM versions WHERE first = ?1", [number])?;
+            transaction.execute("DELETE FROM unreadable WHERE number = ?1", [number])?;
             // Contents that ended just before were ended by it.
             transaction.execute("UPDATE versions SET last = NULL WHERE last = ?1 - 1", [number])?;
             transaction.execute("DELETE FROM snapshots WHERE number = ?1", [number])?;

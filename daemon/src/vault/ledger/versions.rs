@@ -1,6 +1,6 @@
 //! The contents that the files of the snapshots had, each once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{OptionalExtension, Row};
 
@@ -96,6 +96,8 @@ pub struct NewSnapshot<'a> {
     pub new: Vec<Sealed>,
     /// Files of the one before that it has not.
     pub gone: Vec<Name>,
+    /// Files that the phone could not read.
+    pub unreadable: Vec<Name>,
 }
 
 impl Ledger {
@@ -157,6 +159,11 @@ impl Ledger {
                 for Sealed { name, size, digest, sha1, proof, received } in &new {
                     let (size, proof) = (size.cast_signed(), i64::from(*proof as u8));
                     insert.execute((name, number, size, digest, received, sha1, proof))?;
+                }
+                let mut insert =
+                    transaction.prepare("INSERT OR IGNORE INTO unreadable (number, name) VALUES (?1, ?2)")?;
+                for name in &snapshot.unreadable {
+                    insert.execute((number, name))?;
                 }
             }
             Ok(number)
@@ -246,11 +253,23 @@ impl Ledger {
         })
     }
 
+    /// The files of a snapshot that the phone could not read.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn unreadable(&self, number: i64) -> Result<HashSet<Name>, LedgerError> {
+        let read = || {
+            let mut statement = self.connection.prepare("SELECT name FROM unreadable WHERE number = ?1")?;
+            statement.query_map([number], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
     /// The files that came with another digest than their rows have, in the run before.
     ///
     /// # Errors
     /// When the ledger can't be read.
-    pub fn contradicted(&self) -> Result<Vec<Name>, LedgerError> {
+    pub fn contradicted(&self) -> Result<HashSet<Name>, LedgerError> {
         let read = || {
             let mut statement = self.connection.prepare("SELECT name FROM contradicted")?;
             statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
@@ -262,7 +281,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger can't be written.
-    pub fn note_contradicted(&mut self, names: &[Name]) -> Result<(), LedgerError> {
+    pub fn note_contradicted(&mut self, names: &HashSet<Name>) -> Result<(), LedgerError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM contradicted", [])?;
             let mut insert = transaction.prepare("INSERT OR IGNORE INTO contradicted (name) VALUES (?1)")?;

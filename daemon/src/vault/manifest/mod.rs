@@ -26,6 +26,9 @@ use super::{
 /// Rows that can't be read, up to which a manifest is read all the same, whatever its size.
 const UNREADABLE_MAX: u64 = 10;
 
+/// Rows of an unknown kind whose names are kept; a manifest with more is refused as unreadable, whatever its size.
+const OF_UNKNOWN_KIND_MAX: usize = 100_000;
+
 /// The manifest can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -98,6 +101,8 @@ pub struct Rows {
     pub links: u64,
     /// Rows that could not be read, or not whole. Each costs one file at most.
     pub unreadable: Findings,
+    /// The names of the rows of an unknown kind: whether they have files, nobody can tell.
+    pub of_unknown_kind: Vec<Name>,
 }
 
 /// The manifest of one tree.
@@ -206,6 +211,8 @@ impl Manifest {
             if file && has_name {
                 seen.files += 1;
                 visit(ManifestFile { file_id, domain, relative_path, record: record.unwrap_or_default() });
+            } else if !file && seen.of_unknown_kind.len() < OF_UNKNOWN_KIND_MAX {
+                seen.of_unknown_kind.extend(Name::of_file_id(file_id));
             }
         }
         match seen.unreadable.count {
@@ -245,18 +252,40 @@ fn incomplete(record: Option<&Record<'_>>) -> Option<&'static str> {
     }
 }
 
-/// The one door through which every `Manifest.db` is opened that lies in a file.
+/// Opens a `Manifest.db` that lies in a file.
 ///
 /// # Errors
 /// Of SQLite.
 pub(super) fn open(database: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(immutable_uri(database), flags)
+    guarded(Connection::open_with_flags(immutable_uri(database), flags)?)
+}
+
+/// Opens a `Manifest.db` that is in memory.
+///
+/// # Errors
+/// Of SQLite.
+pub(super) fn open_bytes(mut bytes: Vec<u8>) -> rusqlite::Result<Connection> {
+    if let Some(versions) = bytes.get_mut(18..20) {
+        // Real ones are marked as having a write-ahead log, which SQLite does not open in memory. There is none beside
+        // them.
+        versions.fill(1);
+    }
+    let mut connection = Connection::open_in_memory()?;
+    connection.deserialize_read_exact(rusqlite::MAIN_DB, &bytes[..], bytes.len(), true)?;
+    guarded(connection)
+}
+
+/// The one door through which every manifest goes before it is read: what a hostile one may cost is bounded here.
+fn guarded(connection: Connection) -> rusqlite::Result<Connection> {
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
 }
 
 /// Immutable: SQLite neither locks nor leaves files of its own beside it.
 fn immutable_uri(path: &Path) -> String {
-    let mut uri = String::from("file:");
+    // With an authority, which is empty: else a path that begins with two slashes would be taken for one.
+    let mut uri = String::from(if path.is_absolute() && !cfg!(windows) { "file://" } else { "file:" });
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),

@@ -120,9 +120,9 @@ fn p5_a_commit_is_finished_wherever_it_stopped() {
         make_tree(&layout.next_tree(), "new");
         let receipt = receipt_for(&transaction, Utc::now());
         if stop != "before ledger" {
-            let Inventory { new, gone } = inventory_of(&transaction);
+            let Inventory { new, gone, unreadable } = inventory_of(&transaction);
             let (id, tree) = (&*receipt.id, &*receipt.tree);
-            let snapshot = NewSnapshot { id, tree, files: 1, bytes: 4, receipt: Some(&receipt), new, gone };
+            let snapshot = NewSnapshot { id, tree, files: 1, bytes: 4, receipt: Some(&receipt), new, gone, unreadable };
             transaction.ledger.seal(snapshot).unwrap();
         }
         if !stop.starts_with("before") {
