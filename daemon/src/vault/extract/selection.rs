@@ -246,6 +246,10 @@ mod tests {
         assert_eq!(nothing("sMs"), ["HomeDomain/Library/SMS", "HomeDomain/Library/sms"]);
         assert_eq!(nothing(&format!("{NFC}.PDF").to_uppercase()), [format!("HomeDomain/Documents/{NFD}.pdf")]);
         assert_eq!(nothing("no such thing"), [""; 0]);
-        assert_eq!(nothing("/"), [""; 0]);
+        assert_eq!(nothing(""), [""; 0]);
+        let Found::One(whole) = Selection::find(&manifest, "/").unwrap() else { panic!("not the whole backup") };
+        let mut files = 0;
+        let rows = manifest.for_each_file(|file| files += u64::from(whole.holds(&file))).unwrap();
+        assert_eq!((files, files > 0), (rows.files, true));
     }
 }
