@@ -201,7 +201,7 @@ pub fn damaged(id: FailureId, damages: &Findings) -> Failure {
     }
 }
 
-/// Files came twice with another digest than the phone's own list has; the first is told.
+/// Files came twice with another digest than the phone's own list has; the first is named.
 pub fn contradicted(findings: &Findings) -> Failure {
     damaged(FailureId::BackupDigestMismatch, findings)
 }

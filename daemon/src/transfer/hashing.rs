@@ -23,7 +23,7 @@ enum Job {
     Bytes(Bytes),
     /// The file ends here.
     End { order: u64, name: Name, whole: bool },
-    /// The file is none after all.
+    /// The file is left out: the phone could not read it.
     Forget,
     /// Everything before this is known when the answer comes.
     Flush { done: Sender<()> },
@@ -63,7 +63,7 @@ impl Hashing {
         self.send(Job::End { order, name, whole });
     }
 
-    /// That file is none after all.
+    /// That file is left out: the phone could not read it.
     pub fn forget(&self) {
         self.send(Job::Forget);
     }
@@ -108,7 +108,7 @@ fn work(jobs: &Receiver<Job>, taken: &Mutex<Vec<Written>>) {
                 let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
                 taken.push(Written { order, name, checksums, whole });
             }
-            // Who asked may have gone; then nobody waits.
+            // The receiver is gone only when the conversation ended.
             Job::Flush { done } => drop(done.send(())),
         }
     }

@@ -44,7 +44,7 @@ const HEARING_OUT_MAX: Duration = Duration::from_secs(20);
 /// Files that the phone could not read; more than these are only counted.
 const UNREADABLE_KEPT_MAX: usize = 100;
 
-/// A batch ends with one such file at most; a run with more is no backup anyhow.
+/// A batch ends with one such file at most; a run with more than these fails its check.
 const PARTIAL_MAX: usize = 10_000;
 
 /// More than these are taken for damage: no backup lacks so many.

@@ -133,7 +133,7 @@ pub fn put_back(layout: &Layout, held: Option<&HashMap<Name, Held>>, id: &str) -
         if let Some(held) = held {
             // What has another form than the phone's files is another program's, and stays.
             let parts = Parts::by_form();
-            let came = |found: &&tree::Found| !held.contains_key(&found.name) && parts.hold(&found.name);
+            let came = |found: &&tree::Found| !held.contains_key(&found.name) && parts.contains(&found.name);
             for found in tree::list(&tree)?.iter().filter(came) {
                 let path = found.name.below(&tree);
                 fs::remove_file(&path).map_err(failed(&path))?;

@@ -95,7 +95,7 @@ pub fn check(
     let mut content = match deep {
         Some(meter) => {
             // What other programs left is not read: it may be long, and its owner may be another.
-            let part: Vec<&Found> = found.iter().filter(|found| parts.hold(&found.name)).collect();
+            let part: Vec<&Found> = found.iter().filter(|found| parts.contains(&found.name)).collect();
             read_all(snapshot, &part, &held, meter)
         }
         None => Contents::default(),
@@ -163,7 +163,7 @@ fn note(ledger: &mut Ledger, entry: &Entry, content: &Contents) -> Result<u64, V
     Ok(taken)
 }
 
-/// What the manifest says; one that can't be opened is told, and the ledger goes on. Returns the number of files that the
+/// Compares with the manifest; where it can't be opened, the ledger alone is compared. Returns the number of files that the
 /// ledger does not know: they were missing when another program's backup was taken in.
 fn check_manifest(
     snapshot: &Snapshot,
@@ -201,7 +201,7 @@ fn check_manifest(
     let read = &*content;
     let known = |name: &Name, file: &ManifestFile<'_>| known(name, file, ledger, read);
     let is_part =
-        |name: &Name| held.contains_key(name) || Parts::by_form().hold(name) && matches!(name, Name::Other(_));
+        |name: &Name| held.contains_key(name) || Parts::by_form().contains(name) && matches!(name, Name::Other(_));
     let mut unknown_to_ledger = 0;
     match verify::against_manifest(tree, opened, found.to_vec(), known, is_part, &mut checked.damages) {
         Ok(verified) if verified.files == 0 => {
@@ -268,7 +268,7 @@ fn known(name: &Name, file: &ManifestFile<'_>, ledger: &Remembered<'_>, content:
     }
     let read = content.of(name).map(|read| read.checksums);
     let ledger = ledger.held.get(name).copied();
-    // What was just read is no proof that it is what came.
+    // Reading a file now does not prove that it came so.
     let just_read =
         |Checksums { size, digest, sha1 }| Held { size, digest: Some(digest), sha1: Some(sha1), proof: Proof::Missing };
     let known = match (ledger, read) {

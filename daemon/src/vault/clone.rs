@@ -30,7 +30,7 @@ pub fn clone_tree(from: &Path, to: &Path, parts: Option<&Parts>) -> io::Result<u
         for entry in fs::read_dir(&source)? {
             let entry = entry?;
             let below = path_below(&below, &entry.file_name().to_string_lossy());
-            if entry.file_type()?.is_dir() && parts.is_none_or(|parts| parts.hold_folder(&below)) {
+            if entry.file_type()?.is_dir() && parts.is_none_or(|parts| parts.contains_folder(&below)) {
                 folders.push(Folder { source: entry.path(), target: target.join(entry.file_name()), below });
             }
         }
@@ -70,7 +70,7 @@ struct Folder {
 }
 
 fn is_part(parts: Option<&Parts>, below: &str, name: &str) -> bool {
-    parts.is_none_or(|parts| parts.hold(&Name::new(&path_below(below, name))))
+    parts.is_none_or(|parts| parts.contains(&Name::new(&path_below(below, name))))
 }
 
 #[cfg(unix)]

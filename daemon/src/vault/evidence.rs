@@ -25,7 +25,7 @@ pub struct Evidence<'a> {
     pub unreadable: &'a HashSet<Name>,
     /// What the backup before held; empty when the new one does not build on it.
     pub held: &'a HashMap<Name, Held>,
-    /// Its rows; none when there is none, or it can't be read.
+    /// The rows of the backup before; missing when there is no such backup, or its list can't be read.
     pub base: Option<BaseRows>,
     /// The places of the phone.
     pub layout: &'a Layout,
@@ -65,7 +65,7 @@ impl Evidence<'_> {
                 let held = Held { size, digest: Some(digest), sha1: Some(sha1), proof: Proof::Missing };
                 Known::Kept { held, row: RowChange::Unknown }
             }
-            // Whoever reads it next tells.
+            // The check that reads it next reports the error.
             Err(_) => Known::Nothing,
         }
     }
@@ -77,7 +77,7 @@ impl Evidence<'_> {
             Name::Payload(_) | Name::Staged(_) => matches!(self.digests.of(name), Some(Origin::Received { .. })),
             Name::Other(_) => {
                 let known = self.held.contains_key(name) || self.digests.of(name).is_some();
-                Parts::by_form().hold(name) || known && !is_foreign(name)
+                Parts::by_form().contains(name) || known && !is_foreign(name)
             }
         }
     }

@@ -32,12 +32,12 @@ impl Parts {
     }
 
     /// True for a file of the backup.
-    pub fn hold(&self, name: &Name) -> bool {
+    pub fn contains(&self, name: &Name) -> bool {
         has_form(name) || self.others.contains(name)
     }
 
     /// True for a folder, a path below the tree, in which such files may be.
-    pub fn hold_folder(&self, folder: &str) -> bool {
+    pub fn contains_folder(&self, folder: &str) -> bool {
         let is_payload_folder = |name: &str| name.len() == 2 && name.bytes().all(|digit| digit.is_ascii_hexdigit());
         let below_staging = folder.strip_prefix(STAGING).map(|rest| rest.trim_start_matches('/'));
         let by_form =
@@ -98,12 +98,12 @@ mod tests {
             (".nfs0001", false, false),
         ] {
             let name = Name::new(path);
-            assert_eq!((Parts::by_form().hold(&name), parts.hold(&name)), (by_form, by_ledger), "{path}");
+            assert_eq!((Parts::by_form().contains(&name), parts.contains(&name)), (by_form, by_ledger), "{path}");
         }
         for (folder, is_part) in
             [("3d", true), ("Snapshot", true), ("Snapshot/3d", true), ("new", true), ("@eaDir", false), ("3d/x", false)]
         {
-            assert_eq!(parts.hold_folder(folder), is_part, "{folder}");
+            assert_eq!(parts.contains_folder(folder), is_part, "{folder}");
         }
     }
 }

@@ -128,11 +128,11 @@ pub enum Form {
 pub enum Verdict {
     /// It is what it should be.
     Whole(Proof),
-    /// It is, and its size in the list is another, which is usual.
+    /// It is what it should be, and the list has another size for it, which is usual.
     Noted(Proof),
     /// It may be incomplete; nothing proves that it is.
     Doubt(&'static str, Proof),
-    /// It came so, and its digest is another's. Only the same again, in another run, is the phone's own mistake.
+    /// It came so, and its row has another digest. Only the same again, in another run, is the phone's own mistake.
     Contradicted,
     /// It is not what it should be.
     Damage(&'static str),

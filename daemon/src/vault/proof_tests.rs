@@ -27,7 +27,7 @@ struct Row {
     listed: Option<u64>,
     digest: Option<&'static [u8]>,
     key: Option<&'static [u8]>,
-    /// None when it is missing, none within when it is no plain file.
+    /// `None` when the file is missing, `Some(None)` when it is a link or the like.
     stored: Option<Option<u64>>,
     known: Known,
     form: Form,

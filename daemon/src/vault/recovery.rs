@@ -303,7 +303,7 @@ fn adopt(
     let mut new = Vec::new();
     let parts = Parts::by_form();
     for found in tree::list(tree)? {
-        let Some(size) = found.size.filter(|_| parts.hold(&found.name)) else { continue };
+        let Some(size) = found.size.filter(|_| parts.contains(&found.name)) else { continue };
         if matches!(found.name, Name::Payload(_)) {
             files += 1;
             bytes += size;

@@ -66,7 +66,7 @@ pub fn slice(layout: &Layout, days: u32, now: i64, stop: &CancellationToken) -> 
     for version in due {
         let Some(entry) = entries.iter().find(|entry| entry.number == version.holder) else { continue };
         if is_foreign(&version.name) {
-            // An older version took it for a part of the backup; nobody misses it.
+            // An older version took it for a part of the backup.
             ledger.note_looked_at(&version, now)?;
             continue;
         }

@@ -8,7 +8,7 @@ pub(super) const HEADER_BYTES: usize = 100;
 /// Every SQLite database begins so.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// Bytes of a page; none for what is no database.
+/// Bytes of a page; none for other files than databases.
 pub(super) fn page_bytes(header: &[u8; HEADER_BYTES]) -> Option<u64> {
     let page = match u16::from_be_bytes([header[16], header[17]]) {
         1 => 65_536,
@@ -17,7 +17,7 @@ pub(super) fn page_bytes(header: &[u8; HEADER_BYTES]) -> Option<u64> {
     (header.starts_with(MAGIC) && page.is_power_of_two() && (512..=65_536).contains(&page)).then_some(page)
 }
 
-/// Bytes that the database has at least; none for what is no database, or where its header does not know.
+/// Bytes that the database has at least; none for other files, and where the header does not know.
 ///
 /// The count of pages in the header holds only while the change counter is the one for which it was written: older
 /// versions of SQLite changed databases without it.

@@ -224,8 +224,8 @@ impl Transaction {
         Ok((verified, inventory))
     }
 
-    /// The rows of the backup before. One that can't be read is no reason to fail: then every file that did not come is
-    /// judged by its own form.
+    /// The rows of the backup before. Where they can't be read, every file that did not come is judged by its
+    /// own form.
     fn base_rows(&self, passwords: &[Password], now: &Opened, scratch: &Scratch) -> Option<BaseRows> {
         if !self.base_is_known {
             return None;

@@ -91,7 +91,7 @@ pub fn list(tree: &Path) -> Result<Vec<Found>, Unreadable> {
 
 fn is_foreign_and_closed(folder: &str, error: &Unreadable) -> bool {
     use io::ErrorKind::{NotFound, PermissionDenied};
-    matches!(error.source.kind(), PermissionDenied | NotFound) && !Parts::by_form().hold_folder(folder)
+    matches!(error.source.kind(), PermissionDenied | NotFound) && !Parts::by_form().contains_folder(folder)
 }
 
 /// Files and folders of one folder; the folder is a path below the tree, empty for the tree itself.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::transfer::value::Value;
 
-/// Findings that are told one by one; more are only counted.
+/// Findings that are named one by one; more are only counted.
 const FINDINGS_KEPT_MAX: usize = 20;
 
 /// Files with a finding that are known apart.
@@ -102,7 +102,7 @@ impl Finding {
     }
 }
 
-/// Findings, of which the first are told one by one.
+/// Findings, of which the first are named one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     /// How many.
@@ -113,7 +113,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// One more; a file that is there already is not told again.
+    /// One more; a second finding about a file is left out.
     pub fn add(&mut self, finding: Finding) {
         // Beyond this many one file more or less does not matter.
         if self.told.len() < TOLD_MAX && !self.told.insert(finding.path.clone()) {
@@ -227,7 +227,7 @@ impl Opened {
             error => Err(io::Error::other(error)),
         };
         let Some(key) = record.key else {
-            // What has no content needs no key, and a row that says nothing else is told as such.
+            // A file without content needs no key; a row without a size is a finding of its own.
             let is_fine = stored == 0 || record.size.is_none();
             return Ok(if is_fine { Form::Fits } else { Form::Broken("has no key") });
         };
@@ -349,7 +349,7 @@ pub fn against_manifest(
         let except = verified.unreadable.iter().collect();
         encryption::check_sample(tree, &opened.manifest, unlocked, &except, damages)?;
     }
-    // Whether such a row has a file nobody can tell: one that is there is not taken away from it.
+    // Such a row may have a file: one that is there stays.
     for name in rows.of_unknown_kind {
         let index = found.binary_search_by(|found| found.name.cmp(&name)).ok();
         if let Some(at @ None) = index.and_then(|index| proofs.get_mut(index)) {

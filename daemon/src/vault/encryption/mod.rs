@@ -219,7 +219,7 @@ impl Unlocked {
     }
 }
 
-/// What went wrong with the bytes of one file; its name is known to whoever opened it.
+/// What went wrong with the bytes of one file; the caller knows its name.
 fn of_content(source: io::Error) -> EncryptionError {
     match source.kind() {
         io::ErrorKind::InvalidData => EncryptionError::File { why: content::WRONG_END },

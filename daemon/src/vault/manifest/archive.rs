@@ -19,7 +19,7 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Reads an archive straight from the binary property list: 400,000 of these are read after every backup, and
-    /// building each as a tree of values takes ten times as long. None for what is no archive of a file.
+    /// building each as a tree of values takes ten times as long. None for bytes that are not the archive of a file.
     pub fn read(archive: &'a [u8]) -> Option<Self> {
         let list = BinaryList::new(archive)?;
         let (keys, values) = list.dictionary(list.top)?;

@@ -101,7 +101,7 @@ pub struct Rows {
     pub links: u64,
     /// Rows that could not be read, or not whole. Each costs one file at most.
     pub unreadable: Findings,
-    /// The names of the rows of an unknown kind: whether they have files, nobody can tell.
+    /// The names of the rows of an unknown kind: these may or may not have files.
     pub of_unknown_kind: Vec<Name>,
 }
 
@@ -144,8 +144,8 @@ impl Manifest {
         Ok(Self { source, path })
     }
 
-    /// Calls `visit` for every row that has content, in no order, and says what else there is. A row that can't be read
-    /// is told in the answer, and the others are read all the same.
+    /// Calls `visit` for every row that has content, in no order, and says what else there is. The answer names the rows
+    /// that can't be read; the others are read all the same.
     ///
     /// # Errors
     /// When the manifest can't be read, or more than 1 % of its rows can't.
