@@ -337,10 +337,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 self.bytes_missing = Some(bytes.saturating_sub(2 << 30));
                 return self.status(-1, "Operation not supported", empty()).await;
             }
-            Request::List { folder } => {
-                let listed = operations::list(&self.plan.base, &folder);
-                return self.status(0, EMPTY, listed).await;
-            }
+            Request::List { folder } => match operations::list(&self.plan.base, &folder) {
+                Ok(listed) => return self.status(0, EMPTY, listed).await,
+                Err(error) => Err(error),
+            },
             Request::Unknown { name } => {
                 tracing::warn!(name, "the phone sent a message that is not known");
                 return self.status(-1, "Operation not supported", empty()).await;
@@ -376,9 +376,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         greeting::status(&mut self.frames, code, text, content).await
     }
 
-    /// A backup may lack what the phone asks for; a restore may not.
+    /// A backup may lack what the phone asks for; a restore may not. Any other error is the disk's.
     fn note_unreadable(&mut self, failed: &[(Place, io::Error)]) {
-        let Some((place, error)) = failed.first().filter(|_| self.plan.order.is_restore()) else { return };
+        let is_restore = self.plan.order.is_restore();
+        let is_fault = |(_, error): &&(Place, io::Error)| is_restore || error.kind() != io::ErrorKind::NotFound;
+        let Some((place, error)) = failed.iter().find(is_fault) else { return };
         tracing::warn!(?place, %error, "could not read what the phone asked for");
         let path = self.plan.base.join(place.as_str());
         // The error itself went to the phone in words; its code and kind are what is needed of it here.

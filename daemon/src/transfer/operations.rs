@@ -10,12 +10,26 @@ fn failed(operation: &'static str, base: &Path, place: &Place) -> impl FnOnce(io
     move |source| DiskError { operation, path, source }
 }
 
-/// What is in a folder, as `DLContentsOfDirectory` wants it told; a missing folder is an empty one.
-pub fn list(base: &Path, folder: &Place) -> plist::Value {
+/// What is in a folder, in the form of an answer to `DLContentsOfDirectory`; a missing folder is an empty one. The phone
+/// looks so at the end of a backup whether every file is there, so that an error of the disk must not make files missing.
+///
+/// # Errors
+/// Of the file system.
+pub fn list(base: &Path, folder: &Place) -> Result<plist::Value, DiskError> {
     let mut listed = plist::Dictionary::new();
-    let entries = fs::read_dir(base.join(folder.as_str())).into_iter().flatten().flatten();
+    let entries = match fs::read_dir(base.join(folder.as_str())) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listed.into()),
+        entries => entries.map_err(failed("listing", base, folder))?,
+    };
     for entry in entries {
-        let (Ok(metadata), Ok(name)) = (entry.metadata(), entry.file_name().into_string()) else { continue };
+        let entry = entry.map_err(failed("listing", base, folder))?;
+        let metadata = match entry.metadata() {
+            // Another program's, gone meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata.map_err(failed("listing", base, folder))?,
+        };
+        // The phone's own names are Unicode.
+        let Ok(name) = entry.file_name().into_string() else { continue };
         let kind = if metadata.is_dir() {
             "DLFileTypeDirectory"
         } else if metadata.is_file() {
@@ -30,7 +44,7 @@ pub fn list(base: &Path, folder: &Place) -> plist::Value {
         facts.insert("DLFileModificationDate".into(), plist::Value::Date(modified.into()));
         listed.insert(name, facts.into());
     }
-    listed.into()
+    Ok(listed.into())
 }
 
 /// Makes a folder; one that is there is fine.
