@@ -113,6 +113,7 @@ fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {
         readable_bytes(receipt.bytes_received),
     ))?;
     output::notes(receipt.notes)?;
+    output::unproved(receipt.unproved)?;
     for doubt in &receipt.doubtful {
         output::line(&plain(doubt))?;
     }

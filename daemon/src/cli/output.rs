@@ -31,6 +31,21 @@ pub fn notes(files: u64) -> Result<(), CliError> {
     }
 }
 
+/// What is said of files that nothing proves.
+///
+/// # Errors
+/// As [`line`].
+pub fn unproved(files: u64) -> Result<(), CliError> {
+    match files {
+        0 => Ok(()),
+        files => line(&format!(
+            "{} without proof: another program received them, or the record of checksums was lost; verify --deep proves \
+             those that the phone's list has a checksum of",
+            count(files, "file")
+        )),
+    }
+}
+
 /// A number of things, one of them in the singular.
 pub fn count(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })

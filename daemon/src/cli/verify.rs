@@ -132,6 +132,7 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
             "manifest_unread": checked.manifest_unread,
             "made_elsewhere": checked.made_elsewhere,
             "foreign": checked.foreign,
+            "foreign_names": checked.foreign_names,
             "notes": checked.notes,
             "doubtful": checked.doubts.count,
             "doubts": checked.doubts.first,
@@ -152,10 +153,10 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
     }
     output::notes(checked.notes)?;
     if checked.foreign > 0 {
-        output::line(&format!(
-            "{} there that the backup does not know; left out of it",
-            output::count(checked.foreign, "file")
-        ))?;
+        let names = checked.foreign_names.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ");
+        let more = if checked.foreign > checked.foreign_names.len() as u64 { ", ..." } else { "" };
+        let files = output::count(checked.foreign, "file");
+        output::line(&format!("{files} in its folder that are no part of it, and go when it goes: {names}{more}"))?;
     }
     if checked.checksums_taken > 0 {
         output::line(&format!(
@@ -163,13 +164,7 @@ fn tell(phone: &str, id: &str, checked: &Checked, arguments: &Arguments) -> Resu
             output::count(checked.checksums_taken, "file")
         ))?;
     }
-    if without_proof > 0 {
-        output::line(&format!(
-            "{} without proof that the phone sent them so: they were not received by Backstay, or the record of \
-             checksums was lost",
-            output::count(without_proof, "file")
-        ))?;
-    }
+    output::unproved(without_proof)?;
     if without_checksum > 0 {
         output::line(&format!("{} without a checksum yet; --deep takes it", output::count(without_checksum, "file")))?;
     }

@@ -32,6 +32,9 @@ use crate::transfer::DiskError;
 /// Files are read by this many threads: enough for one core to hash while the disk brings the next.
 const THREADS: usize = 2;
 
+/// Files of other programs that are named.
+const FOREIGN_NAMED_MAX: usize = 5;
+
 /// What a check of one snapshot found.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
@@ -45,8 +48,10 @@ pub struct Checked {
     pub unproved: Unproved,
     /// Files that had no checksum until this check took it.
     pub checksums_taken: u64,
-    /// Files of other programs in its folders.
+    /// Files in its folders that are no part of it.
     pub foreign: u64,
+    /// The first of them.
+    pub foreign_names: Vec<String>,
     /// Files whose size in the list is another, which is usual.
     pub notes: u64,
     /// Files that may be incomplete, and rows of the list that can't be read.
@@ -213,6 +218,7 @@ fn check_manifest(
             (checked.files, checked.bytes) = (verified.files, verified.bytes);
             (checked.notes, checked.doubts) = (verified.notes, verified.doubts);
             checked.foreign = verified.strays.len() as u64;
+            checked.foreign_names = verified.strays.iter().take(FOREIGN_NAMED_MAX).map(Name::to_string).collect();
             let unknown = |(found, _): &&(Found, Proof)| !held.contains_key(&found.name);
             unknown_to_ledger = verified.found.iter().filter(unknown).count() as u64;
         }

@@ -71,6 +71,7 @@ mod tests {
             bytes_received,
             full,
             warning: None,
+            unproved: 0,
             notes: 0,
             doubts: 0,
             doubtful: Vec::new(),

@@ -262,10 +262,15 @@ fn carried_over(case: &Case<'_>) -> io::Result<Option<Verdict>> {
 
 fn form(case: &Case<'_>) -> io::Result<Option<Verdict>> {
     let Some(stored) = case.stored() else { return Ok(None) };
+    // What proved it once still does, though nothing tells whether the list means it.
+    let proof = match case.known {
+        Known::Kept { held, .. } => held.proof,
+        _ => Proof::Missing,
+    };
     Ok(Some(match (case.form)(stored)? {
-        Form::Fits => Verdict::Whole(Proof::Missing),
-        Form::Usual | Form::Longer => Verdict::Noted(Proof::Missing),
-        Form::Shorter => Verdict::Doubt("is shorter than its size in the list: it may be incomplete", Proof::Missing),
+        Form::Fits => Verdict::Whole(proof),
+        Form::Usual | Form::Longer => Verdict::Noted(proof),
+        Form::Shorter => Verdict::Doubt("is shorter than its size in the list: it may be incomplete", proof),
         Form::Broken(what) => Verdict::Damage(what),
     }))
 }

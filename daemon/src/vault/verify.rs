@@ -36,6 +36,8 @@ pub struct Verified {
     pub found: Vec<(Found, Proof)>,
     /// Files that are there and that neither the list nor Backstay knows: other programs', or left over.
     pub strays: Vec<Name>,
+    /// Files of which nothing proves that they came so.
+    pub unproved: u64,
     /// Files whose size in the list is another, which is usual for databases.
     pub notes: u64,
     /// Files that may be incomplete, and rows of the list that can't be read.
@@ -334,6 +336,7 @@ pub fn against_manifest(
                 Proof::Missing
             }
         };
+        verified.unproved += u64::from(proof == Proof::Missing);
         if let Some(at) = index.and_then(|index| proofs.get_mut(index)) {
             *at = Some(proof);
         }

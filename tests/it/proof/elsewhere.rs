@@ -56,6 +56,8 @@ async fn another_programs_backup_bears_its_own_date_and_is_built_on() {
         let (code, object) = back_up(&world).await;
         assert_eq!(code, 0, "{object}");
         assert!(object["receipt"]["files_received"].as_u64() < Some(15), "it goes on from theirs: {object}");
+        let carried = world.phone.data().files().filter(|file| file.version == 0).count();
+        assert_eq!(object["receipt"]["unproved"], carried, "nobody has read them yet: {object}");
         judged(&world, &world.latest()).unwrap();
         // What came is proved; what was carried over is not until its digest was compared.
         let (_, object) = verify(&world, true).await;

@@ -37,6 +37,7 @@ async fn is_verified(world: &World, what: &str, seed: u64) -> Value {
     for doubt in receipt["doubtful"].as_array().into_iter().flatten() {
         assert!(doubt.as_str().unwrap().contains(" has a row "), "seed {seed}, {what}: {receipt}");
     }
+    assert!(receipt["unproved"].is_null(), "seed {seed}, {what}: {receipt}");
     assert!(receipt["warning"].is_null(), "seed {seed}, {what}: {receipt}");
     receipt
 }

@@ -213,6 +213,7 @@ impl Run {
             full: verified.full,
             device_key: facts.device_key(),
             after_erasing: self.erased,
+            unproved: verified.unproved,
             notes: verified.notes,
             doubts: verified.doubts.count,
             doubtful: verified.doubts.first.iter().map(Finding::named).collect(),

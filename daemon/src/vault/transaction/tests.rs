@@ -46,6 +46,7 @@ fn receipt_for(transaction: &Transaction, verified_at: DateTime<Utc>) -> Receipt
         bytes_received: 0,
         full: false,
         warning: None,
+        unproved: 0,
         notes: 0,
         doubts: 0,
         doubtful: Vec::new(),
