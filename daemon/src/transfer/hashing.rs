@@ -23,7 +23,7 @@ enum Job {
     Bytes(Bytes),
     /// The file ends here.
     End { order: u64, name: Name, whole: bool },
-    /// The file is none after all.
+    /// The file is not kept, and needs no checksum.
     Forget,
     /// Everything before this is known when the answer comes.
     Flush { done: Sender<()> },
@@ -63,7 +63,7 @@ impl Hashing {
         self.send(Job::End { order, name, whole });
     }
 
-    /// That file is none after all.
+    /// That file is not kept, and needs no checksum.
     pub fn forget(&self) {
         self.send(Job::Forget);
     }

@@ -30,7 +30,10 @@ const INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct Tally {
     display: Display,
     total: Amount,
+    /// Whole files.
     done: Amount,
+    /// Also of files that are not whole, and go again.
+    written_bytes: u64,
     existing: u64,
     renamed: u64,
     damages: Findings,
@@ -45,6 +48,7 @@ impl Tally {
             display,
             total,
             done: Amount::default(),
+            written_bytes: 0,
             existing: 0,
             renamed: 0,
             damages: Findings::default(),
@@ -66,8 +70,11 @@ impl Tally {
 
     pub(super) fn hear(&mut self, event: Event) {
         match event {
-            Event::Copied { bytes } => self.done.bytes += bytes,
-            Event::Done => self.done.files += 1,
+            Event::Copied { bytes } => self.written_bytes += bytes,
+            Event::Done { bytes } => {
+                self.done.files += 1;
+                self.done.bytes += bytes;
+            }
             Event::Existing { path } => {
                 self.existing += 1;
                 let path = path.display().to_string();
@@ -84,7 +91,7 @@ impl Tally {
             Event::Damaged(damage) => {
                 let (domain, path, what) = (&damage.domain, &damage.relative_path, &damage.what);
                 let object = json!({ "event": "damaged", "domain": domain, "path": path, "what": what });
-                self.display.aside(&format!("{} {what} in the backup", plain(&format!("{domain}/{path}"))), &object);
+                self.display.aside(&format!("in the backup: {} {what}", plain(&format!("{domain}/{path}"))), &object);
                 self.damages.add(damage);
             }
             Event::Unwritable(error) => {
@@ -97,10 +104,10 @@ impl Tally {
         }
         if self.shown_at.elapsed() >= INTERVAL {
             self.shown_at = Instant::now();
-            let fraction = self.done.bytes as f64 / self.total.bytes.max(1) as f64;
+            let fraction = self.written_bytes as f64 / self.total.bytes.max(1) as f64;
             let progress = Progress {
                 phase: Phase::Transferring,
-                bytes: self.done.bytes,
+                bytes: self.written_bytes,
                 files: self.done.files,
                 fraction: Some(fraction.min(1.0)),
                 ..Progress::start()

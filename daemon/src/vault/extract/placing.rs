@@ -27,16 +27,16 @@ pub struct Renamed {
     pub place: Place,
 }
 
-/// The near names that were given, by any thread.
+/// The near names that any thread uses so far, and the names whose change was told.
 #[derive(Debug, Default)]
-pub struct Given(Mutex<(HashMap<String, String>, HashSet<String>)>);
+pub struct NamesInUse(Mutex<(HashMap<String, String>, HashSet<String>)>);
 
-impl Given {
+impl NamesInUse {
     /// False when another has this name, or one that a disk could take for it.
     fn claim(&self, place: &Place, path: &str) -> bool {
-        let (given, _) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (in_use, _) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = spelling::folded(place.as_str()).into_owned();
-        given.entry(key).or_insert_with(|| path.to_owned()) == path
+        in_use.entry(key).or_insert_with(|| path.to_owned()) == path
     }
 
     /// True when this one was not told yet.
@@ -71,7 +71,7 @@ pub struct Placer<'a> {
     pub folders: Folders,
     overwrite: bool,
     twins: &'a Twins,
-    given: &'a Given,
+    in_use: &'a NamesInUse,
     /// Where folders are, by the phone's path.
     made: HashMap<String, String>,
     /// Where twins are, by the phone's path.
@@ -82,9 +82,9 @@ pub struct Placer<'a> {
 
 impl<'a> Placer<'a> {
     /// For an open destination.
-    pub fn new(folders: Folders, overwrite: bool, twins: &'a Twins, given: &'a Given) -> Self {
+    pub fn new(folders: Folders, overwrite: bool, twins: &'a Twins, in_use: &'a NamesInUse) -> Self {
         let (made, twins_made, siblings) = Default::default();
-        Self { folders, overwrite, twins, given, made, twins_made, siblings }
+        Self { folders, overwrite, twins, in_use, made, twins_made, siblings }
     }
 
     /// Makes the file and the folders above it, and says where. `place` is that of its real name. What gets another name
@@ -158,7 +158,7 @@ impl<'a> Placer<'a> {
         let below = |name: &str| Place::of_components(folder.split('/').filter(|part| !part.is_empty()).chain([name]));
         let nameless = || io::Error::from(io::ErrorKind::InvalidFilename);
         let refused = |source| Refused { path: path.to_owned(), source };
-        // Its own place was found to be one before.
+        // The caller has a place of this name already, so this is always one.
         let Some(own) = below(name) else { return Err(refused(nameless())) };
         let is_twin = self.twins.has(path);
         let is_taken =
@@ -167,12 +167,12 @@ impl<'a> Placer<'a> {
         for candidate in candidates(name, is_taken) {
             let Some(here) = below(&candidate) else { continue };
             let is_near = *candidate != *name;
-            if is_near && !self.given.claim(&here, path) {
+            if is_near && !self.in_use.claim(&here, path) {
                 continue;
             }
             match attempt(self, &here) {
                 Ok(made) => {
-                    if is_near && self.given.is_first(path) {
+                    if is_near && self.in_use.is_first(path) {
                         let (domain, rest) = path.split_once('/').unwrap_or((path, ""));
                         told.push(Renamed { name: (domain.to_owned(), rest.to_owned()), place: here.clone() });
                     }
@@ -233,8 +233,8 @@ mod tests {
 
     /// Where each goes in a run of its own, and how many got another name; one that is there already has a `!`.
     fn run(folder: &std::path::Path, overwrite: bool, paths: &[&str]) -> (Vec<String>, usize) {
-        let (twins, given) = (twins_of(paths), Given::default());
-        let mut placer = Placer::new(Folders::open(folder, None).unwrap(), overwrite, &twins, &given);
+        let (twins, in_use) = (twins_of(paths), NamesInUse::default());
+        let mut placer = Placer::new(Folders::open(folder, None).unwrap(), overwrite, &twins, &in_use);
         let mut renamed = Vec::new();
         let places = paths.iter().map(|path| {
             let place = names::place_of("Home", path).unwrap();
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_none_and_a_link_are_in_the_way() {
         let folder = tempfile::tempdir().unwrap();
-        let (twins, given) = (Twins::default(), Given::default());
+        let (twins, in_use) = (Twins::default(), NamesInUse::default());
         fs::create_dir(folder.path().join("Home")).unwrap();
         fs::write(folder.path().join("Home/file"), "").unwrap();
         let mut ways = vec!["file"];
@@ -306,7 +306,7 @@ mod tests {
             std::os::unix::fs::symlink(folder.path(), folder.path().join("Home/link")).unwrap();
             ways.push("link");
         }
-        let mut placer = Placer::new(Folders::open(folder.path(), None).unwrap(), true, &twins, &given);
+        let mut placer = Placer::new(Folders::open(folder.path(), None).unwrap(), true, &twins, &in_use);
         for way in ways {
             let place = names::place_of("Home", &format!("{way}/x")).unwrap();
             let refused = placer.make(&place, &mut Vec::new()).unwrap_err();
@@ -317,10 +317,10 @@ mod tests {
 
     #[test]
     fn a_near_name_is_no_others() {
-        let given = Given::default();
+        let in_use = NamesInUse::default();
         let place = |name: &str| Place::of_components(["Home", name]).unwrap();
-        assert!(given.claim(&place("x (1)"), "Home/x"));
-        assert!(given.claim(&place("x (1)"), "Home/x"), "its own");
-        assert!(!given.claim(&place("X (1)"), "Home/X"));
+        assert!(in_use.claim(&place("x (1)"), "Home/x"));
+        assert!(in_use.claim(&place("x (1)"), "Home/x"), "its own");
+        assert!(!in_use.claim(&place("X (1)"), "Home/X"));
     }
 }
