@@ -246,6 +246,9 @@ mod tests {
         assert_eq!(nothing("sMs"), ["HomeDomain/Library/SMS", "HomeDomain/Library/sms"]);
         assert_eq!(nothing(&format!("{NFC}.PDF").to_uppercase()), [format!("HomeDomain/Documents/{NFD}.pdf")]);
         assert_eq!(nothing("no such thing"), [""; 0]);
-        assert_eq!(nothing("/"), [""; 0]);
+        assert_eq!(nothing(""), [""; 0]);
+        assert!(
+            matches!(Selection::find(&manifest, "/").unwrap(), Found::One(everything) if everything.place.is_empty())
+        );
     }
 }
