@@ -11,7 +11,7 @@ use backstay_shared::{
 };
 use serde_json::json;
 
-use super::{plain, tell_unreadable};
+use super::{of_destination, plain, tell_unreadable};
 use crate::{
     cli::{CliError, output, progress::Display},
     health::diagnose,
@@ -117,11 +117,16 @@ impl Tally {
         }
     }
 
-    /// What came of it as a whole; what is worst decides the exit code.
+    /// Tells what came of it as a whole. What is worst decides the exit code, whether or not it can be told.
     pub(super) fn told(self, destination: &Path, as_json: bool, rows: &Rows) -> Result<(), CliError> {
+        let printed = self.print(destination, as_json, rows);
+        self.verdict().and(printed)
+    }
+
+    fn print(&self, destination: &Path, as_json: bool, rows: &Rows) -> Result<(), CliError> {
         let Amount { files, bytes } = self.done;
         if as_json {
-            output::json_line(&json!({
+            return output::json_line(&json!({
                 "event": if self.damages.count + self.unwritable + self.existing == 0 { "done" } else { "incomplete" },
                 "destination": destination.display().to_string(),
                 "files": files,
@@ -131,21 +136,23 @@ impl Tally {
                 "unwritable": self.unwritable,
                 "renamed": self.renamed,
                 "unreadable_rows": rows.unreadable.count,
-            }))?;
-        } else {
-            tell_unreadable(rows)?;
-            if self.renamed > 0 {
-                let renamed = output::count(self.renamed, "name");
-                output::line(&format!("{renamed} that this disk does not take, or takes for another, were changed"))?;
-            }
-            let (counted, are) = (output::count(files, "file"), if files == 1 { "is" } else { "are" });
-            output::line(&format!("{counted} ({}) {are} in {}", readable_bytes(bytes), destination.display()))?;
+            }));
         }
+        tell_unreadable(rows)?;
+        if self.renamed > 0 {
+            let renamed = output::count(self.renamed, "name");
+            output::line(&format!("{renamed} that this disk does not take, or takes for another, were changed"))?;
+        }
+        let (counted, are) = (output::count(files, "file"), if files == 1 { "is" } else { "are" });
+        output::line(&format!("{counted} ({}) {are} in {}", readable_bytes(bytes), destination.display()))
+    }
+
+    fn verdict(self) -> Result<(), CliError> {
         if self.damages.count > 0 {
             return Err(diagnose::damaged(FailureId::BackupDamaged, &self.damages).into());
         }
         if let Some(error) = self.first_unwritable {
-            let mut failure = diagnose::disk(&error);
+            let mut failure = of_destination(&error);
             failure.evidence.files = Some(self.unwritable);
             return Err(failure.into());
         }
