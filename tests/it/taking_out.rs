@@ -16,6 +16,8 @@ use backstay_tests::{
 };
 use serde_json::{Value, json};
 
+mod troubles;
+
 /// Every oddity that a row can have.
 fn every_oddity() -> OddTree {
     let mut tree = OddTree::new();

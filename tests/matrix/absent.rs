@@ -20,6 +20,7 @@ pub(crate) const REASONS: &[(FailureId, &str)] = &[
     (WifiBackupOff, "is said of a phone that is not reached; `phone/wifi.rs` has a test of its own"),
     (WifiNeedsUnlock, "happens in `tests/it/wifi.rs`"),
     (HostOffline, NETWORK),
+    (ExtractDiskFull, "needs another full disk than that of the backups; `tests/it/taking_out.rs` has one"),
     (BackupPasswordForgotten, "is what a person says, not what a program sees"),
     (
         BackupStalledLargeIndex,

@@ -32,13 +32,15 @@ pub struct OddFile {
     pub modified: i64,
     /// The row's blob is nothing that can be read.
     pub garbage: bool,
+    /// The row tells the SHA-1 of the content, as those of some domains do.
+    pub digest: bool,
 }
 
 impl OddFile {
     fn new(domain: &str, path: &str, content: &[u8]) -> Self {
         let size = Some(content.len() as u64);
         let (domain, path, content) = (domain.into(), path.into(), content.to_vec());
-        Self { domain, path, content, size, modified: MODIFIED, garbage: false }
+        Self { domain, path, content, size, modified: MODIFIED, garbage: false, digest: false }
     }
 
     /// Its domain and its path.
@@ -71,6 +73,9 @@ impl OddFile {
         }
         if let Some(size) = self.size {
             facts.insert("Size".into(), size.into());
+        }
+        if self.digest {
+            facts.insert("Digest".into(), Value::Data(Sha1::digest(&self.content).to_vec()));
         }
         facts.insert("RelativePath".into(), uid(2));
         facts.insert("$class".into(), uid(3));

@@ -34,6 +34,7 @@ use crate::{
     },
 };
 
+mod destination;
 mod tally;
 
 /// Arguments of `backstay extract`.
@@ -71,6 +72,10 @@ pub struct Arguments {
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let phone = vault::choose_phone(context, Some(&arguments.phone))?;
     let snapshot = vault::choose_snapshot(&phone, arguments.snapshot.as_deref())?;
+    if let Some(destination) = &arguments.destination {
+        let backups = destination::of_backups(&context.root, &vault::all_phones(context)?, &snapshot.tree);
+        destination::check(destination, &backups)?;
+    }
     let passwords = vault::passwords_for(&phone, &snapshot, arguments.password_stdin).await?;
     let cancel = Arc::new(AtomicBool::new(false));
     let (arguments, stop) = (arguments.clone(), cancel.clone());
@@ -120,7 +125,7 @@ fn with_ledger(reader: Reader, layout: &Layout, snapshot: &Snapshot) -> Reader {
     match held {
         Ok(held) => reader.with_held(held.unwrap_or_default()),
         Err(error) => {
-            tracing::warn!(%error, "the ledger can't be read; lengths are not compared with it");
+            tracing::warn!(%error, "the ledger can't be read; files are not compared with it");
             reader
         }
     }
@@ -212,7 +217,7 @@ fn take_out(
 ) -> Result<(), CliError> {
     let survey = selection.survey(reader).map_err(unreadable)?;
     disk::make_private(destination)
-        .map_err(|source| diagnose::disk(&DiskError { operation: "creating", path: destination.to_owned(), source }))?;
+        .map_err(|source| of_destination(&DiskError { operation: "creating", path: destination.to_owned(), source }))?;
     let mut tally = Tally::new(Display::new(arguments.json, phone), survey.amount);
     let order = Order { selection, destination, overwrite: arguments.overwrite, twins: &survey.twins };
     let ended = extract::extract(reader, &order, cancel, |event| tally.hear(event));
@@ -226,14 +231,23 @@ fn stopped(error: ExtractError, tally: &Tally, destination: &Path) -> Failure {
         ExtractError::Manifest(error) => unreadable(error),
         ExtractError::Cancelled => FailureId::CancelledByUser.into(),
         ExtractError::Disk(error) => {
-            let mut failure = diagnose::disk(&error);
-            if failure.id == FailureId::HostDiskFull {
+            let mut failure = of_destination(&error);
+            if failure.id == FailureId::ExtractDiskFull {
                 failure.evidence.bytes_needed = Some(tally.bytes_left());
                 failure.evidence.bytes_free = disk::free_bytes(destination).ok();
             }
             failure
         }
     }
+}
+
+/// An error of the disk that the files go to. Room on that of the backups is no help for it.
+fn of_destination(error: &DiskError) -> Failure {
+    let mut failure = diagnose::disk(error);
+    if matches!(failure.id, FailureId::HostDiskFull | FailureId::HostQuotaExceeded) {
+        failure.id = FailureId::ExtractDiskFull;
+    }
+    failure
 }
 
 #[cfg(test)]

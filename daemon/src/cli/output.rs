@@ -15,9 +15,17 @@ use super::CliError;
 /// Writes a line to standard output.
 ///
 /// # Errors
-/// When it is closed.
+/// When it is closed, or can't be written for another reason.
 pub fn line(text: &str) -> Result<(), CliError> {
-    writeln!(io::stdout().lock(), "{text}").map_err(|_| CliError::OutputClosed)
+    writeln!(io::stdout().lock(), "{text}").map_err(|error| unwritten(&error))
+}
+
+/// Whoever reads may close the output and has then seen enough; a disk that takes no more of it is a failure.
+pub fn unwritten(error: &io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::OutputClosed,
+        _ => CliError::Failed(format!("the output can't be written: {error}")),
+    }
 }
 
 /// What is said of files whose size in the list is another.
@@ -54,7 +62,7 @@ pub fn count(count: u64, one: &str) -> String {
 /// Writes an object as one line to standard output.
 ///
 /// # Errors
-/// When it is closed.
+/// As [`line`].
 pub fn json_line(value: &serde_json::Value) -> Result<(), CliError> {
     line(&value.to_string())
 }
@@ -84,9 +92,9 @@ pub fn failure_text(problem: &Problem) -> String {
 /// A backup that is whole, and something the person has to know of it all the same.
 ///
 /// # Errors
-/// When standard error is closed.
+/// When standard error is closed, or can't be written for another reason.
 pub fn warn(problem: &Problem) -> Result<(), CliError> {
-    write!(io::stderr(), "{}", failure_text(problem)).map_err(|_| CliError::OutputClosed)
+    write!(io::stderr(), "{}", failure_text(problem)).map_err(|error| unwritten(&error))
 }
 
 /// Tells why a command failed and returns its exit code.
@@ -95,9 +103,7 @@ pub fn report(error: &CliError, as_json: bool) -> ExitCode {
     match error {
         CliError::Failure(failure) => {
             let problem = Problem::new(failure, Utc::now());
-            if as_json {
-                drop(json_line(&failure_object(&problem)));
-            } else {
+            if !as_json || json_line(&failure_object(&problem)).is_err() {
                 drop(write!(io::stderr(), "{}", failure_text(&problem)));
             }
             ExitCode::from(1)
@@ -116,9 +122,7 @@ pub fn report(error: &CliError, as_json: bool) -> ExitCode {
 
 /// No failure of a backup: it was not begun.
 fn refused(message: &str, code: u8, as_json: bool) -> ExitCode {
-    if as_json {
-        drop(json_line(&json!({ "event": "refused", "message": message })));
-    } else {
+    if !as_json || json_line(&json!({ "event": "refused", "message": message })).is_err() {
         drop(writeln!(io::stderr(), "backstay: {message}"));
     }
     ExitCode::from(code)
@@ -132,8 +136,8 @@ pub fn confirm(unasked: &str) -> Result<(), CliError> {
     if !io::stdin().is_terminal() {
         return Err(CliError::Usage(unasked.to_owned()));
     }
-    write!(io::stdout(), "Type yes to go on: ").map_err(|_| CliError::OutputClosed)?;
-    io::stdout().flush().map_err(|_| CliError::OutputClosed)?;
+    write!(io::stdout(), "Type yes to go on: ").map_err(|error| unwritten(&error))?;
+    io::stdout().flush().map_err(|error| unwritten(&error))?;
     let mut answer = String::new();
     // An end of input is no yes.
     let read = io::stdin().lock().read_line(&mut answer);

@@ -156,7 +156,7 @@ impl Talk<'_> {
     }
 
     fn say(&mut self, text: &str) -> Result<(), CliError> {
-        write!(self.shown, "{text}").and_then(|()| self.shown.flush()).map_err(|_| CliError::OutputClosed)
+        write!(self.shown, "{text}").and_then(|()| self.shown.flush()).map_err(|error| output::unwritten(&error))
     }
 }
 

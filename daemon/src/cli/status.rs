@@ -49,7 +49,7 @@ fn show(overview: &Overview, as_json: bool, in_place: bool) -> Result<(), CliErr
     }
     if in_place {
         // Clear the screen and go home.
-        write!(io::stdout(), "\x1b[2J\x1b[H").map_err(|_| CliError::OutputClosed)?;
+        write!(io::stdout(), "\x1b[2J\x1b[H").map_err(|error| output::unwritten(&error))?;
     }
     output::line(&text(overview))
 }

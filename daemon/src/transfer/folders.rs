@@ -150,11 +150,11 @@ mod unix {
         }
 
         /// True when the disk finds something under this name that its folder does not list so, or that `other` is a name
-        /// of, too: the disk takes two spellings for one.
+        /// of, too: the disk takes two spellings for one. `None` when nothing has this name.
         ///
         /// # Errors
         /// Of the file system.
-        pub fn has_another_name(&mut self, place: &Place, other: Option<&Place>) -> io::Result<bool> {
+        pub fn has_another_name(&mut self, place: &Place, other: Option<&Place>) -> io::Result<Option<bool>> {
             let mut find = |place: &Place| -> io::Result<_> {
                 let (folder, name) = place.split();
                 match statat(self.at(folder)?, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -164,21 +164,21 @@ mod unix {
                     Err(error) => Err(error.into()),
                 }
             };
-            let Some(here) = find(place)? else { return Ok(false) };
+            let Some(here) = find(place)? else { return Ok(None) };
             if let Some(other) = other
                 && find(other)? == Some(here)
             {
-                return Ok(true);
+                return Ok(Some(true));
             }
             let (folder, name) = place.split();
             // Some disks decompose what they are given, and list it so.
             let name = composed(name);
             for entry in Dir::read_from(self.at(folder)?)? {
                 if composed(&entry?.file_name().to_string_lossy()) == name {
-                    return Ok(false);
+                    return Ok(Some(false));
                 }
             }
-            Ok(true)
+            Ok(Some(true))
         }
 
         /// Makes a folder, and those above it that are missing.
@@ -304,20 +304,20 @@ impl Folders {
         std::fs::File::open(self.at(place))
     }
 
-    /// True when the disk finds something under this name that its folder does not list so.
-    pub fn has_another_name(&mut self, place: &Place, _other: Option<&Place>) -> io::Result<bool> {
+    /// True when the disk finds something under this name that its folder does not list so. `None` when nothing has it.
+    pub fn has_another_name(&mut self, place: &Place, _other: Option<&Place>) -> io::Result<Option<bool>> {
         let path = self.at(place);
         match std::fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound || is_no_name(&error) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_no_name(&error) => return Ok(None),
             found => found?,
         };
-        let Some((folder, name)) = path.parent().zip(path.file_name()) else { return Ok(false) };
+        let Some((folder, name)) = path.parent().zip(path.file_name()) else { return Ok(None) };
         for entry in std::fs::read_dir(folder)? {
             if composed(&entry?.file_name().to_string_lossy()) == composed(&name.to_string_lossy()) {
-                return Ok(false);
+                return Ok(Some(false));
             }
         }
-        Ok(true)
+        Ok(Some(true))
     }
 
     /// Makes a folder, and those above it that are missing.

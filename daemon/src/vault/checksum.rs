@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 
 use super::{
     ledger::Digest,
-    proof::Sha1,
+    proof::{Expected, Rule, Sha1},
     tree::{self, Unreadable},
 };
 
@@ -61,6 +61,49 @@ impl Hasher {
         let mut sha1 = Sha1::default();
         sha1.copy_from_slice(self.sha1.finish().as_ref());
         Checksums { size: self.blake3.count(), digest: *self.blake3.finalize().as_bytes(), sha1 }
+    }
+}
+
+/// Compares the bytes of a file with what they must be, and takes no other checksum than that needs.
+pub struct Comparison(Comparing);
+
+enum Comparing {
+    Held(Box<blake3::Hasher>, Digest),
+    Listed(Context, Sha1),
+}
+
+impl Comparison {
+    /// Before the first byte.
+    pub fn with(expected: Expected) -> Self {
+        Self(match expected {
+            Expected::Held(digest) => Comparing::Held(Box::default(), digest),
+            Expected::Listed(sha1) => Comparing::Listed(Context::new(&SHA1_FOR_LEGACY_USE_ONLY), sha1),
+        })
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Comparing::Held(hasher, _) => {
+                hasher.update(bytes);
+            }
+            Comparing::Listed(hasher, _) => hasher.update(bytes),
+        }
+    }
+
+    /// What is wrong with the file, and the rule that says so, once all of it was seen; `None` when it is what it must be.
+    pub fn finish(self) -> Option<(&'static str, Rule)> {
+        let (is_same, expected) = match self.0 {
+            Comparing::Held(hasher, digest) => (*hasher.finalize().as_bytes() == digest, Expected::Held(digest)),
+            Comparing::Listed(hasher, sha1) => (*hasher.finish().as_ref() == sha1, Expected::Listed(sha1)),
+        };
+        (!is_same).then(|| expected.damage())
+    }
+}
+
+impl std::fmt::Debug for Comparison {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Comparison(..)")
     }
 }
 

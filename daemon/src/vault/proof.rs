@@ -10,7 +10,7 @@ use std::io;
 use serde::Serialize;
 
 use super::{
-    ledger::Held,
+    ledger::{Digest, Held},
     manifest::{ManifestFile, Record},
     sqlite_file,
     tree::Found,
@@ -223,9 +223,12 @@ fn digest(case: &Case<'_>) -> io::Result<Option<Verdict>> {
         Known::Kept { held: Held { proof: Proof::Contradicted, .. }, row: RowChange::Nothing | RowChange::Facts } => {
             Verdict::Doubt(CONTRADICTED, Proof::Contradicted)
         }
-        _ => Verdict::Damage("is not what the list says it is"),
+        _ => Verdict::Damage(NOT_LISTED),
     }))
 }
+
+/// What is said of a file whose row has another digest.
+const NOT_LISTED: &str = "is not what the list says it is";
 
 /// What is said of a file that came so, twice.
 pub const CONTRADICTED: &str = "has another digest in the list, so that a phone may refuse to restore it";
@@ -291,6 +294,39 @@ pub fn difference(there: Option<u64>, size: u64) -> Option<&'static str> {
         Some(there) if there < size => Some("is shorter than it was when it came"),
         Some(there) if there > size => Some("is longer than it was when it came"),
         Some(_) => None,
+    }
+}
+
+/// What the stored bytes of a kept file must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// The BLAKE3 of the ledger.
+    Held(Digest),
+    /// The SHA-1 of the row.
+    Listed(Sha1),
+}
+
+impl Expected {
+    /// What is wrong with a file of another checksum, and the rule that says so.
+    pub const fn damage(&self) -> (&'static str, Rule) {
+        match self {
+            Self::Held(_) => ("is not what it was when it came", Rule::Checksum),
+            Self::Listed(_) => (NOT_LISTED, Rule::Digest),
+        }
+    }
+}
+
+/// The checksum by which a kept file is proved when it is read, which is that of the ledger where the ledger has one;
+/// `None` when nothing tells. A file that came with another digest than its row has is kept as it came.
+///
+/// # Errors
+/// What is wrong with the file, when the ledger alone shows it.
+pub fn expected(held: Option<&Held>, listed: Option<Sha1>) -> Result<Option<Expected>, (&'static str, Rule)> {
+    let listed = listed.filter(|_| held.is_none_or(|held| held.proof != Proof::Contradicted)).map(Expected::Listed);
+    let Some(Held { digest: Some(digest), sha1, .. }) = held else { return Ok(listed) };
+    match (listed, sha1.map(Expected::Listed)) {
+        (Some(listed), Some(sha1)) if listed != sha1 => Err(listed.damage()),
+        _ => Ok(Some(Expected::Held(*digest))),
     }
 }
 

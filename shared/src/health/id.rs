@@ -112,6 +112,7 @@ failure_ids! {
     RestoreIosTooOld = "restore-ios-too-old",
     RestoreIphoneTooSmall = "restore-iphone-too-small",
     RestoreFileRefused = "restore-file-refused",
+    ExtractDiskFull = "extract-disk-full",
     BackupStalled = "backup-stalled",
     BackupStalledLargeIndex = "backup-stalled-large-index",
     BackupSlow = "backup-slow",

@@ -11,7 +11,7 @@ use backstay_shared::{
 };
 use serde_json::json;
 
-use super::{plain, tell_unreadable};
+use super::{of_destination, plain, tell_unreadable};
 use crate::{
     cli::{CliError, output, progress::Display},
     health::diagnose,
@@ -30,7 +30,10 @@ const INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct Tally {
     display: Display,
     total: Amount,
+    /// Whole files.
     done: Amount,
+    /// Also of files that are not whole, and go again.
+    written_bytes: u64,
     existing: u64,
     renamed: u64,
     damages: Findings,
@@ -45,6 +48,7 @@ impl Tally {
             display,
             total,
             done: Amount::default(),
+            written_bytes: 0,
             existing: 0,
             renamed: 0,
             damages: Findings::default(),
@@ -66,8 +70,11 @@ impl Tally {
 
     pub(super) fn hear(&mut self, event: Event) {
         match event {
-            Event::Copied { bytes } => self.done.bytes += bytes,
-            Event::Done => self.done.files += 1,
+            Event::Copied { bytes } => self.written_bytes += bytes,
+            Event::Done { bytes } => {
+                self.done.files += 1;
+                self.done.bytes += bytes;
+            }
             Event::Existing { path } => {
                 self.existing += 1;
                 let path = path.display().to_string();
@@ -84,7 +91,7 @@ impl Tally {
             Event::Damaged(damage) => {
                 let (domain, path, what) = (&damage.domain, &damage.relative_path, &damage.what);
                 let object = json!({ "event": "damaged", "domain": domain, "path": path, "what": what });
-                self.display.aside(&format!("{} {what} in the backup", plain(&format!("{domain}/{path}"))), &object);
+                self.display.aside(&format!("in the backup: {} {what}", plain(&format!("{domain}/{path}"))), &object);
                 self.damages.add(damage);
             }
             Event::Unwritable(error) => {
@@ -97,10 +104,10 @@ impl Tally {
         }
         if self.shown_at.elapsed() >= INTERVAL {
             self.shown_at = Instant::now();
-            let fraction = self.done.bytes as f64 / self.total.bytes.max(1) as f64;
+            let fraction = self.written_bytes as f64 / self.total.bytes.max(1) as f64;
             let progress = Progress {
                 phase: Phase::Transferring,
-                bytes: self.done.bytes,
+                bytes: self.written_bytes,
                 files: self.done.files,
                 fraction: Some(fraction.min(1.0)),
                 ..Progress::start()
@@ -110,11 +117,16 @@ impl Tally {
         }
     }
 
-    /// What came of it as a whole; what is worst decides the exit code.
+    /// Tells what came of it as a whole. What is worst decides the exit code, whether or not it can be told.
     pub(super) fn told(self, destination: &Path, as_json: bool, rows: &Rows) -> Result<(), CliError> {
+        let printed = self.print(destination, as_json, rows);
+        self.verdict().and(printed)
+    }
+
+    fn print(&self, destination: &Path, as_json: bool, rows: &Rows) -> Result<(), CliError> {
         let Amount { files, bytes } = self.done;
         if as_json {
-            output::json_line(&json!({
+            return output::json_line(&json!({
                 "event": if self.damages.count + self.unwritable + self.existing == 0 { "done" } else { "incomplete" },
                 "destination": destination.display().to_string(),
                 "files": files,
@@ -124,21 +136,23 @@ impl Tally {
                 "unwritable": self.unwritable,
                 "renamed": self.renamed,
                 "unreadable_rows": rows.unreadable.count,
-            }))?;
-        } else {
-            tell_unreadable(rows)?;
-            if self.renamed > 0 {
-                let renamed = output::count(self.renamed, "name");
-                output::line(&format!("{renamed} that this disk does not take, or takes for another, were changed"))?;
-            }
-            let (counted, are) = (output::count(files, "file"), if files == 1 { "is" } else { "are" });
-            output::line(&format!("{counted} ({}) {are} in {}", readable_bytes(bytes), destination.display()))?;
+            }));
         }
+        tell_unreadable(rows)?;
+        if self.renamed > 0 {
+            let renamed = output::count(self.renamed, "name");
+            output::line(&format!("{renamed} that this disk does not take, or takes for another, were changed"))?;
+        }
+        let (counted, are) = (output::count(files, "file"), if files == 1 { "is" } else { "are" });
+        output::line(&format!("{counted} ({}) {are} in {}", readable_bytes(bytes), destination.display()))
+    }
+
+    fn verdict(self) -> Result<(), CliError> {
         if self.damages.count > 0 {
             return Err(diagnose::damaged(FailureId::BackupDamaged, &self.damages).into());
         }
         if let Some(error) = self.first_unwritable {
-            let mut failure = diagnose::disk(&error);
+            let mut failure = of_destination(&error);
             failure.evidence.files = Some(self.unwritable);
             return Err(failure.into());
         }

@@ -10,6 +10,7 @@ use cbc::cipher::{BlockDecryptMut, KeyIvInit, inout::InOutBuf};
 use zeroize::Zeroizing;
 
 use super::keybag::Key;
+use crate::vault::{checksum::Comparison, proof::Rule};
 
 /// Length of a block of the cipher.
 pub(super) const BLOCK_BYTES: u64 = 16;
@@ -41,6 +42,8 @@ pub(in crate::vault) struct Content {
     size_left: u64,
     /// Bytes of the file that were not yet read.
     stored_left: u64,
+    /// Sees the bytes as they are stored.
+    comparison: Option<Comparison>,
 }
 
 impl Content {
@@ -48,7 +51,25 @@ impl Content {
     pub(super) fn new(file: File, key: &Key, size: u64, stored: u64) -> Self {
         let cipher = cbc::Decryptor::new(key[..].into(), &[0; BLOCK_BYTES as usize].into());
         let plain = Zeroizing::new(Vec::new());
-        Self { file, cipher, plain, plain_from: 0, size_left: size, stored_left: stored }
+        Self { file, cipher, plain, plain_from: 0, size_left: size, stored_left: stored, comparison: None }
+    }
+
+    /// Compares what is stored with what it must be.
+    pub(in crate::vault) fn compared(self, comparison: Option<Comparison>) -> Self {
+        Self { comparison, ..self }
+    }
+
+    /// What is wrong with the file, as [`Comparison::finish`] says, once all of its content was read.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub(in crate::vault) fn finish(self) -> io::Result<Option<(&'static str, Rule)>> {
+        let Some(mut comparison) = self.comparison else { return Ok(None) };
+        // Padding that has a chunk of its own.
+        let mut rest = Vec::new();
+        self.file.take(self.stored_left).read_to_end(&mut rest)?;
+        comparison.update(&rest);
+        Ok(comparison.finish())
     }
 
     /// A file without content.
@@ -65,6 +86,9 @@ impl Content {
             self.plain.clear();
             self.stored_left = 0;
             return Err(error);
+        }
+        if let Some(comparison) = &mut self.comparison {
+            comparison.update(&self.plain);
         }
         let (blocks, _none) = InOutBuf::from(&mut self.plain[..]).into_chunks();
         self.cipher.decrypt_blocks_inout_mut(blocks);

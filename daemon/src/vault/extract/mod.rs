@@ -20,9 +20,10 @@ use std::{
 
 use crossbeam_channel::{Sender, bounded};
 
-use self::{placing::Given, selection::Selection, twins::Twins, worker::Worker};
+use self::{placing::NamesInUse, selection::Selection, twins::Twins, worker::Worker};
 use super::{
     manifest::{ManifestError, ManifestFile, Rows},
+    proof::Sha1,
     reader::Reader,
     verify::Finding,
 };
@@ -49,13 +50,16 @@ pub struct Order<'a> {
 /// What became of a file, told as it happens.
 #[derive(Debug)]
 pub enum Event {
-    /// So many bytes more are there.
+    /// So many bytes more were written; their file goes again when it proves to be damaged.
     Copied {
         /// How many.
         bytes: u64,
     },
-    /// A file is there.
-    Done,
+    /// A file is there, and whole.
+    Done {
+        /// How long it is.
+        bytes: u64,
+    },
     /// Something of that name is there and was left as it is.
     Existing {
         /// Where.
@@ -70,7 +74,7 @@ pub enum Event {
         /// Where it is.
         path: PathBuf,
     },
-    /// The backup does not hold it as its manifest says.
+    /// The backup does not hold it as it should, and nothing of it is written.
     Damaged(Finding),
     /// The destination takes no file of that name or size; the others may go.
     Unwritable(DiskError),
@@ -96,6 +100,7 @@ struct Item {
     domain: String,
     relative_path: String,
     key: Option<Vec<u8>>,
+    digest: Option<Sha1>,
     modified: Option<i64>,
 }
 
@@ -106,6 +111,7 @@ impl Item {
             domain: file.domain.to_owned(),
             relative_path: file.relative_path.to_owned(),
             key: file.record.key.map(<[u8]>::to_vec),
+            digest: file.record.digest.and_then(|digest| Sha1::try_from(digest).ok()),
             modified: file.record.modified,
         }
     }
@@ -139,8 +145,8 @@ fn conduct(
     cancel: &AtomicBool,
     events: Sender<Event>,
 ) -> Result<Rows, ExtractError> {
-    let given = Given::default();
-    let worker = || Worker::new(reader, order, cancel, &given);
+    let in_use = NamesInUse::default();
+    let worker = || Worker::new(reader, order, cancel, &in_use);
     let workers = (0..THREADS).map(|_| worker()).collect::<Result<Vec<_>, _>>()?;
     let stop = AtomicBool::new(false);
     let (items, queue) = bounded(QUEUE_LENGTH);

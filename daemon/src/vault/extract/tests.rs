@@ -4,10 +4,12 @@ use std::{collections::HashMap, fs, path::Path};
 
 use super::*;
 use crate::vault::{
+    checksum,
     encryption::tests::{FILE_KEY, PASSWORD, SIZES, content, encrypt, name, password, scratch, tree},
     ledger::Held,
     name::Name,
     proof::Proof,
+    reader::Unopened,
 };
 
 fn reader(tree: &Path) -> Reader {
@@ -16,19 +18,23 @@ fn reader(tree: &Path) -> Reader {
 
 /// What was told, and the names of what is there now.
 fn taken_out(reader: &Reader) -> (Vec<Event>, Vec<String>, tempfile::TempDir) {
+    let destination = tempfile::tempdir().unwrap();
+    let (told, names) = taken_out_to(destination.path(), reader, false);
+    (told, names, destination)
+}
+
+fn taken_out_to(destination: &Path, reader: &Reader, overwrite: bool) -> (Vec<Event>, Vec<String>) {
     let selection::Found::One(selection) = Selection::find(reader.manifest(), "HomeDomain").unwrap() else {
         panic!("no domain")
     };
     let survey = selection.survey(reader).unwrap();
-    let destination = tempfile::tempdir().unwrap();
-    let order =
-        Order { selection: &selection, twins: &survey.twins, destination: destination.path(), overwrite: false };
+    let order = Order { selection: &selection, twins: &survey.twins, destination, overwrite };
     let mut told = Vec::new();
     extract(reader, &order, &AtomicBool::new(false), |event| told.push(event)).unwrap();
-    let names = fs::read_dir(destination.path().join("HomeDomain"))
+    let names = fs::read_dir(destination.join("HomeDomain"))
         .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
         .unwrap_or_default();
-    (told, names, destination)
+    (told, names)
 }
 
 fn damages(told: &[Event]) -> Vec<(&str, &str)> {
@@ -109,4 +115,96 @@ fn a_file_of_another_length_than_it_came_with_is_not_written() {
         [("file 17", "is shorter than it was when it came"), ("file 5000", "is longer than it was when it came")];
     assert_eq!(damages(&told), expected);
     assert_eq!(names.len(), SIZES.len() - 2);
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// What the ledger has when it knows all checksums.
+fn ledger_of(tree: &Path, proof: Proof) -> HashMap<Name, Held> {
+    let held = |index| {
+        let checksum::Checksums { size, digest, sha1 } = checksum::of_file(&stored(tree, index)).unwrap();
+        let held = Held { size, digest: Some(digest), sha1: Some(sha1), proof };
+        (Name::of_file_id(&name(index)).unwrap(), held)
+    };
+    (0..SIZES.len()).map(held).collect()
+}
+
+/// Where the padding shows nothing: in the first chunk, before a chunk that is padding alone, and in the middle.
+const FLIPPED: [(usize, usize); 3] = [(5, 100), (6, 262_100), (7, 1_000_000)];
+
+#[test]
+fn of_a_file_with_a_flipped_bit_nothing_is_written() {
+    let tree = tree();
+    let held = ledger_of(tree.path(), Proof::Received);
+    let (told, names, earlier) = taken_out(&reader(tree.path()).with_held(held.clone()));
+    assert_eq!((damages(&told).len(), names.len()), (0, SIZES.len()), "{told:?}");
+    FLIPPED.iter().for_each(|(index, at)| flip(&stored(tree.path(), *index), *at));
+    let what = "is not what it was when it came";
+    let expected = ["file 262144", "file 3000000", "file 5000"].map(|path| (path, what));
+    let reader_with = |held| reader(tree.path()).with_held(held);
+    let (told, names, _destination) = taken_out(&reader_with(held.clone()));
+    assert_eq!((&damages(&told)[..], names.len()), (&expected[..], SIZES.len() - 3));
+    let bytes_done = |told: &[Event]| {
+        told.iter().map(|event| if let Event::Done { bytes } = event { *bytes } else { 0 }).sum::<u64>()
+    };
+    assert_eq!(bytes_done(&told), 49, "of whole files alone");
+    // What came out whole earlier stays.
+    let (told, names) = taken_out_to(earlier.path(), &reader_with(held), true);
+    assert_eq!((&damages(&told)[..], names.len()), (&expected[..], SIZES.len()));
+    for size in SIZES {
+        let path = earlier.path().join(format!("HomeDomain/file {size}"));
+        assert!(fs::read(path).unwrap() == content(size), "{size}");
+    }
+    // Nothing tells when there is neither ledger nor digest.
+    let (told, names, _destination) = taken_out(&reader(tree.path()));
+    assert_eq!((damages(&told).len(), names.len()), (0, SIZES.len()), "{told:?}");
+}
+
+#[test]
+fn a_row_proves_what_the_ledger_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stored");
+    let plain = content(600_000);
+    fs::write(&path, encrypt(&FILE_KEY, &plain)).unwrap();
+    let tree = tree();
+    let file_id = name(4);
+    let name = Name::of_file_id(&file_id).unwrap();
+    let sums = checksum::of_file(&path).unwrap();
+    let key = {
+        let (reader, mut key) = (reader(tree.path()), None);
+        reader.manifest().for_each_file(|file| key = file.record.key.map(<[u8]>::to_vec)).unwrap();
+        key.unwrap()
+    };
+    let held = |digest, sha1, proof| Some(Held { size: sums.size, digest, sha1, proof });
+    let wrong = Err("is not what the list says it is");
+    for (held, listed, expected) in [
+        (None, Some(sums.sha1), Ok(())),
+        (None, Some([1; 20]), wrong),
+        (held(None, None, Proof::Missing), Some([1; 20]), wrong),
+        (held(None, None, Proof::Contradicted), Some([1; 20]), Ok(())),
+        (held(Some(sums.digest), Some(sums.sha1), Proof::Contradicted), Some([1; 20]), Ok(())),
+        (held(Some([1; 32]), None, Proof::Contradicted), None, Err("is not what it was when it came")),
+        (held(Some(sums.digest), None, Proof::Missing), Some([1; 20]), Ok(())),
+        (held(Some(sums.digest), Some(sums.sha1), Proof::Missing), Some([1; 20]), wrong),
+    ] {
+        let reader = reader(tree.path()).with_held(held.map(|held| (name.clone(), held)).into_iter().collect());
+        let open = || fs::File::open(&path).unwrap();
+        let said = |unopened| match unopened {
+            Unopened::Damaged(what, _) => what,
+            error => panic!("{error:?}"),
+        };
+        let copied = reader.content(&file_id, open(), Some(&key), listed).map_err(said).and_then(|mut content| {
+            let mut target = tempfile::tempfile().unwrap();
+            while content.copy_piece(&mut target, 70_000).unwrap() > 0 {}
+            content.finish().unwrap().map_or(Ok(()), |(what, _)| Err(what))
+        });
+        assert_eq!(copied, expected, "{held:?} {listed:?}");
+        let mut file = open();
+        let proved = reader.prove(&file_id, &mut file, listed, || true).map_err(said);
+        assert_eq!(proved, expected, "{held:?} {listed:?}");
+    }
 }

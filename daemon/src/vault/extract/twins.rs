@@ -21,7 +21,8 @@ pub struct Seen {
     folder: String,
 }
 
-/// The twins among them. What is none may be taken for one, which costs time alone.
+/// The twins among them. Two numbers may be equal by chance: a name that has no twin then counts as one, which costs time
+/// and changes no name.
 #[derive(Debug, Clone, Default)]
 pub struct Twins(HashSet<u64>);
 

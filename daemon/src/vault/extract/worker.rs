@@ -12,13 +12,13 @@ use crossbeam_channel::Sender;
 
 use super::{
     Event, Item, Order, disk_error, names,
-    placing::{Given, Made, Placer, Refused},
+    placing::{Made, NamesInUse, Placer, Refused, Renamed},
 };
 use crate::{
     transfer::{DiskError, folders::Folders, place::Place},
     vault::{
         proof::Rule,
-        reader::{self, Content, Reader},
+        reader::{Content, Reader, Unopened},
         verify::Finding,
     },
 };
@@ -46,11 +46,11 @@ impl<'a> Worker<'a> {
         reader: &'a Reader,
         order: &'a Order<'a>,
         cancel: &'a AtomicBool,
-        given: &'a Given,
+        in_use: &'a NamesInUse,
     ) -> Result<Self, DiskError> {
         let open = |path: &Path| Folders::open(path, None).map_err(|source| disk_error("opening", path, source));
         let (source, target) = (open(reader.tree())?, open(order.destination)?);
-        let placer = Placer::new(target, order.overwrite, order.twins, given);
+        let placer = Placer::new(target, order.overwrite, order.twins, in_use);
         Ok(Self { reader, order, cancel, source, placer })
     }
 
@@ -66,12 +66,12 @@ impl<'a> Worker<'a> {
             }
             let event = match self.take_out(&item, events) {
                 Ok(event) => event,
-                Err(Trouble::Damaged(what)) => Event::Damaged(Finding {
+                Err(Trouble::Damaged(what, rule)) => Event::Damaged(Finding {
                     path: self.reader.tree().join(&item.file_id[..2]).join(&item.file_id),
                     domain: item.domain,
                     relative_path: item.relative_path,
                     what,
-                    rule: Rule::Form,
+                    rule,
                 }),
                 Err(Trouble::Target(error)) if super::is_about_one_file(&error.source) => Event::Unwritable(error),
                 Err(Trouble::Target(error)) => return Err(error),
@@ -84,57 +84,85 @@ impl<'a> Worker<'a> {
     }
 
     fn take_out(&mut self, item: &Item, events: &Sender<Event>) -> Result<Event, Trouble> {
-        let payload =
-            Place::of_components([&item.file_id[..2], &item.file_id]).ok_or(Trouble::Damaged("has no name"))?;
+        let broken = |what| Trouble::Damaged(what, Rule::Row);
+        let payload = Place::of_components([&item.file_id[..2], &item.file_id]).ok_or_else(|| broken("has no name"))?;
         let place = names::place_of(&item.domain, &item.relative_path)
-            .ok_or(Trouble::Damaged("has a name that leaves its folder"))?;
-        let file = self.source.read(&payload).map_err(|error| Trouble::of_source(&error))?;
-        // Before anything is made: what does not end as it should leaves nothing behind.
-        let mut content =
-            self.reader.content(&item.file_id, file, item.key.as_deref()).map_err(|error| match error {
-                reader::Unopened::Damaged(what) => Trouble::Damaged(what),
-                reader::Unopened::Disk(error) => Trouble::of_source(&error),
-            })?;
+            .ok_or_else(|| broken("has a name that leaves its folder"))?;
+        let mut file = self.source.read(&payload).map_err(|error| Trouble::of_source(&error))?;
+        // Before anything is made or replaced: what is seen to be damaged leaves everything as it is.
+        if self.order.overwrite {
+            self.reader.prove(&item.file_id, &mut file, item.digest, || !self.cancel.load(Ordering::Relaxed))?;
+            if self.cancel.load(Ordering::Relaxed) {
+                return Ok(Event::Copied { bytes: 0 });
+            }
+        }
+        let content = self.reader.content(&item.file_id, file, item.key.as_deref(), item.digest)?;
         let mut renamed = Vec::new();
         let made = self.placer.make(&place, &mut renamed);
-        for renamed in renamed {
-            let path = self.order.destination.join(renamed.place.as_str());
-            let (domain, relative_path) = renamed.name;
-            // Nobody listens when the caller is gone, and then this ends with the next file.
-            drop(events.send(Event::Renamed { domain, relative_path, path }));
-        }
         let (place, made) = made.map_err(|Refused { path, source }| {
             Trouble::Target(disk_error("creating", &self.order.destination.join(path), source))
         })?;
         let path = self.order.destination.join(place.as_str());
-        let Made::File(mut target) = made else { return Ok(Event::Existing { path }) };
-        let copied = self.copy(&mut content, &mut target, events);
-        if !matches!(copied, Ok(true)) {
+        let written = match made {
+            Made::File(target) => self.write(item, content, target, &path, events),
+            Made::Existing => Ok(Event::Existing { path }),
+        };
+        if !matches!(written, Ok(Event::Done { .. } | Event::Existing { .. })) {
             // A part of a file is worse than none; the trouble itself is what is told.
             drop(self.placer.folders.remove_file(&place));
+            renamed.retain(|renamed| renamed.place != place);
         }
-        match copied {
-            Ok(true) => {
-                if let Some(Err(error)) = item.modified.map(|modified| set_time(&target, modified)) {
-                    tracing::debug!(path = %path.display(), %error, "the time of a file can't be set");
-                }
-                Ok(Event::Done)
-            }
-            Ok(false) => Ok(Event::Copied { bytes: 0 }),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Trouble::of_source(&error)),
-            Err(source) => Err(Trouble::Target(disk_error("writing", &path, source))),
+        self.tell_renamed(renamed, events);
+        written
+    }
+
+    /// What got another name and is there.
+    fn tell_renamed(&self, renamed: Vec<Renamed>, events: &Sender<Event>) {
+        for Renamed { name: (domain, relative_path), place } in renamed {
+            let path = self.order.destination.join(place.as_str());
+            // Nobody listens when the caller is gone, and then this ends with the next file.
+            drop(events.send(Event::Renamed { domain, relative_path, path }));
         }
     }
 
-    /// False when it was stopped.
-    fn copy(&self, content: &mut Content, target: &mut File, events: &Sender<Event>) -> io::Result<bool> {
+    /// Writes one file; it has to be removed unless it is done.
+    fn write(
+        &self,
+        item: &Item,
+        mut content: Content,
+        mut target: File,
+        path: &Path,
+        events: &Sender<Event>,
+    ) -> Result<Event, Trouble> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidData => Trouble::of_source(&error),
+            _ => Trouble::Target(disk_error("writing", path, error)),
+        };
+        let Some(bytes) = self.copy(&mut content, &mut target, events).map_err(failed)? else {
+            return Ok(Event::Copied { bytes: 0 });
+        };
+        if let Some((what, rule)) = content.finish().map_err(|error| Trouble::of_source(&error))? {
+            return Err(Trouble::Damaged(what, rule));
+        }
+        if let Some(Err(error)) = item.modified.map(|modified| set_time(&target, modified)) {
+            tracing::debug!(path = %path.display(), %error, "the time of a file can't be set");
+        }
+        Ok(Event::Done { bytes })
+    }
+
+    /// How many bytes there were; `None` when it was stopped.
+    fn copy(&self, content: &mut Content, target: &mut File, events: &Sender<Event>) -> io::Result<Option<u64>> {
+        let mut copied = 0;
         loop {
             match content.copy_piece(target, PIECE_BYTES)? {
-                0 => return Ok(true),
-                bytes => drop(events.send(Event::Copied { bytes })),
+                0 => return Ok(Some(copied)),
+                bytes => {
+                    copied += bytes;
+                    drop(events.send(Event::Copied { bytes }));
+                }
             }
             if self.cancel.load(Ordering::Relaxed) {
-                return Ok(false);
+                return Ok(None);
             }
         }
     }
@@ -157,17 +185,27 @@ fn set_time(file: &File, seconds: i64) -> io::Result<()> {
 }
 
 enum Trouble {
-    Damaged(&'static str),
+    Damaged(&'static str, Rule),
     Target(DiskError),
 }
 
 impl Trouble {
     fn of_source(error: &io::Error) -> Self {
-        Self::Damaged(match error.kind() {
-            io::ErrorKind::NotFound => "is missing",
-            io::ErrorKind::IsADirectory => "is no file",
-            io::ErrorKind::InvalidData => "does not end as an encrypted file does",
-            _ => "can't be read",
-        })
+        let (what, rule) = match error.kind() {
+            io::ErrorKind::NotFound => ("is missing", Rule::There),
+            io::ErrorKind::IsADirectory => ("is no file", Rule::There),
+            io::ErrorKind::InvalidData => ("does not end as an encrypted file does", Rule::Form),
+            _ => ("can't be read", Rule::Form),
+        };
+        Self::Damaged(what, rule)
+    }
+}
+
+impl From<Unopened> for Trouble {
+    fn from(unopened: Unopened) -> Self {
+        match unopened {
+            Unopened::Damaged(what, rule) => Self::Damaged(what, rule),
+            Unopened::Disk(error) => Self::of_source(&error),
+        }
     }
 }
