@@ -42,7 +42,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// A bit of a file, flipped in place; flipped again it is as it was.
-fn flip(path: &Path, bit: u64) {
+pub(crate) fn flip(path: &Path, bit: u64) {
     let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.seek(SeekFrom::Start(bit / 8)).unwrap();

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +15,7 @@ use backstay_tests::{
 use serde_json::Value;
 
 use super::{PASSWORD, back_up, judged, verify};
+use crate::history::flip;
 
 /// A row of the table.
 struct Told {
@@ -139,16 +139,6 @@ fn payload(world: &World, fits: impl Fn(&DataFile) -> bool) -> (PathBuf, DataFil
     let data = world.phone.data();
     let file = data.files().find(|file| fits(file)).expect("such a file").clone();
     (world.latest().join(file.file_id.path()), file)
-}
-
-fn flip(path: &Path, bit: u64) {
-    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.seek(SeekFrom::Start(bit / 8)).unwrap();
-    file.read_exact(&mut byte).unwrap();
-    byte[0] ^= 1 << (bit % 8);
-    file.seek(SeekFrom::Start(bit / 8)).unwrap();
-    file.write_all(&byte).unwrap();
 }
 
 /// What is done to a file of a finished backup.
