@@ -140,6 +140,6 @@ async fn a_destination_that_is_full_is_named_as_that() {
     assert_eq!((&failed["failure"]["id"], &failed["evidence"]["code"]), (&"extract-disk-full".into(), &28.into()));
     assert!(!failed.to_string().contains("prune"), "{failed}");
     let needed = failed["evidence"]["bytes_needed"].as_u64().unwrap();
-    assert!(needed % 400_000 == 0 && needed >= 6 * 400_000, "what is not there whole: {failed}");
+    assert!(needed.is_multiple_of(400_000) && needed >= 6 * 400_000, "what is not there whole: {failed}");
     assert_eq!((lines[1].trim(), lines[3].trim()), ("0", "8"), "no part of a file stays: {}", text(&output));
 }
