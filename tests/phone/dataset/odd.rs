@@ -31,9 +31,11 @@ impl OddRow {
 
     /// The dates as this row has them.
     pub(super) fn bend_dates(self, file: &mut DataFile) {
+        // Those that a change of the file left as they are were bent before.
+        let is_usual = |date: i64| (0..100_000_000_000).contains(&date);
         let bent = |date: i64| match self {
-            Self::HugeDates => date * 1_000_000,
-            Self::NegativeDates => -date,
+            Self::HugeDates if is_usual(date) => date * 1_000_000,
+            Self::NegativeDates if is_usual(date) => -date,
             _ => date,
         };
         file.mtime = bent(file.mtime);
