@@ -3,8 +3,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
-    path::PathBuf,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
 };
 
 use backstay::{
@@ -20,6 +20,10 @@ use super::Result;
 const BUFFER_BYTES: usize = 256 * 1024;
 /// A piece of a file follows; any other code ends the file.
 const CODE_DATA: u8 = 0x0C;
+/// The file is complete.
+const CODE_DONE: u8 = 0x00;
+/// Of a file that goes to the phone, as Backstay sends it.
+const BLOCK_BYTES: usize = 32 * 1024;
 /// DeviceLink: several files failed, here all of them, since a new folder has none.
 const NOT_THERE: i64 = -13;
 
@@ -45,6 +49,20 @@ pub fn carry_out(arguments: &Arguments) -> Result<()> {
         session.close().await;
         Ok(())
     })
+}
+
+/// The names of the files in a folder; a missing one has none.
+fn names_in(folder: &Path) -> Result<Value> {
+    let mut names = Dictionary::new();
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names.into()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let regular = Dictionary::from_iter([("DLFileType", Value::from("DLFileTypeRegular"))]);
+        names.insert(entry?.file_name().to_string_lossy().into_owned(), regular.into());
+    }
+    Ok(names.into())
 }
 
 struct Copy {
@@ -95,12 +113,9 @@ impl Copy {
                 self.take_files().await?;
                 (0, nothing())
             }
-            "DLMessageDownloadFiles" => {
-                self.stream.write_u32(0).await?;
-                (NOT_THERE, nothing())
-            }
+            "DLMessageDownloadFiles" => (self.give_files(argument).await?, nothing()),
             "DLMessageGetFreeDiskSpace" => (0, disk::free_bytes(&self.target)?.into()),
-            "DLContentsOfDirectory" => (0, nothing()),
+            "DLContentsOfDirectory" => (0, names_in(&path(argument))?),
             "DLMessageCreateDirectory" => {
                 fs::create_dir_all(path(argument))?;
                 (0, nothing())
@@ -150,6 +165,31 @@ impl Copy {
                 }
             }
         }
+    }
+
+    /// The files that the phone asks for, as far as they are there: their paths, blocks and a code, and a length of zero.
+    async fn give_files(&mut self, wanted: &Value) -> Result<i64> {
+        let mut code = 0;
+        for path in wanted.as_array().ok_or("nothing to send")?.iter().filter_map(Value::as_string) {
+            let Ok(mut file) = File::open(self.target.join(path)) else {
+                code = NOT_THERE;
+                continue;
+            };
+            self.stream.write_u32(u32::try_from(path.len())?).await?;
+            self.stream.write_all(path.as_bytes()).await?;
+            let mut block = vec![0; BLOCK_BYTES];
+            loop {
+                let length = file.read(&mut block)?;
+                self.stream.write_u32(u32::try_from(length)? + 1).await?;
+                self.stream.write_u8(if length == 0 { CODE_DONE } else { CODE_DATA }).await?;
+                self.stream.write_all(&block[..length]).await?;
+                if length == 0 {
+                    break;
+                }
+            }
+        }
+        self.stream.write_u32(0).await?;
+        Ok(code)
     }
 
     async fn text(&mut self, length: u32) -> Result<String> {
