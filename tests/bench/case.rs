@@ -1,6 +1,9 @@
 //! What is backed up.
 
-use backstay_tests::phone::{PhoneSpec, dataset::DataSetSpec};
+use backstay_tests::phone::{
+    PhoneSpec,
+    dataset::{DataSetSpec, FileGroup, SizeRule},
+};
 
 /// Every identifier and all content follow from it.
 const SEED: u64 = 1;
@@ -23,9 +26,23 @@ impl Files {
         self.count as u64 * self.size
     }
 
-    /// The phone that holds them; the same one wherever it is asked for.
+    /// The phone that holds them; the same one wherever it is asked for. Large files are videos in the camera roll, as on
+    /// real phones, where the list has no digest of them; small ones have one.
     pub fn phone(self) -> PhoneSpec {
-        PhoneSpec::numbered(SEED, DataSetSpec::uniform(SEED, self.count, self.size))
+        let small = DataSetSpec::uniform(SEED, self.count, self.size);
+        let data = match self.size {
+            0..1_048_576 => small,
+            _ => DataSetSpec::of_groups(
+                SEED,
+                vec![FileGroup {
+                    domain: "CameraRollDomain".into(),
+                    directory: "Media/DCIM".into(),
+                    count: self.count,
+                    size: SizeRule::Fixed(self.size),
+                }],
+            ),
+        };
+        PhoneSpec::numbered(SEED, data)
     }
 }
 

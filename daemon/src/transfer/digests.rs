@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn arrived(digests: &mut Digests, path: &str, mark: u8) {
-        let checksums = Checksums { size: 1, digest: [mark; 32], sha1: [mark; 20] };
+        let checksums = Checksums { size: 1, digest: [mark; 32], sha1: Some([mark; 20]) };
         digests.received(name_of(&place(path)), checksums, true);
     }
 

@@ -275,10 +275,9 @@ fn known(name: &Name, file: &ManifestFile<'_>, ledger: &Remembered<'_>, content:
     let read = content.of(name).map(|read| read.checksums);
     let ledger = ledger.held.get(name).copied();
     // Reading a file now does not prove that it came so.
-    let just_read =
-        |Checksums { size, digest, sha1 }| Held { size, digest: Some(digest), sha1: Some(sha1), proof: Proof::Missing };
+    let just_read = |Checksums { size, digest, sha1 }| Held { size, digest: Some(digest), sha1, proof: Proof::Missing };
     let known = match (ledger, read) {
-        (Some(held), Some(read)) => Some(Held { sha1: Some(read.sha1), ..held }),
+        (Some(held), Some(read)) => Some(Held { sha1: read.sha1, ..held }),
         (None, Some(read)) if file.record.digest.is_some() => Some(just_read(read)),
         (ledger, _) => ledger,
     };

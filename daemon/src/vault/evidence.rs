@@ -12,7 +12,7 @@ use super::{
     manifest::ManifestFile,
     name::Name,
     parts::{Parts, is_foreign},
-    proof::{Known, Proof, RowChange},
+    proof::{Known, Proof, RowChange, Sha1},
 };
 use crate::transfer::digests::{Digests, Origin};
 
@@ -35,7 +35,10 @@ impl Evidence<'_> {
     /// What is known of one file.
     pub fn of(&self, name: &Name, file: &ManifestFile<'_>) -> Known {
         match self.digests.of(name) {
-            Some(Origin::Received { checksums: Checksums { size, sha1, .. }, whole }) => {
+            Some(Origin::Received { checksums, whole }) => {
+                let Checksums { size, sha1, .. } = checksums;
+                // Of a large file only where the row has one to compare with.
+                let sha1 = sha1.or_else(|| file.record.digest.and_then(|_| self.sha1_of(name)));
                 return Known::Came { size, sha1, whole };
             }
             Some(Origin::Derived) => return self.read_now(name, file),
@@ -51,6 +54,13 @@ impl Evidence<'_> {
         Known::Kept { held, row }
     }
 
+    /// The SHA-1 of what is stored of a file that came. One that the disk does not give back has that of nothing: it fits no
+    /// row, and the comparison that follows says why.
+    fn sha1_of(&self, name: &Name) -> Option<Sha1> {
+        let read = super::checksum::of_file(&name.below(&self.layout.next_tree()));
+        read.map_or(Some(Sha1::default()), |read| read.sha1)
+    }
+
     /// A file that came in an earlier try, or that the phone made of another one: only the disk knows what is in it. A
     /// long one waits for the weekly check.
     fn read_now(&self, name: &Name, file: &ManifestFile<'_>) -> Known {
@@ -62,7 +72,7 @@ impl Evidence<'_> {
         }
         match super::checksum::of_file(&path) {
             Ok(Checksums { size, digest, sha1 }) => {
-                let held = Held { size, digest: Some(digest), sha1: Some(sha1), proof: Proof::Missing };
+                let held = Held { size, digest: Some(digest), sha1, proof: Proof::Missing };
                 Known::Kept { held, row: RowChange::Unknown }
             }
             // The check that reads it next reports the error.

@@ -59,7 +59,7 @@ pub fn take(
             name: name.clone(),
             size,
             digest: checksums.map(|Checksums { digest, .. }| digest),
-            sha1: checksums.map(|Checksums { sha1, .. }| sha1),
+            sha1: checksums.and_then(|Checksums { sha1, .. }| sha1),
             proof: *proof,
             received,
         });

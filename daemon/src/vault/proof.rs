@@ -77,8 +77,8 @@ pub enum Known {
     Came {
         /// Bytes.
         size: u64,
-        /// Taken while it came.
-        sha1: Sha1,
+        /// Taken while it came, or read now.
+        sha1: Option<Sha1>,
         /// The phone said that it is complete.
         whole: bool,
     },
@@ -190,7 +190,7 @@ impl Case<'_> {
     /// The SHA-1 of what is stored, as far as it is known without reading.
     fn sha1(&self) -> Option<Sha1> {
         let (size, sha1) = match self.known {
-            Known::Came { size, sha1, .. } => (size, sha1),
+            Known::Came { size, sha1: Some(sha1), .. } => (size, sha1),
             Known::Kept { held: Held { size, sha1: Some(sha1), .. }, .. } => (size, sha1),
             _ => return None,
         };

@@ -9,7 +9,7 @@ const OTHER: Sha1 = [2; 20];
 const KEY: [u8; 44] = [3; 44];
 
 fn came(size: u64, whole: bool) -> Known {
-    Known::Came { size, sha1: SHA1, whole }
+    Known::Came { size, sha1: Some(SHA1), whole }
 }
 
 fn kept(size: u64, proof: Proof, row: RowChange) -> Known {

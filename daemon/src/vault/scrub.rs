@@ -79,7 +79,7 @@ pub fn slice(layout: &Layout, days: u32, now: i64, stop: &CancellationToken) -> 
                 let held = version.held;
                 let as_it_was = read.size == held.size
                     && held.digest.is_none_or(|known| known == read.digest)
-                    && held.sha1.is_none_or(|known| known == read.sha1);
+                    && held.sha1.is_none_or(|known| Some(known) == read.sha1);
                 if as_it_was {
                     good.push((version, read, Proof::Missing));
                 } else {
@@ -163,7 +163,7 @@ fn judge(layout: &Layout, latest: i64, read: &mut Vec<(Version, Checksums, Proof
     let visited = Manifest::plain(&layout.latest()).for_each_file(|file| {
         let place = Name::of_file_id(file.file_id).and_then(|name| places.get(&name));
         let Some((version, checksums, proof)) = place.and_then(|place| read.get_mut(*place)) else { return };
-        let held = Held { sha1: Some(checksums.sha1), ..version.held };
+        let held = Held { sha1: checksums.sha1, ..version.held };
         let here = Found { name: version.name.clone(), size: Some(checksums.size) };
         let known = Known::Kept { held, row: RowChange::Nothing };
         // Its form was looked at when the backup was taken in.
