@@ -271,7 +271,7 @@ async fn what_other_programs_keep_to_themselves_stops_nothing() {
             true => fs::create_dir(&path).unwrap(),
             false => fs::write(&path, "mine").unwrap(),
         }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
     }
     for deep in [false, true] {
         let (code, object) = verify(&world, deep).await;
@@ -283,7 +283,7 @@ async fn what_other_programs_keep_to_themselves_stops_nothing() {
     // Also where nothing is known of the backup yet.
     let own = world.root().join(".backstay").join(world.phone.udid());
     fs::create_dir(world.latest().join("@eaDir")).unwrap();
-    fs::set_permissions(world.latest().join("@eaDir"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.latest().join("@eaDir"), fs::Permissions::from_mode(0o0)).unwrap();
     fs::remove_dir_all(own).unwrap();
     let (code, object) = verify(&world, false).await;
     assert_eq!((code, &object["damaged"]), (0, &0.into()), "{object}");
