@@ -1,7 +1,10 @@
 //! What a run knows of the files of the new backup: what came, what was carried over from the backup before, and how
 //! its rows changed meanwhile.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
 
 use super::{
     base::BaseRows,
@@ -13,6 +16,7 @@ use super::{
     name::Name,
     parts::{Parts, is_foreign},
     proof::{Known, Proof, RowChange, Sha1},
+    tree::Unreadable,
 };
 use crate::transfer::digests::{Digests, Origin};
 
@@ -29,6 +33,8 @@ pub struct Evidence<'a> {
     pub base: Option<BaseRows>,
     /// The places of the phone.
     pub layout: &'a Layout,
+    /// The first file that the disk did not give back.
+    pub failed: RefCell<Option<Unreadable>>,
 }
 
 impl Evidence<'_> {
@@ -54,11 +60,15 @@ impl Evidence<'_> {
         Known::Kept { held, row }
     }
 
-    /// The SHA-1 of what is stored of a file that came. One that the disk does not give back has that of nothing: it fits no
-    /// row, and the comparison that follows says why.
+    /// The SHA-1 of what is stored of a file that came. An error of the disk ends the check, rather than speak for the file.
     fn sha1_of(&self, name: &Name) -> Option<Sha1> {
-        let read = super::checksum::of_file(&name.below(&self.layout.next_tree()));
-        read.map_or(Some(Sha1::default()), |read| read.sha1)
+        match super::checksum::of_file(&name.below(&self.layout.next_tree())) {
+            Ok(read) => read.sha1,
+            Err(unreadable) => {
+                self.failed.borrow_mut().get_or_insert(unreadable);
+                None
+            }
+        }
     }
 
     /// A file that came in an earlier try, or that the phone made of another one: only the disk knows what is in it. A

@@ -4,6 +4,7 @@
 //! tree into history. Whatever interrupts it, [`recover`](recovery::recover) finishes or forgets it.
 
 use std::{
+    cell::RefCell,
     collections::{HashMap, HashSet},
     fs, io,
     path::PathBuf,
@@ -210,9 +211,14 @@ impl Transaction {
         let builds_on = HashMap::new();
         let builds_on = if self.base_is_known { &held } else { &builds_on };
         let base = self.base_rows(passwords, &opened, &scratch);
-        let evidence = Evidence { digests, unreadable, held: builds_on, base, layout: &self.layout };
-        let mut verified =
-            verify::verify(&tree, &opened, |name, file| evidence.of(name, file), |name| evidence.is_part(name))?;
+        let evidence =
+            Evidence { digests, unreadable, held: builds_on, base, layout: &self.layout, failed: RefCell::default() };
+        let verified =
+            verify::verify(&tree, &opened, |name, file| evidence.of(name, file), |name| evidence.is_part(name));
+        if let Some(unreadable) = evidence.failed.take() {
+            return Err(unreadable.into());
+        }
+        let mut verified = verified?;
         self.leave_out(&verified.strays);
         if verified.contradicted.count > 0 {
             self.compare_contradicted(&verified.contradicted_names, digests)?;
