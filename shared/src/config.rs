@@ -78,6 +78,8 @@ pub struct Backup {
     pub slow_minutes: Minutes,
     /// Backups must be encrypted: a phone that does not encrypt them is told, and not backed up.
     pub require_encryption: bool,
+    /// Where a new backup finds too little room, old snapshots go, the oldest first and as many as it takes.
+    pub make_room: bool,
     /// Older snapshots that are kept beside the latest, whatever their age.
     pub keep_last: u32,
     /// Days before the latest's of which one snapshot is kept.
@@ -124,6 +126,7 @@ impl Default for Backup {
             battery_percent_min: Percent(20),
             slow_minutes: Minutes(10),
             require_encryption: false,
+            make_room: true,
             keep_last: 3,
             keep_daily: 7,
             keep_weekly: 4,

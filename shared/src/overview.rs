@@ -233,6 +233,8 @@ pub enum Phase {
     WaitingForPasscode,
     /// The phone looks for what changed; minutes of silence are normal.
     Scanning,
+    /// The list of files of the last backup goes to the phone, which compares itself with it.
+    SendingList,
     /// Bytes arrive.
     Transferring,
     /// The result is checked against its manifest.
@@ -246,8 +248,11 @@ pub enum Phase {
 pub struct Progress {
     /// The stage.
     pub phase: Phase,
-    /// Bytes received.
+    /// Bytes received; bytes sent while a list of files goes to the phone.
     pub bytes: u64,
+    /// Bytes of that list.
+    #[serde(default)]
+    pub bytes_total: Option<u64>,
     /// Files received.
     pub files: u64,
     /// The phone's own estimate of the whole, 0 to 1.
@@ -264,7 +269,15 @@ pub struct Progress {
 impl Progress {
     /// The beginning.
     pub const fn start() -> Self {
-        Self { phase: Phase::Preparing, bytes: 0, files: 0, fraction: None, bytes_per_second: None, seconds_left: None }
+        Self {
+            phase: Phase::Preparing,
+            bytes: 0,
+            bytes_total: None,
+            files: 0,
+            fraction: None,
+            bytes_per_second: None,
+            seconds_left: None,
+        }
     }
 }
 

@@ -79,6 +79,13 @@ fn running(progress: &Progress) -> String {
         Phase::Preparing => "preparing its backup".to_owned(),
         Phase::WaitingForPasscode => "waiting for its passcode".to_owned(),
         Phase::Scanning => "looking for changes".to_owned(),
+        Phase::SendingList => match progress.bytes_total {
+            Some(total) => {
+                let (bytes, total) = (readable_bytes(progress.bytes), readable_bytes(total));
+                format!("sending it the list of files, {bytes} of {total}")
+            }
+            None => "sending it the list of files".to_owned(),
+        },
         Phase::Transferring => transferring(progress),
         Phase::Verifying => "verifying its backup".to_owned(),
         Phase::Committing => "finishing its backup".to_owned(),

@@ -10,7 +10,7 @@ use crate::{
     health::diagnose,
     vault::{
         free_space::{self, Freed},
-        history::{self, time_of},
+        history::{self, Stays, time_of},
         ledger::{Entry, Ledger},
         phones::BackedUp,
     },
@@ -52,6 +52,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let told = || Ok((ledger.snapshots()?, ledger.costs()?));
     let (entries, costs) = told().map_err(|error| diagnose::ledger(&error))?;
     let latest = entries.last().map(|entry| entry.number);
+    let last_readable = ledger.last_readable().map_err(|error| diagnose::ledger(&error))?;
     let before_erasing: Vec<i64> = history::last_before_erasing(&entries, &history::erasings(&phone.layout))
         .into_iter()
         .map(|place| entries[place].number)
@@ -72,6 +73,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
                     "notes": entry.notes, "doubts": entry.doubts,
                     "after_erasing": is_after_erasing(entry),
                     "kept_from_before_erasing": before_erasing.contains(&entry.number),
+                    "kept_for_unreadable_files": last_readable.contains(&entry.number),
                     "checked_at": entry.checked.and_then(|at| chrono::DateTime::<Utc>::from_timestamp(at, 0)),
                     "folder": tree.display().to_string(),
                 })
@@ -89,8 +91,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
             (_, true) => ", the last before the iPhone was erased and so kept for now",
             _ => "",
         };
+        let readable = match last_readable.contains(&entry.number) {
+            true => ", kept for files that the iPhone can't read any more",
+            false => "",
+        };
         output::line(&format!(
-            "{}  {}, {} files ({}), {} only here{latest}{origin}{erased}{damaged}",
+            "{}  {}, {} files ({}), {} only here{latest}{origin}{erased}{readable}{damaged}",
             entry.id,
             time_of(&entry.id).map_or_else(String::new, output::moment),
             entry.files,
@@ -119,7 +125,8 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     let before = || Ok((ledger.snapshots()?, ledger.costs()?));
     let (entries, costs) = before().map_err(|error| diagnose::ledger(&error))?;
     let gone: Vec<Entry> = if arguments.dry_run {
-        history::surplus(&entries, &history::erasings(&phone.layout), &retention).into_iter().cloned().collect()
+        let stays = Stays::of(&phone.layout, &ledger).map_err(|error| diagnose::ledger(&error))?;
+        history::surplus(&entries, &stays, &retention).into_iter().cloned().collect()
     } else {
         history::prune(&phone.layout, &mut ledger, &retention).map_err(|error| diagnose::ledger(&error))?
     };

@@ -143,6 +143,13 @@ pub fn describe(progress: &Progress) -> String {
         Phase::Preparing => "preparing".into(),
         Phase::WaitingForPasscode => "enter your passcode on the iPhone".into(),
         Phase::Scanning => "the iPhone looks for what changed".into(),
+        Phase::SendingList => match progress.bytes_total {
+            Some(total) => {
+                let (bytes, total) = (readable_bytes(progress.bytes), readable_bytes(total));
+                format!("sending the list of files: {bytes} of {total}")
+            }
+            None => "sending the list of files".into(),
+        },
         Phase::Transferring => {
             let mut text = format!("{}, {} files", readable_bytes(progress.bytes), progress.files);
             if let Some(rate) = progress.bytes_per_second {

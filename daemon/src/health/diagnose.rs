@@ -290,6 +290,8 @@ pub fn transfer(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) ->
             silent(FailureId::BackupStalled, *seconds)
         }
         TransferError::NobodyTyped { seconds } => silent(FailureId::PasscodeNotEntered, *seconds),
+        TransferError::Busy { seconds } => silent(FailureId::DeviceBackupBusy, *seconds),
+        TransferError::CancelledOnPhone => Failure::from(FailureId::CancelledOnDevice),
         TransferError::Cancelled => Failure::from(FailureId::CancelledByUser),
     };
     if let TransferError::LinkLost(_) | TransferError::NoResult = error {
@@ -323,11 +325,11 @@ pub fn restore(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> 
     }
 }
 
-/// The phone said "success" but could not read some of its own files.
+/// The phone said "success" but could not read some of its own files, which somebody may miss.
 pub fn unreadable_files(received: &Received) -> Option<Failure> {
-    let first = received.unreadable.first()?;
+    let (first, count) = received.unreadable.missed()?;
     let mut failure = Failure::from(FailureId::DeviceIoError).path(&first.device_path).text(&first.reason);
-    failure.evidence.files = Some(received.unreadable_count);
+    failure.evidence.files = Some(count);
     Some(failure)
 }
 

@@ -6,9 +6,9 @@ use super::{facts::Facts, link::Session, run::Job, vitals::Vitals};
 use crate::{
     health::diagnose,
     host::{disk, volume},
-    preflight::{self, Situation},
+    preflight::{self, ROOM_COMFORT_BYTES, ROOM_SLACK_BYTES, Situation},
     transfer::DiskError,
-    vault::{forecast, layout::Layout, receipt},
+    vault::{forecast, free_space, layout::Layout, receipt},
 };
 
 /// What was seen.
@@ -30,14 +30,21 @@ pub struct Checked {
 /// What stands in the way.
 pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
     let root = job.root.clone();
-    let known_roots = job.known_roots.clone();
+    let (known_roots, may_make_room) = (job.known_roots.clone(), job.settings.make_room);
     let layout = Layout::new(&job.root, &job.attached.udid);
     // A disk that sleeps takes seconds to answer; so may a ledger on it.
     let host = tokio::task::spawn_blocking(move || {
         known_roots.prepare(&root)?;
-        let free = disk::free_bytes(&root).map_err(|source| {
+        let mut free = disk::free_bytes(&root).map_err(|source| {
             diagnose::disk(&DiskError { operation: "asking for the free space", path: root.clone(), source })
         })?;
+        // Before anybody is asked for a passcode.
+        if may_make_room && free <= ROOM_SLACK_BYTES && layout.ledger().exists() {
+            match free_space::free(&layout, ROOM_SLACK_BYTES + ROOM_COMFORT_BYTES) {
+                Ok(freed) => free = freed.bytes_free,
+                Err(error) => tracing::warn!(%error, "no room can be made"),
+            }
+        }
         // Receipts that can't be read are the business of whoever commits the next one.
         let receipts = receipt::all(&layout).unwrap_or_default();
         let has_backup = layout.latest().join("Manifest.db").exists();

@@ -16,7 +16,7 @@ use crate::{
     host::disk,
     transfer::{
         DiskError, TransferError,
-        conversation::{Conversation, Order, Plan},
+        conversation::{Conversation, MakeRoom, Order, Plan},
         digests::Digests,
         download::Sent,
         meter::Meter,
@@ -27,7 +27,6 @@ use crate::{
 };
 
 /// What it is about.
-#[derive(Debug)]
 pub struct Matter<'a> {
     /// What the phone is asked to do.
     pub order: Order,
@@ -35,6 +34,10 @@ pub struct Matter<'a> {
     pub base: &'a Path,
     /// Where files go that the phone replaces, on a disk that can't clone.
     pub aside: Option<Aside>,
+    /// What came in an earlier run and is there.
+    pub digests: Digests,
+    /// Makes room on the disk.
+    pub make_room: &'a mut MakeRoom<'a>,
     /// Whose backup it is.
     pub source: &'a Udid,
     /// The phone is on a cable.
@@ -73,6 +76,7 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
         base: matter.base.to_owned(),
         aside: matter.aside,
         udid: matter.source.clone(),
+        digests: matter.digests,
         order: matter.order,
         passcode_sheet,
         cancel: matter.cancel.clone(),
@@ -82,7 +86,7 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
         .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: matter.base.to_owned(), source }))?;
     let (muxer, attached) = session.way();
     let lost = liveness::lost(muxer, attached, conversation.activity(), session.pulse());
-    let ended = conversation.carry_out(lost).await;
+    let ended = conversation.carry_out(lost, matter.make_room).await;
     let received = std::mem::take(&mut conversation.received);
     let result = match &ended {
         // A phone that takes no notice of a write that failed has not made a backup.
@@ -127,6 +131,33 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
         }
         _ => failure,
     });
+    let result = match result {
+        Err(failure) => Err(told_by_its_cause(failure, &received, session).await),
+        result => result,
+    };
     let digests = std::mem::take(&mut conversation.digests);
     Ok(Outcome { received, digests, sent: conversation.sent, passcode_asked, result })
+}
+
+/// What the phone's code alone does not say.
+async fn told_by_its_cause(failure: Failure, received: &Received, session: &mut Session) -> Failure {
+    if failure.id == FailureId::DeviceDataRefused {
+        return failure;
+    }
+    // A phone that was told "no" about a path outside its folder may end over it.
+    if let (Some(104 | 103), Some(why)) = (failure.evidence.code, &received.odd_paths.first) {
+        let mut refused = Failure { id: FailureId::DeviceDataRefused, ..failure };
+        refused.evidence.text = Some(why.to_string());
+        return refused;
+    }
+    // Without an escrow bag nothing of the phone can be read once its screen is locked, and it says no more than 104
+    // (pymobiledevice3 820).
+    let is_104 = failure.id == FailureId::DeviceIoError && failure.evidence.code == Some(104);
+    if is_104 && !session.has_escrow_bag() {
+        let locked = session.value(None, Some("PasswordProtected")).await.ok().flatten();
+        if locked.and_then(|locked| locked.as_boolean()) == Some(true) {
+            return Failure { id: FailureId::DeviceLocked, ..failure };
+        }
+    }
+    failure
 }

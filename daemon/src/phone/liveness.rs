@@ -10,7 +10,7 @@ use std::{
 };
 
 use idevice::lockdown::LockdownClient;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     heartbeat::Pulse,
@@ -23,18 +23,22 @@ const EVERY: Duration = Duration::from_secs(2);
 /// A phone that is there answers in milliseconds.
 const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(4);
 
-/// One answer may be lost to a busy phone or a stalled disk here.
-const MISSES_MAX: u32 = 2;
+/// A cable has no bad moments; one answer may be lost to a busy phone or a stalled disk here.
+const USB_SECONDS_MAX: Duration = Duration::from_secs(15);
 
-/// Ends, with the seconds, when neither a byte came nor a question was answered: 14 s after the link died at most, the
-/// interval in which the last byte came included. Over Wi-Fi also when nothing comes and the phone's heart has stopped.
+/// A network has: gaps of 10 s and more pass, and the connections live on.
+const WIFI_SECONDS_MAX: Duration = Duration::from_secs(60);
+
+/// Ends, with the seconds, when neither a byte moved nor a question was answered for so long. Over Wi-Fi also when nothing
+/// moves and the phone's heart has stopped for so long.
 pub async fn lost(
     muxer: Muxer,
     attached: Attached,
     bytes_seen: Arc<AtomicU64>,
     pulse: Option<watch::Receiver<Pulse>>,
 ) -> u64 {
-    let mut misses = 0;
+    let patience = if attached.usb { USB_SECONDS_MAX } else { WIFI_SECONDS_MAX };
+    let mut alive_at = Instant::now();
     let mut seen = bytes_seen.load(Ordering::Relaxed);
     loop {
         tokio::time::sleep(EVERY).await;
@@ -44,16 +48,13 @@ pub async fn lost(
         match pulse {
             // What still comes says more than a heart.
             Some(Pulse::Asleep) if !moving => return EVERY.as_secs(),
-            Some(Pulse::Silent(seconds)) if !moving => return seconds,
+            Some(Pulse::Silent(seconds)) if !moving && seconds >= patience.as_secs() => return seconds,
             _ => {}
         }
         if moving || answers(&muxer, &attached).await {
-            misses = 0;
-            continue;
-        }
-        misses += 1;
-        if misses >= MISSES_MAX && bytes_seen.load(Ordering::Relaxed) == seen {
-            return u64::from(misses) * (EVERY + ANSWER_SECONDS_MAX).as_secs();
+            alive_at = Instant::now();
+        } else if alive_at.elapsed() >= patience && bytes_seen.load(Ordering::Relaxed) == seen {
+            return alive_at.elapsed().as_secs();
         }
     }
 }

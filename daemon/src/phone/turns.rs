@@ -218,7 +218,7 @@ const fn patience(phase: Phase) -> Option<Duration> {
     match phase {
         Phase::WaitingForPasscode => Some(Duration::ZERO),
         Phase::Scanning => Some(SCAN_PATIENCE),
-        Phase::Preparing | Phase::Transferring | Phase::Verifying | Phase::Committing => None,
+        Phase::Preparing | Phase::SendingList | Phase::Transferring | Phase::Verifying | Phase::Committing => None,
     }
 }
 

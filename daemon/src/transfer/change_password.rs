@@ -15,13 +15,13 @@ use super::{
     TransferError,
     frames::Frames,
     greeting::{self, greet, say_goodbye},
-    passcode::Sheet,
+    passcode::{NOBODY_TYPES_AFTER, Sheet},
     request::{Message, Request},
 };
 use crate::vault::encryption::Password;
 
-/// The phone waits this long for its passcode.
-const PASSCODE_SECONDS_MAX: Duration = Duration::from_secs(31 * 60);
+/// A phone that says nothing for so long will not say anything more.
+const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(31 * 60);
 
 /// What is to become of the password.
 #[derive(Debug)]
@@ -88,26 +88,40 @@ where
     greeted.map_err(|error| NotChanged { error, in_doubt: false })?;
     let answered = async {
         greeting::request(&mut frames, change.request(udid)).await?;
-        let mut watching = true;
+        let (mut watching, mut asked_since) = (true, None);
         loop {
+            let patience = async {
+                match asked_since {
+                    Some(since) => tokio::time::sleep_until(since + NOBODY_TYPES_AFTER).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 answer = result(&mut frames, udid) => return answer,
+                () = patience => {
+                    return Err(TransferError::NobodyTyped { seconds: NOBODY_TYPES_AFTER.as_secs() });
+                }
                 changed = passcode_sheet.changed(), if watching => {
                     watching = changed.is_ok();
-                    asked(passcode_sheet.borrow_and_update().is_up);
+                    let sheet = *passcode_sheet.borrow_and_update();
+                    if sheet.cancelled {
+                        return Err(TransferError::CancelledOnPhone);
+                    }
+                    asked_since = sheet.is_up.then(tokio::time::Instant::now);
+                    asked(sheet.is_up);
                 }
             }
         }
     };
-    match tokio::time::timeout(PASSCODE_SECONDS_MAX, answered).await {
+    match tokio::time::timeout(ANSWER_SECONDS_MAX, answered).await {
         Ok(Ok(())) => {
             say_goodbye(&mut frames).await;
             Ok(())
         }
         Ok(Err(error)) => Err(NotChanged { in_doubt: !matches!(error, TransferError::Device { .. }), error }),
         Err(_) => {
-            let error = TransferError::Stalled { seconds: PASSCODE_SECONDS_MAX.as_secs() };
+            let error = TransferError::Stalled { seconds: ANSWER_SECONDS_MAX.as_secs() };
             Err(NotChanged { error, in_doubt: true })
         }
     }

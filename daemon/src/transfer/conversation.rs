@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use backstay_shared::{ids::Udid, overview::Phase};
@@ -15,23 +15,24 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     DiskError, TransferError, device_link_code,
     digests::Digests,
-    download::{Sent, multi_status, send_files},
+    download::{Sending, Sent, multi_status},
     folders::Folders,
     frames::Frames,
     greeting::{self, EMPTY, greet, say_goodbye},
     hashing::Hashing,
     meter::Meter,
     operations,
-    passcode::Sheet,
+    passcode::{NOBODY_TYPES_AFTER, Sheet},
     place::Place,
-    request::{Message, Request},
-    upload::{Received, Upload},
+    request::{Message, OddPath, Request},
+    upload::{self, Received, Upload},
     writers::Writers,
 };
 use crate::{
@@ -39,14 +40,9 @@ use crate::{
     vault::{aside::Aside, encryption::Password},
 };
 
-/// The phone waits this long for its passcode and may prepare as long before its first message.
-const SILENCE_MAX_BEFORE_BYTES: Duration = Duration::from_secs(31 * 60);
-
-/// Later silences are shorter: 5 minutes over a large manifest were seen.
-const SILENCE_MAX_AMONG_BYTES: Duration = Duration::from_secs(10 * 60);
-
-/// The sheet comes down after this long: who has not typed by now is not there, and other programs wait for the phone.
-const PASSCODE_SECONDS_MAX: Duration = Duration::from_secs(10 * 60);
+/// So long a phone may say nothing, whatever came before: 15 minutes were seen with 100,000 photos, and minutes around a
+/// large manifest (libimobiledevice 1413, 1707). Whether it is still there, lockdownd says meanwhile.
+const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
 
 /// News of the sheet may be so much later than what the phone says of it here.
 const SHEET_NEWS_MAX: Duration = Duration::from_millis(200);
@@ -60,6 +56,8 @@ pub struct Plan {
     pub aside: Option<Aside>,
     /// Whose backup it is; names the folder that every path of the phone must lie in.
     pub udid: Udid,
+    /// What came in an earlier run and is there.
+    pub digests: Digests,
     /// What the phone is asked to do.
     pub order: Order,
     /// The phone shows its passcode sheet.
@@ -158,18 +156,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     ///
     /// # Errors
     /// When the folder can't be opened.
-    pub fn new(stream: S, plan: Plan, meter: Meter) -> io::Result<Self> {
+    pub fn new(stream: S, mut plan: Plan, meter: Meter) -> io::Result<Self> {
         let activity = Arc::new(AtomicU64::new(0));
         Ok(Self {
             frames: Frames::new(stream, activity.clone()),
             folders: Folders::open(&plan.base, plan.aside.as_ref())?,
             writers: Writers::start(&plan.base, plan.aside.as_ref())?,
             hashing: Hashing::start()?,
+            digests: std::mem::take(&mut plan.digests),
             plan,
             meter,
             activity,
             received: Received::default(),
-            digests: Digests::default(),
             sent: Sent::default(),
             disk_error: None,
             bytes_missing: None,
@@ -178,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         })
     }
 
-    /// Grows with every byte that comes.
+    /// Grows with every byte that comes or goes.
     pub fn activity(&self) -> Arc<AtomicU64> {
         self.activity.clone()
     }
@@ -188,24 +186,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     ///
     /// # Errors
     /// When it ended in any other way than the phone's own "success".
-    pub async fn carry_out(&mut self, lost: impl Future<Output = u64>) -> Result<(), TransferError> {
+    pub async fn carry_out(
+        &mut self,
+        lost: impl Future<Output = u64>,
+        make_room: &mut MakeRoom<'_>,
+    ) -> Result<(), TransferError> {
         let cancel = self.plan.cancel.clone();
         let stalled = stalled(self.activity.clone());
+        let mut sheet = self.plan.passcode_sheet.clone();
+        let cancelled_on_phone = async {
+            if sheet.wait_for(|sheet| sheet.cancelled).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
         let outcome = tokio::select! {
-            outcome = self.converse() => outcome,
+            outcome = self.converse(make_room) => outcome,
             () = cancel.cancelled() => Err(TransferError::Cancelled),
+            () = cancelled_on_phone => Err(TransferError::CancelledOnPhone),
             seconds = stalled => Err(TransferError::Stalled { seconds }),
             seconds = lost => Err(TransferError::LinkDead { seconds }),
         };
         self.writers.drain();
+        upload::collect_digests(&self.writers, &self.hashing, &mut self.digests);
         self.collect_disk_error();
         if outcome.is_err() {
-            // A later run that goes on with what came must not take a part of a file for the file.
-            for place in std::mem::take(&mut self.received.partial) {
-                if let Err(error) = self.folders.remove_file(&place) {
-                    tracing::debug!(?place, %error, "a part of a file stays");
-                }
-            }
+            self.remove_parts();
         }
         self.passcode_asked = self.sheet_was_shown(outcome.is_err()).await;
         if self.plan.order.is_restore() {
@@ -227,7 +232,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         sheet.borrow().was_shown
     }
 
-    async fn converse(&mut self) -> Result<(), TransferError> {
+    /// A later run that goes on with what came must not take a part of a file for the file.
+    fn remove_parts(&mut self) {
+        let parts = self.digests.take_parts(self.plan.udid.as_str()).into_iter().chain(self.received.under_way.take());
+        for place in parts {
+            if let Err(error) = self.folders.remove_file(&place) {
+                tracing::debug!(?place, %error, "a part of a file stays");
+            }
+        }
+    }
+
+    async fn converse(&mut self, make_room: &mut MakeRoom<'_>) -> Result<(), TransferError> {
         greet(&mut self.frames, self.plan.udid.as_str()).await?;
         let request = self.plan.order.request(&self.plan.udid);
         greeting::request(&mut self.frames, request).await?;
@@ -239,6 +254,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             if let Some(percent) = message.percent {
                 self.meter.percent(percent);
             }
+            for OddPath { why, .. } in &message.odd {
+                self.received.odd_paths.add(why)?;
+            }
             match message.request {
                 Request::Result { code: 0, .. } => {
                     say_goodbye(&mut self.frames).await;
@@ -246,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 }
                 Request::Result { code, text } => return Err(TransferError::Device { code, text }),
                 Request::Disconnect => return Err(TransferError::NoResult),
-                request => self.answer(request).await?,
+                request => self.answer(request, &message.odd, make_room).await?,
             }
         }
     }
@@ -259,7 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         loop {
             let patience = async {
                 match asked_since {
-                    Some(since) => tokio::time::sleep_until(since + PASSCODE_SECONDS_MAX).await,
+                    Some(since) => tokio::time::sleep_until(since + NOBODY_TYPES_AFTER).await,
                     None => std::future::pending().await,
                 }
             };
@@ -267,19 +285,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 biased;
                 message = self.frames.message() => return message,
                 () = patience => {
-                    return Err(TransferError::NobodyTyped { seconds: PASSCODE_SECONDS_MAX.as_secs() });
+                    return Err(TransferError::NobodyTyped { seconds: NOBODY_TYPES_AFTER.as_secs() });
                 }
                 changed = self.plan.passcode_sheet.changed(), if watching => {
                     watching = changed.is_ok();
                     let sheet = *self.plan.passcode_sheet.borrow_and_update();
-                    asked_since = sheet.is_up.then(tokio::time::Instant::now);
+                    asked_since = sheet.is_up.then(Instant::now);
                     self.meter.phase(if sheet.is_up { Phase::WaitingForPasscode } else { silent });
                 }
             }
         }
     }
 
-    async fn answer(&mut self, request: Request) -> Result<(), TransferError> {
+    async fn answer(
+        &mut self,
+        request: Request,
+        odd: &[OddPath],
+        make_room: &mut MakeRoom<'_>,
+    ) -> Result<(), TransferError> {
         // Everything that the phone has sent is in the file system before it is looked at or answered for.
         self.writers.drain();
         let done = match request {
@@ -309,11 +332,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 };
             }
             Request::Download { files } => {
-                // A backup fetches a manifest or two; only what a restore fetches is its progress.
-                let meter = self.plan.order.is_restore().then_some(&mut self.meter);
-                let failed = send_files(&mut self.frames, &mut self.folders, &files, &mut self.sent, meter).await?;
+                let sending = Sending {
+                    frames: &mut self.frames,
+                    folders: &mut self.folders,
+                    sent: &mut self.sent,
+                    meter: &mut self.meter,
+                    is_restore: self.plan.order.is_restore(),
+                };
+                let failed = sending.files(&files, odd).await?;
                 self.note_unreadable(&failed);
-                let (code, by_path) = multi_status(&failed);
+                let (code, by_path) = multi_status(&failed, odd);
+                if !self.plan.order.is_restore() {
+                    self.meter.phase(self.plan.order.silent_phase());
+                }
                 return self.status(code, if code == 0 { EMPTY } else { "Multi status" }, by_path).await;
             }
             Request::FreeSpace => {
@@ -334,8 +365,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             }
             Request::Purge { bytes } => {
                 // The phone asks for 2 GiB more than it lacks (source: disassembly quoted in pymobiledevice3 #1879).
-                self.bytes_missing = Some(bytes.saturating_sub(2 << 30));
-                return self.status(-1, "Operation not supported", empty()).await;
+                let missing = bytes.saturating_sub(2 << 30);
+                // After "success" the phone asks for the free space again, and goes on with the passcode it was given.
+                if make_room(missing, bytes) {
+                    self.bytes_missing = None;
+                    return self.status(0, EMPTY, bytes.into()).await;
+                }
+                self.bytes_missing = Some(missing);
+                return self.status(-1, "DLPurgeDiskSpace failed to purge", 0.into()).await;
             }
             Request::List { folder } => match operations::list(&self.plan.base, &folder) {
                 Ok(listed) => return self.status(0, EMPTY, listed).await,
@@ -355,11 +392,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             Request::Copy { from, to } => {
                 operations::copy(&self.plan.base, &mut self.folders, &mut self.digests, &from, &to)
             }
-            Request::Result { .. } | Request::Disconnect => Ok(()),
+            Request::Odd => Ok(()),
+            Request::Result { .. } | Request::Disconnect | Request::Versions { .. } => Ok(()),
         };
         self.writers.forget();
         match done {
-            Ok(()) => self.status(0, EMPTY, empty()).await,
+            Ok(()) if odd.is_empty() => self.status(0, EMPTY, empty()).await,
+            Ok(()) => self.status(-1, "Operation not permitted", empty()).await,
             Err(error) => {
                 let (code, text) = (device_link_code(&error.source), error.source.to_string());
                 tracing::warn!(%error, "could not do what the phone asked for");
@@ -400,7 +439,11 @@ fn empty() -> plist::Value {
     plist::Value::Dictionary(plist::Dictionary::new())
 }
 
-/// Ends, with the seconds, when nothing has come for too long.
+/// Makes room on the backup disk: what is lacking, and what would be welcome, in bytes. True when what is lacking is free
+/// now.
+pub type MakeRoom<'a> = dyn FnMut(u64, u64) -> bool + Send + 'a;
+
+/// Ends, with the seconds, when nothing has moved for too long.
 async fn stalled(activity: Arc<AtomicU64>) -> u64 {
     let mut seen = activity.load(Ordering::Relaxed);
     let mut since = Instant::now();
@@ -410,9 +453,7 @@ async fn stalled(activity: Arc<AtomicU64>) -> u64 {
         if now != seen {
             (seen, since) = (now, Instant::now());
         }
-        // The greeting is some hundred bytes; files are more.
-        let limit = if now < 64 * 1024 { SILENCE_MAX_BEFORE_BYTES } else { SILENCE_MAX_AMONG_BYTES };
-        if since.elapsed() > limit {
+        if since.elapsed() > SILENCE_MAX {
             return since.elapsed().as_secs();
         }
     }

@@ -20,13 +20,24 @@ pub enum Origin {
 }
 
 /// Files that the phone has touched, by where they are now. What is not here is as it was before the run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Digests {
     touched: HashMap<Name, Origin>,
     /// Folders of earlier runs that were moved or copied as a whole.
     derived_folders: Vec<String>,
     /// Files that came and were thrown away without being put into their place.
     lost: HashSet<[u8; 20]>,
+}
+
+/// One entry of [`Digests`] as it is kept between two runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// A file and where it comes from.
+    File(Name, Origin),
+    /// A folder that was moved or copied as a whole, by its path below the tree.
+    Folder(String),
+    /// A file whose bytes came and were thrown away.
+    Lost([u8; 20]),
 }
 
 /// The name below the phone's folder.
@@ -49,6 +60,38 @@ impl Digests {
             self.lost.remove(id);
         }
         self.touched.insert(name, origin);
+    }
+
+    /// All of it, for a later run.
+    pub fn kept(&self) -> Vec<Kept> {
+        let files = self.touched.iter().map(|(name, origin)| Kept::File(name.clone(), *origin));
+        let folders = self.derived_folders.iter().cloned().map(Kept::Folder);
+        files.chain(folders).chain(self.lost.iter().copied().map(Kept::Lost)).collect()
+    }
+
+    /// Adds what an earlier run has kept.
+    pub fn keep(&mut self, kept: Kept) {
+        match kept {
+            Kept::File(name, origin) => drop(self.touched.insert(name, origin)),
+            Kept::Folder(path) => self.derived_folders.push(path),
+            Kept::Lost(id) => drop(self.lost.insert(id)),
+        }
+    }
+
+    /// Each file that the phone has touched.
+    pub fn touched(&self) -> impl Iterator<Item = (&Name, &Origin)> {
+        self.touched.iter()
+    }
+
+    /// Forgets the files that came without their end, and says where they are.
+    pub fn take_parts(&mut self, udid: &str) -> Vec<Place> {
+        let mut parts = Vec::new();
+        self.touched.retain(|name, origin| {
+            let is_part = matches!(origin, Origin::Received { whole: false, .. });
+            parts.extend(is_part.then(|| Place::new(&format!("{udid}/{name}"), udid).ok()).flatten());
+            !is_part
+        });
+        parts
     }
 
     /// True when new bytes of a file came, and the phone threw them away or left them lying rather than put them in its

@@ -4,7 +4,9 @@ use std::io::{self, Read};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{TransferError, device_link_code, folders::Folders, frames::Frames, meter::Meter, place::Place};
+use super::{
+    TransferError, device_link_code, folders::Folders, frames::Frames, meter::Meter, place::Place, request::OddPath,
+};
 
 const CODE_SUCCESS: u8 = 0x00;
 const CODE_ERROR_LOCAL: u8 = 0x06;
@@ -25,41 +27,88 @@ pub struct Sent {
     pub bytes: u64,
 }
 
-/// Sends the files, one after the other, and the end of the list; returns those that could not be read.
-///
-/// # Errors
-/// When the link breaks.
-pub async fn send_files<S: AsyncRead + AsyncWrite + Unpin>(
-    frames: &mut Frames<S>,
-    folders: &mut Folders,
-    files: &[Place],
-    sent: &mut Sent,
-    mut meter: Option<&mut Meter>,
-) -> Result<Vec<(Place, io::Error)>, TransferError> {
-    let mut failed = Vec::new();
-    for place in files {
-        let path = place.as_str().as_bytes();
-        let mut header = u32::try_from(path.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
-        header.extend_from_slice(path);
-        frames.send(&header).await?;
-        let mut progress = |bytes| {
-            sent.bytes += bytes;
-            if let Some(meter) = meter.as_deref_mut() {
-                meter.tick(sent.files, sent.bytes);
-            }
-        };
-        match send_file(frames, folders, place, &mut progress).await? {
-            Ok(()) => sent.files += 1,
-            Err(error) => {
-                let text = error.to_string();
-                frames.send(&frame(CODE_ERROR_LOCAL, text.as_bytes())).await?;
-                failed.push((place.clone(), error));
+/// The files of one request on their way to the phone.
+pub struct Sending<'a, S> {
+    /// The socket.
+    pub frames: &'a mut Frames<S>,
+    /// Where the files are.
+    pub folders: &'a mut Folders,
+    /// What went so far.
+    pub sent: &'a mut Sent,
+    /// Where to report how far it is.
+    pub meter: &'a mut Meter,
+    /// What a restore fetches is its progress; a backup fetches the list of files of the one before.
+    pub is_restore: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sending<'_, S> {
+    /// Sends the files, one after the other, and the end of the list; returns those that could not be read. Of `odd` paths
+    /// nothing is sent but that they are refused.
+    ///
+    /// # Errors
+    /// When the link breaks.
+    pub async fn files(mut self, files: &[Place], odd: &[OddPath]) -> Result<Vec<(Place, io::Error)>, TransferError> {
+        let mut failed = Vec::new();
+        for place in files {
+            self.name(place.as_str()).await?;
+            match self.file(place).await? {
+                Ok(()) => self.sent.files += 1,
+                Err(error) => {
+                    self.frames.send(&frame(CODE_ERROR_LOCAL, error.to_string().as_bytes())).await?;
+                    failed.push((place.clone(), error));
+                }
             }
         }
+        for OddPath { path, .. } in odd {
+            self.name(path).await?;
+            self.frames.send(&frame(CODE_ERROR_LOCAL, REFUSED.as_bytes())).await?;
+        }
+        self.frames.send(&0_u32.to_be_bytes()).await?;
+        Ok(failed)
     }
-    frames.send(&0_u32.to_be_bytes()).await?;
-    Ok(failed)
+
+    async fn name(&mut self, path: &str) -> Result<(), TransferError> {
+        let mut header = u32::try_from(path.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+        header.extend_from_slice(path.as_bytes());
+        self.frames.send(&header).await
+    }
+
+    /// The outer error is the link's, the inner one the disk's.
+    async fn file(&mut self, place: &Place) -> Result<io::Result<()>, TransferError> {
+        let mut file = match self.folders.read(place) {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(error)),
+        };
+        // A restore fetches some hundred thousand files, most of them small.
+        let bytes = file.metadata().map_or(u64::MAX, |facts| facts.len());
+        let piece = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1, CHUNK_BYTES * FRAMES_PER_WRITE);
+        let mut content = vec![0; piece];
+        let mut done = 0;
+        loop {
+            let count = match read_full(&mut file, &mut content) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => return Ok(Err(error)),
+            };
+            let mut out = Vec::with_capacity(count + FRAMES_PER_WRITE * 5);
+            for chunk in content[..count].chunks(CHUNK_BYTES) {
+                out.extend_from_slice(&frame(CODE_FILE_DATA, chunk));
+            }
+            self.frames.send(&out).await?;
+            done += count as u64;
+            self.sent.bytes += count as u64;
+            match self.is_restore {
+                true => self.meter.tick(self.sent.files, self.sent.bytes),
+                false => self.meter.sending(done, bytes),
+            }
+        }
+        self.frames.send(&frame(CODE_SUCCESS, &[])).await?;
+        Ok(Ok(()))
+    }
 }
+
+/// What is said of a path outside the phone's folder.
+const REFUSED: &str = "Operation not permitted";
 
 fn frame(code: u8, content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len() + 1).unwrap_or(u32::MAX);
@@ -67,38 +116,6 @@ fn frame(code: u8, content: &[u8]) -> Vec<u8> {
     frame.push(code);
     frame.extend_from_slice(content);
     frame
-}
-
-/// The outer error is the link's, the inner one the disk's.
-async fn send_file<S: AsyncRead + AsyncWrite + Unpin>(
-    frames: &mut Frames<S>,
-    folders: &mut Folders,
-    place: &Place,
-    progress: &mut impl FnMut(u64),
-) -> Result<io::Result<()>, TransferError> {
-    let mut file = match folders.read(place) {
-        Ok(file) => file,
-        Err(error) => return Ok(Err(error)),
-    };
-    // A restore fetches some hundred thousand files, most of them small.
-    let bytes = file.metadata().map_or(u64::MAX, |facts| facts.len());
-    let piece = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1, CHUNK_BYTES * FRAMES_PER_WRITE);
-    let mut content = vec![0; piece];
-    loop {
-        let count = match read_full(&mut file, &mut content) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut out = Vec::with_capacity(count + FRAMES_PER_WRITE * 5);
-        for chunk in content[..count].chunks(CHUNK_BYTES) {
-            out.extend_from_slice(&frame(CODE_FILE_DATA, chunk));
-        }
-        frames.send(&out).await?;
-        progress(count as u64);
-    }
-    frames.send(&frame(CODE_SUCCESS, &[])).await?;
-    Ok(Ok(()))
 }
 
 fn read_full(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
@@ -115,15 +132,17 @@ fn read_full(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The `DLMessageStatusResponse` to a download: 0, or -13 and what was wrong by path.
-pub fn multi_status(failed: &[(Place, io::Error)]) -> (i64, plist::Value) {
-    let by_path: plist::Dictionary = failed
+pub fn multi_status(failed: &[(Place, io::Error)], odd: &[OddPath]) -> (i64, plist::Value) {
+    let entry = |text: &str, code: i64| {
+        let mut entry = plist::Dictionary::new();
+        entry.insert("DLFileErrorString".into(), text.into());
+        entry.insert("DLFileErrorCode".into(), code.into());
+        plist::Value::Dictionary(entry)
+    };
+    let failed = failed
         .iter()
-        .map(|(place, error)| {
-            let mut entry = plist::Dictionary::new();
-            entry.insert("DLFileErrorString".into(), error.to_string().into());
-            entry.insert("DLFileErrorCode".into(), device_link_code(error).into());
-            (place.as_str().to_owned(), plist::Value::Dictionary(entry))
-        })
-        .collect();
-    (if failed.is_empty() { 0 } else { -13 }, plist::Value::Dictionary(by_path))
+        .map(|(place, error)| (place.as_str().to_owned(), entry(&error.to_string(), device_link_code(error))));
+    let odd = odd.iter().map(|odd| (odd.path.clone(), entry(REFUSED, -1)));
+    let by_path: plist::Dictionary = failed.chain(odd).collect();
+    (if by_path.is_empty() { 0 } else { -13 }, plist::Value::Dictionary(by_path))
 }

@@ -31,7 +31,7 @@ pub struct Frames<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
-    /// Takes the socket after TLS, before the first DeviceLink message; `activity` counts the bytes received.
+    /// Takes the socket after TLS, before the first DeviceLink message; `activity` counts the bytes that move, either way.
     pub fn new(stream: S, activity: Arc<AtomicU64>) -> Self {
         Self { stream, buffer: BytesMut::with_capacity(READ_BYTES), activity }
     }
@@ -92,14 +92,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         Ok(self.buffer.split_to(bytes as usize).freeze())
     }
 
-    /// Sends raw bytes.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
-        self.stream.write_all(bytes).await.map_err(TransferError::LinkLost)
+    /// Sends raw bytes. What the phone takes is a sign of life as good as what it sends: a manifest of 1.2 GB takes it
+    /// minutes, in which it says nothing.
+    pub async fn send(&mut self, mut bytes: &[u8]) -> Result<(), TransferError> {
+        while !bytes.is_empty() {
+            let count = self.stream.write(bytes).await.map_err(TransferError::LinkLost)?;
+            if count == 0 {
+                return Err(TransferError::LinkLost(io::ErrorKind::WriteZero.into()));
+            }
+            self.activity.fetch_add(count as u64, Ordering::Relaxed);
+            bytes = &bytes[count..];
+        }
+        Ok(())
     }
 
     /// Pushes what was sent out to the phone.
     pub async fn flush(&mut self) -> Result<(), TransferError> {
-        self.stream.flush().await.map_err(TransferError::LinkLost)
+        self.stream.flush().await.map_err(TransferError::LinkLost)?;
+        // What waited in the TLS layer went.
+        self.activity.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Sends one message.

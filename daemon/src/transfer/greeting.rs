@@ -10,8 +10,8 @@ use super::{
     request::{Message, Request},
 };
 
-/// The phone greets at once as a rule; its backup service may have to be started first, and a busy phone takes its time.
-/// One that is gone is noticed long before.
+/// The phone greets at once as a rule; its backup service may have to be started first, or be busy with what was asked of
+/// it before. Nothing was asked of the phone yet, so that another try costs nobody a passcode.
 const GREETING_SECONDS_MAX: Duration = Duration::from_secs(180);
 
 /// How a DeviceLink status spells "nothing".
@@ -27,7 +27,7 @@ where
 {
     match tokio::time::timeout(GREETING_SECONDS_MAX, exchange_versions(frames, udid)).await {
         Ok(greeted) => greeted,
-        Err(_) => Err(TransferError::Stalled { seconds: GREETING_SECONDS_MAX.as_secs() }),
+        Err(_) => Err(TransferError::Busy { seconds: GREETING_SECONDS_MAX.as_secs() }),
     }
 }
 
@@ -35,8 +35,14 @@ async fn exchange_versions<S>(frames: &mut Frames<S>, udid: &str) -> Result<(), 
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    expect(frames, udid, "DLMessageVersionExchange").await?;
-    let versions = vec!["DLMessageVersionExchange".into(), "DLVersionsOk".into(), plist::Value::from(400)];
+    let greeting = frames.message().await?;
+    let number = match Message::parse(&greeting, udid)?.request {
+        // Real phones: 300 with iOS 8, 400 since iOS 14 at the latest. Each takes its own number back.
+        Request::Versions { number } => number.unwrap_or(400),
+        Request::Result { code, text } => return Err(TransferError::Device { code, text }),
+        _ => return Err(TransferError::NoResult),
+    };
+    let versions = vec!["DLMessageVersionExchange".into(), "DLVersionsOk".into(), plist::Value::from(number)];
     frames.send_message(versions).await?;
     match expect(frames, udid, "DLMessageDeviceReady").await {
         Err(TransferError::NoResult) => return Err(TransferError::NoCommonVersion),

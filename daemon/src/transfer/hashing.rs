@@ -23,8 +23,6 @@ enum Job {
     Bytes(Bytes),
     /// The file ends here.
     End { order: u64, name: Name, whole: bool },
-    /// The file is left out: the phone could not read it.
-    Forget,
     /// Everything before this is known when the answer comes.
     Flush { done: Sender<()> },
 }
@@ -63,11 +61,6 @@ impl Hashing {
         self.send(Job::End { order, name, whole });
     }
 
-    /// That file is left out: the phone could not read it.
-    pub fn forget(&self) {
-        self.send(Job::Forget);
-    }
-
     /// The checksums since the last call; waits for what is on its way.
     pub fn take(&self) -> Vec<Written> {
         let (done, waiting) = bounded(1);
@@ -104,7 +97,6 @@ fn work(jobs: &Receiver<Job>, taken: &Mutex<Vec<Written>>) {
     for job in jobs {
         match job {
             Job::Bytes(bytes) => hasher.update(&bytes),
-            Job::Forget => hasher = Hasher::of_blake3(),
             Job::End { order, name, whole } => {
                 let checksums = mem::replace(&mut hasher, Hasher::of_blake3()).finish();
                 let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,8 +117,6 @@ mod tests {
     fn each_file_has_its_own() {
         let hashing = Hashing::start().unwrap();
         let name = |text: &str| Name::new(text);
-        hashing.update(Bytes::from_static(b"of a file that could not be read"));
-        hashing.forget();
         for (order, pieces) in [(0, &["a", "bc"][..]), (1, &[]), (2, &["d"])] {
             pieces.iter().for_each(|piece| hashing.update(Bytes::from_static(piece.as_bytes())));
             hashing.end(order, name("x"), order != 1);

@@ -7,6 +7,9 @@ use tokio::sync::watch;
 
 const INTERVAL: Duration = Duration::from_millis(250);
 
+/// A shorter list of files is with the phone before anybody reads that it goes there.
+const LIST_BYTES_MIN: u64 = 1 << 20;
+
 /// Weight of the newest interval in the rate.
 const RATE_WEIGHT: f64 = 0.2;
 
@@ -30,7 +33,24 @@ impl Meter {
         self.progress.send_if_modified(|progress| {
             let changed = progress.phase != phase;
             progress.phase = phase;
+            if progress.bytes_total.take().is_some() {
+                progress.bytes = self.told_bytes;
+            }
             changed
+        });
+    }
+
+    /// So much of a list of files of so many bytes went to the phone.
+    pub fn sending(&mut self, bytes: u64, of: u64) {
+        if of < LIST_BYTES_MIN || self.told_at.elapsed() < INTERVAL {
+            return;
+        }
+        self.told_at = Instant::now();
+        self.progress.send_modify(|progress| {
+            progress.phase = Phase::SendingList;
+            progress.bytes = bytes;
+            progress.bytes_total = Some(of);
+            (progress.bytes_per_second, progress.seconds_left) = (None, None);
         });
     }
 
@@ -57,6 +77,7 @@ impl Meter {
         self.told_bytes = bytes;
         self.progress.send_modify(|progress| {
             progress.phase = Phase::Transferring;
+            progress.bytes_total = None;
             progress.files = files;
             progress.bytes = bytes;
             progress.bytes_per_second = self.rate.map(|rate| rate as u64);

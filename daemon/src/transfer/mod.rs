@@ -23,6 +23,7 @@ pub mod place;
 pub mod request;
 pub mod restore_applications;
 pub mod sync_lock;
+pub mod unreadable;
 pub mod upload;
 pub mod value;
 pub mod writers;
@@ -73,6 +74,15 @@ pub enum TransferError {
     /// This computer can't write, and the phone goes on sending.
     #[error("the backup disk failed")]
     DiskFailed,
+    /// The phone does not begin: its backup service takes the connection and says nothing.
+    #[error("the phone's backup service did not begin for {seconds} s")]
+    Busy {
+        /// How long.
+        seconds: u64,
+    },
+    /// The person at the phone stopped it there.
+    #[error("stopped on the phone")]
+    CancelledOnPhone,
     /// A person or the daemon's end stopped it.
     #[error("stopped on request")]
     Cancelled,

@@ -5,6 +5,11 @@ use super::{Refused, place::Place, value::Value};
 /// A checked message of the phone. Source of the shapes: `idevicebackup2.c` and pymobiledevice3's `device_link.py`.
 #[derive(Debug)]
 pub enum Request {
+    /// `DLMessageVersionExchange`: the phone's version of DeviceLink.
+    Versions {
+        /// The first of its two numbers.
+        number: Option<u64>,
+    },
     /// `DLMessageDownloadFiles`: send these files.
     Download {
         /// Which; nothing but listed paths is ever sent.
@@ -58,6 +63,8 @@ pub enum Request {
     },
     /// `DLMessageDisconnect`
     Disconnect,
+    /// It is about a path that leaves the phone's folder, and about nothing else.
+    Odd,
     /// A message that is not known; it is answered with an error, as the phone expects an answer.
     Unknown {
         /// Its name.
@@ -68,17 +75,29 @@ pub enum Request {
 /// A request and the phone's estimate of the whole backup, in percent.
 #[derive(Debug)]
 pub struct Message {
-    /// What is wanted.
+    /// What is wanted; paths that leave the phone's folder are left out of it.
     pub request: Request,
     /// 0 to 100, where the message carries it.
     pub percent: Option<f64>,
+    /// The paths that were left out.
+    pub odd: Vec<OddPath>,
+}
+
+/// A path that leaves the phone's folder: nothing is done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OddPath {
+    /// As the phone spelled it.
+    pub path: String,
+    /// What is wrong with it.
+    pub why: Refused,
 }
 
 impl Message {
-    /// Reads and checks a message; every path in it must lie in the folder of `udid`.
+    /// Reads and checks a message. A path that leaves the folder of `udid` is reported beside the request: phones were
+    /// seen to name such paths, and one of them must not end a run (idevice pull request 104).
     ///
     /// # Errors
-    /// When it is malformed or a path leaves the folder.
+    /// When the message is malformed.
     pub fn parse(bytes: &[u8], udid: &str) -> Result<Self, Refused> {
         let Value::List(items) = Value::parse(bytes)? else {
             return Err(Refused::Malformed { what: "a message that is no list".into() });
@@ -86,9 +105,12 @@ impl Message {
         let name = items.first().and_then(Value::text).unwrap_or_default();
         let malformed = || Refused::Malformed { what: name.to_owned() };
         let argument = |index: usize| items.get(index).ok_or_else(malformed);
-        let place = |value: &Value| Place::new(value.text().ok_or_else(malformed)?, udid);
-        let places = |value: &Value| match value {
-            Value::List(list) => list.iter().map(place).collect::<Result<Vec<_>, _>>(),
+        let mut odd = Vec::new();
+        let mut place =
+            |path: &str| Place::new(path, udid).map_err(|why| odd.push(OddPath { path: path.to_owned(), why })).ok();
+        let text = |value: &Value| value.text().map(str::to_owned).ok_or_else(malformed);
+        let texts = |value: &Value| match value {
+            Value::List(list) => list.iter().map(text).collect::<Result<Vec<_>, _>>(),
             _ => Err(malformed()),
         };
         let percent = match name {
@@ -96,7 +118,13 @@ impl Message {
             _ => items.get(3),
         };
         let request = match name {
-            "DLMessageDownloadFiles" => Request::Download { files: places(argument(1)?)? },
+            "DLMessageVersionExchange" => {
+                let number = items.get(1).and_then(Value::integer);
+                Request::Versions { number: number.and_then(|number| number.try_into().ok()) }
+            }
+            "DLMessageDownloadFiles" => {
+                Request::Download { files: texts(argument(1)?)?.iter().filter_map(|path| place(path)).collect() }
+            }
             "DLMessageUploadFiles" => {
                 let announced = items.get(3).and_then(Value::integer);
                 Request::Upload { announced: announced.and_then(|bytes| bytes.try_into().ok()) }
@@ -106,23 +134,35 @@ impl Message {
                 let bytes = items.get(1).and_then(Value::integer).unwrap_or(0);
                 Request::Purge { bytes: bytes.max(0).cast_unsigned() }
             }
-            "DLContentsOfDirectory" => Request::List { folder: place(argument(1)?)? },
-            "DLMessageCreateDirectory" => Request::CreateFolder { folder: place(argument(1)?)? },
-            "DLMessageMoveFiles" | "DLMessageMoveItems" => match argument(1)? {
-                Value::Map(moves) => {
-                    let checked = |(from, to): &(String, Value)| Ok((Place::new(from, udid)?, place(to)?));
-                    Request::Move { items: moves.iter().map(checked).collect::<Result<_, Refused>>()? }
+            "DLContentsOfDirectory" => {
+                place(&text(argument(1)?)?).map_or(Request::Odd, |folder| Request::List { folder })
+            }
+            "DLMessageCreateDirectory" => {
+                place(&text(argument(1)?)?).map_or(Request::Odd, |folder| Request::CreateFolder { folder })
+            }
+            "DLMessageMoveFiles" | "DLMessageMoveItems" => {
+                let Value::Map(moves) = argument(1)? else { return Err(malformed()) };
+                let mut items = Vec::with_capacity(moves.len());
+                for (from, to) in moves {
+                    let (from, to) = (place(from), place(&text(to)?));
+                    items.extend(from.zip(to));
                 }
-                _ => return Err(malformed()),
-            },
-            "DLMessageRemoveFiles" | "DLMessageRemoveItems" => Request::Remove { items: places(argument(1)?)? },
-            "DLMessageCopyItem" => Request::Copy { from: place(argument(1)?)?, to: place(argument(2)?)? },
+                Request::Move { items }
+            }
+            "DLMessageRemoveFiles" | "DLMessageRemoveItems" => {
+                Request::Remove { items: texts(argument(1)?)?.iter().filter_map(|path| place(path)).collect() }
+            }
+            "DLMessageCopyItem" => {
+                let (from, to) = (place(&text(argument(1)?)?), place(&text(argument(2)?)?));
+                from.zip(to).map_or(Request::Odd, |(from, to)| Request::Copy { from, to })
+            }
             "DLMessageProcessMessage" => result(argument(1)?).ok_or_else(malformed)?,
             "DLMessageDisconnect" => Request::Disconnect,
             "" => return Err(Refused::Malformed { what: "a message without a name".into() }),
             name => Request::Unknown { name: name.chars().take(80).collect() },
         };
-        Ok(Self { request, percent: percent.and_then(Value::number).filter(|percent| (0.0..=100.0).contains(percent)) })
+        let percent = percent.and_then(Value::number).filter(|percent| (0.0..=100.0).contains(percent));
+        Ok(Self { request, percent, odd })
     }
 }
 
@@ -165,8 +205,22 @@ mod tests {
             vec!["DLMessageCopyItem".into(), (*inside).into(), outside.into()],
         ] {
             let told = format!("{message:?}");
-            assert!(matches!(parse(message), Err(Refused::Path { .. })), "{told}");
+            let parsed = parse(message).unwrap();
+            assert_eq!(parsed.odd.len(), 1, "{told}");
+            assert_eq!((&*parsed.odd[0].path, matches!(parsed.odd[0].why, Refused::Path { .. })), (outside, true));
+            let is_empty = match &parsed.request {
+                Request::Odd => true,
+                Request::Download { files } => files.is_empty(),
+                Request::Move { items } => items.is_empty(),
+                Request::Remove { items } => items.is_empty(),
+                _ => false,
+            };
+            assert!(is_empty, "{told}");
         }
+        // The others of a list are as they were.
+        let both = plist::Value::Array(vec![(*inside).into(), outside.into()]);
+        let parsed = parse(vec!["DLMessageRemoveItems".into(), both]).unwrap();
+        assert!(matches!(&parsed.request, Request::Remove { items } if items.len() == 1), "{parsed:?}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Files from the phone: after `DLMessageUploadFiles` come names and blocks until a length of zero.
 
 use std::{
-    collections::HashSet,
     fs::File,
     io::{self, Write},
     time::Duration,
@@ -21,6 +20,7 @@ use super::{
     hashing::Hashing,
     meter::Meter,
     place::{PATH_BYTES_MAX, Place},
+    unreadable::{Unreadable, UnreadableFiles},
     writers::Writers,
 };
 use crate::vault::name::Name;
@@ -41,23 +41,8 @@ const WHOLE_BYTES_MAX: usize = 128 * 1024;
 /// is heard out, so that it ends in good order; then the connection ends.
 const HEARING_OUT_MAX: Duration = Duration::from_secs(20);
 
-/// Files that the phone could not read; more than these are only counted.
-const UNREADABLE_KEPT_MAX: usize = 100;
-
-/// A batch ends with one such file at most; a run with more than these fails its check.
-const PARTIAL_MAX: usize = 10_000;
-
-/// More than these are taken for damage: no backup lacks so many.
-const UNREADABLE_NAMES_MAX: usize = 10_000;
-
-/// A file that the phone could not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Its path on the phone.
-    pub device_path: String,
-    /// What the phone said.
-    pub reason: String,
-}
+/// A phone that names more paths outside its folder in one run means no good.
+const ODD_PATHS_MAX: u64 = 1000;
 
 /// What a run received.
 #[derive(Debug, Default)]
@@ -67,13 +52,37 @@ pub struct Received {
     /// Their bytes.
     pub bytes: u64,
     /// Files that the phone could not read.
-    pub unreadable_count: u64,
-    /// The first of them.
-    pub unreadable: Vec<Unreadable>,
-    /// Where they would be.
-    pub unreadable_names: HashSet<Name>,
-    /// Files that are there in part: the one that is being received, and those that came without their end.
-    pub partial: Vec<Place>,
+    pub unreadable: UnreadableFiles,
+    /// Paths outside the phone's folder, about which nothing was done.
+    pub odd_paths: OddPaths,
+    /// The large file that is being received.
+    pub under_way: Option<Place>,
+    /// The place of the newest file in the order in which they came.
+    pub order: u64,
+}
+
+/// Paths outside the phone's folder.
+#[derive(Debug, Default)]
+pub struct OddPaths {
+    /// How many.
+    pub count: u64,
+    /// What was wrong with the first.
+    pub first: Option<Refused>,
+}
+
+impl OddPaths {
+    /// One more.
+    ///
+    /// # Errors
+    /// When there are too many of them.
+    pub fn add(&mut self, why: &Refused) -> Result<(), Refused> {
+        self.count += 1;
+        if self.first.is_none() {
+            tracing::warn!(%why, "the phone names a path outside its folder; nothing is done about it");
+            self.first = Some(why.clone());
+        }
+        if self.count > ODD_PATHS_MAX { Err(why.clone()) } else { Ok(()) }
+    }
 }
 
 enum Step {
@@ -113,20 +122,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
     pub async fn receive(mut self) -> Result<(), TransferError> {
         let received = self.receive_all().await;
         self.writers.drain();
-        self.collect_digests();
+        collect_digests(self.writers, self.hashing, self.digests);
         received
     }
 
-    fn note_partial(&mut self, place: Place) {
-        if self.received.partial.len() < PARTIAL_MAX {
-            self.received.partial.push(place);
-        }
-    }
-
-    /// The place of the next file in the order in which they came.
+    /// The place of the next file in the order in which they come.
     const fn next(&mut self) -> u64 {
-        self.received.files += 1;
-        self.received.files
+        self.received.order += 1;
+        self.received.order
     }
 
     async fn receive_all(&mut self) -> Result<(), TransferError> {
@@ -147,18 +150,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
     async fn receive_one(&mut self) -> Result<bool, TransferError> {
         let Some(device_path) = name(self.frames, "a device path").await? else { return Ok(false) };
         let Some(file_path) = name(self.frames, "a file path").await? else { return Ok(false) };
-        let place = Place::new(&file_path, self.udid)?;
-        if place.is_whole_backup() {
-            return Err(Refused::Path { path: file_path, why: "is the phone's folder itself" }.into());
-        }
-        let more = self.receive_file(place, &device_path).await?;
+        let more = match Place::new(&file_path, self.udid) {
+            Ok(place) if !place.is_whole_backup() => self.receive_file(place, device_path).await?,
+            Ok(_) => self.leave_out(&Refused::Path { path: file_path, why: "is the phone's folder itself" }).await?,
+            Err(why) => self.leave_out(&why).await?,
+        };
         self.meter.tick(self.received.files, self.received.bytes);
         Ok(more)
     }
 
+    /// Takes a file from the socket that belongs nowhere. One of them ends no run: whether the backup lacks it, the check
+    /// of its list says.
+    async fn leave_out(&mut self, why: &Refused) -> Result<bool, TransferError> {
+        self.received.odd_paths.add(why)?;
+        let mut step = next_step(self.frames, false).await?;
+        while let Step::Data(bytes) = step {
+            skip(self.frames, bytes).await?;
+            step = next_step(self.frames, true).await?;
+        }
+        Ok(!matches!(step, Step::ListEnd))
+    }
+
     /// One file; false when the list ended with it. A file is complete when its success code came: the end of the list
     /// straight after its data says nothing of it.
-    async fn receive_file(&mut self, place: Place, device_path: &str) -> Result<bool, TransferError> {
+    ///
+    /// Of a file that the phone can't read, what came of it takes its place, be it nothing: every program that works with
+    /// real phones has made the file before the code comes, and the phone goes on as if it were there.
+    async fn receive_file(&mut self, place: Place, device_path: String) -> Result<bool, TransferError> {
         let mut first = Bytes::new();
         let mut step = next_step(self.frames, false).await?;
         if let Step::Data(length) = step
@@ -171,16 +189,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
             return self.receive_blocks(place, device_path, first, step).await;
         }
         let more = !matches!(step, Step::ListEnd);
-        if let Step::Unreadable(reason) = step {
-            unreadable(self.received, &place, device_path, reason);
-        } else {
-            let order = self.next();
-            self.received.bytes += first.len() as u64;
-            if !more {
-                self.note_partial(place.clone());
-            }
-            self.writers.write(order, place, first, more);
-        }
+        let order = self.next();
+        let whole = self.note(step, &place, device_path, first.len() as u64);
+        self.writers.write(order, place, first, whole);
         Ok(more)
     }
 
@@ -188,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
     async fn receive_blocks(
         &mut self,
         place: Place,
-        device_path: &str,
+        device_path: String,
         first: Bytes,
         mut step: Step,
     ) -> Result<bool, TransferError> {
@@ -196,8 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
         self.writers.drain();
         let mut file = self.noting("creating", &place, |folders| folders.create(&place));
         let mut bytes = first.len() as u64;
-        let already = self.received.partial.len();
-        self.note_partial(place.clone());
+        self.received.under_way = Some(place.clone());
         self.write(&mut file, &place, &first);
         self.hashing.update(first);
         while let Step::Data(mut left) = step {
@@ -211,33 +221,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
             }
             step = next_step(self.frames, true).await?;
         }
-        if let Step::Unreadable(reason) = step {
-            if file.is_some() {
-                self.noting("removing", &place, |folders| folders.remove_file(&place));
-            }
-            self.hashing.forget();
-            self.received.partial.truncate(already);
-            unreadable(self.received, &place, device_path, reason);
-            return Ok(true);
-        }
-        let order = self.next();
-        self.received.bytes += bytes;
         let more = !matches!(step, Step::ListEnd);
-        if more {
-            self.received.partial.truncate(already);
-        }
-        self.hashing.end(order, name_of(&place), more);
+        let order = self.next();
+        let whole = self.note(step, &place, device_path, bytes);
+        self.received.under_way = None;
+        self.hashing.end(order, name_of(&place), whole);
         Ok(more)
     }
 
-    /// What was taken of small files and of large ones, in the order in which they came.
-    fn collect_digests(&mut self) {
-        let mut came = self.writers.take_written();
-        came.extend(self.hashing.take());
-        came.sort_unstable_by_key(|written| written.order);
-        for written in came {
-            self.digests.received(written.name, written.checksums, written.whole);
+    /// Notes how a file ended; true when it is complete.
+    fn note(&mut self, end: Step, place: &Place, device_path: String, bytes: u64) -> bool {
+        let name = match name_of(place) {
+            Name::Staged(id) => Name::Payload(id),
+            name => name,
+        };
+        if let Step::Unreadable(reason) = end {
+            self.received.unreadable.add(name, Unreadable { device_path, reason });
+            return false;
         }
+        self.received.files += 1;
+        self.received.bytes += bytes;
+        let whole = matches!(end, Step::End);
+        if whole {
+            self.received.unreadable.came(&name);
+        }
+        whole
     }
 
     fn write(&mut self, file: &mut Option<File>, place: &Place, content: &[u8]) {
@@ -324,17 +332,12 @@ async fn skip<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-fn unreadable(received: &mut Received, place: &Place, device_path: &str, reason: String) {
-    tracing::warn!(device_path, reason, "the phone could not read one of its files");
-    received.unreadable_count += 1;
-    let name = match name_of(place) {
-        Name::Staged(id) => Name::Payload(id),
-        name => name,
-    };
-    if received.unreadable_names.len() < UNREADABLE_NAMES_MAX {
-        received.unreadable_names.insert(name);
-    }
-    if received.unreadable.len() < UNREADABLE_KEPT_MAX {
-        received.unreadable.push(Unreadable { device_path: device_path.to_owned(), reason });
+/// What was taken of small files and of large ones, in the order in which they came.
+pub fn collect_digests(writers: &Writers, hashing: &Hashing, digests: &mut Digests) {
+    let mut came = writers.take_written();
+    came.extend(hashing.take());
+    came.sort_unstable_by_key(|written| written.order);
+    for written in came {
+        digests.received(written.name, written.checksums, written.whole);
     }
 }

@@ -86,21 +86,28 @@ impl Aside {
     }
 }
 
-/// Hands the latest backup to the phone.
+/// Hands the latest backup to the phone; `afresh` without what the phone reads first, so that it sends everything.
 ///
 /// # Errors
 /// Of the file system; [`put_back`] then undoes what was done.
-pub fn begin(layout: &Layout) -> io::Result<()> {
+pub fn begin(layout: &Layout, afresh: bool) -> io::Result<()> {
     // This folder first: it tells a start after a crash what is going on.
     disk::make_private(&layout.aside())?;
     disk::sync_folder(&layout.next())?;
     fs::rename(layout.latest(), layout.next_tree())?;
     // Written by this computer rather than sent by the phone.
     let info = format!("{}/Info.plist", layout.udid());
-    match layout.next().join(&info).try_exists()? {
-        true => Aside::of(layout).copy(&info),
-        false => Ok(()),
+    let aside = Aside::of(layout);
+    if layout.next().join(&info).try_exists()? {
+        aside.copy(&info)?;
     }
+    for name in ["Status.plist", "Manifest.plist", "Manifest.db"].iter().filter(|_| afresh) {
+        let path = format!("{}/{name}", layout.udid());
+        if fs::symlink_metadata(layout.next().join(&path)).is_ok() {
+            aside.take(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Undoes a run that did not end: the latest backup is again what it was. `held` is what it held, so that what the

@@ -2,7 +2,7 @@
 //! its rows changed meanwhile.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
 };
 
@@ -33,6 +33,8 @@ pub struct Evidence<'a> {
     pub base: Option<BaseRows>,
     /// The places of the phone.
     pub layout: &'a Layout,
+    /// Listed files that are as the backup before has them.
+    pub carried: Cell<u64>,
     /// The first file that the disk did not give back.
     pub failed: RefCell<Option<Unreadable>>,
 }
@@ -41,6 +43,8 @@ impl Evidence<'_> {
     /// What is known of one file.
     pub fn of(&self, name: &Name, file: &ManifestFile<'_>) -> Known {
         match self.digests.of(name) {
+            // A part of it, or nothing, came in its place.
+            Some(Origin::Received { whole: false, .. }) if self.unreadable.contains(name) => return Known::Unreadable,
             Some(Origin::Received { checksums, whole }) => {
                 let Checksums { size, sha1, .. } = checksums;
                 // Of a large file only where the row has one to compare with.
@@ -57,6 +61,7 @@ impl Evidence<'_> {
             Some(change) => change,
             None => RowChange::Unknown,
         };
+        self.carried.set(self.carried.get() + 1);
         Known::Kept { held, row }
     }
 

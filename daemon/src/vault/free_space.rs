@@ -1,9 +1,9 @@
 //! Room on the backup disk, made of old snapshots beyond what the settings would remove.
 
-use chrono::{DateTime, Utc};
+use backstay_shared::config::Retention;
 
 use super::{
-    history,
+    history::{self, Stays},
     layout::Layout,
     ledger::{Entry, Ledger},
     recovery::{self, failed},
@@ -23,14 +23,10 @@ pub struct Freed {
 }
 
 /// The snapshots that may go for room, in the order in which they go: damaged ones first, then oldest first. The latest
-/// backup is never among them, and while it is damaged neither is the newest whole one; nor is the last one from before
-/// the phone was erased.
-pub fn expendable<'a>(entries: &'a [Entry], erasings: &[DateTime<Utc>]) -> Vec<&'a Entry> {
-    let Some((latest, older)) = entries.split_last() else { return Vec::new() };
-    let fallback = older.iter().rposition(|entry| !entry.damaged).filter(|_| latest.damaged);
-    let before_erasing = history::last_before_erasing(entries, erasings);
-    let stays = |index: usize| Some(index) == fallback || before_erasing.contains(&index);
-    let may_go = older.iter().enumerate().filter(|(index, _)| !stays(*index)).map(|(_, entry)| entry);
+/// backup is never among them, and while it is damaged neither is the newest whole one; nor is what [`Stays`] names.
+pub fn expendable<'a>(entries: &'a [Entry], stays: &Stays) -> Vec<&'a Entry> {
+    let Some((_, older)) = entries.split_last() else { return Vec::new() };
+    let may_go = older.iter().zip(stays.places(entries)).filter(|(_, stays)| !stays).map(|(entry, _)| entry);
     let (damaged, whole): (Vec<&Entry>, Vec<&Entry>) = may_go.partition(|entry| entry.damaged);
     damaged.into_iter().chain(whole).collect()
 }
@@ -44,7 +40,7 @@ pub fn plan(layout: &Layout, ledger: &Ledger, bytes_wanted: u64) -> Result<Freed
     let bytes_free_before = bytes_free(layout)?;
     let (mut removed, mut bytes_free) = (Vec::new(), bytes_free_before);
     let mut numbers = Vec::new();
-    for entry in expendable(&entries, &history::erasings(layout)) {
+    for entry in expendable(&entries, &Stays::of(layout, ledger)?) {
         if bytes_free >= bytes_wanted {
             break;
         }
@@ -81,7 +77,7 @@ pub fn free_locked(layout: &Layout, ledger: &mut Ledger, bytes_wanted: u64) -> R
     let entries = ledger.snapshots()?;
     let bytes_free_before = bytes_free(layout)?;
     let (mut removed, mut bytes_free_now) = (Vec::new(), bytes_free_before);
-    for entry in expendable(&entries, &history::erasings(layout)) {
+    for entry in expendable(&entries, &Stays::of(layout, ledger)?) {
         if bytes_free_now >= bytes_wanted {
             break;
         }
@@ -96,6 +92,40 @@ pub fn free_locked(layout: &Layout, ledger: &mut Ledger, bytes_wanted: u64) -> R
     }
     Ok(Freed { removed, bytes_free_before, bytes_free: bytes_free_now })
 }
+
+/// In a backup, whose phone lacks the first of these bytes and would welcome the second: what the rules no longer keep
+/// goes first, then old snapshots where `of_history`. True when there is as much as the phone lacks.
+///
+/// # Errors
+/// When the ledger or the disk can't be read.
+pub fn for_run(
+    layout: &Layout,
+    ledger: &mut Ledger,
+    (missing, welcome): (u64, u64),
+    retention: &Retention,
+    of_history: bool,
+) -> Result<bool, VaultError> {
+    let before = bytes_free(layout)?;
+    // The phone counts on more than it lacks.
+    let wanted = before.saturating_add(missing).saturating_add(MISSING_SLACK_BYTES);
+    history::clear_removed(layout);
+    history::prune(layout, ledger, retention)?;
+    let mut free = bytes_free(layout)?;
+    for enough in [before.saturating_add(welcome).max(wanted), wanted] {
+        if of_history && free < wanted {
+            let freed = free_locked(layout, ledger, enough)?;
+            free = freed.bytes_free;
+            if let [first, ..] = &freed.removed[..] {
+                let removed = freed.removed.len();
+                tracing::info!(removed, first = first.id, free, "old snapshots made room for the backup");
+            }
+        }
+    }
+    Ok(free >= wanted)
+}
+
+/// Other programs write to the disk meanwhile.
+const MISSING_SLACK_BYTES: u64 = 16 << 20;
 
 fn bytes_free(layout: &Layout) -> Result<u64, VaultError> {
     let own = layout.own();
@@ -141,7 +171,8 @@ mod tests {
             (&[DAMAGED, DAMAGED], &[1]),
         ] {
             let entries = entries(snapshots);
-            let found: Vec<i64> = expendable(&entries, &[]).into_iter().map(|entry| entry.number).collect();
+            let found: Vec<i64> =
+                expendable(&entries, &Stays::default()).into_iter().map(|entry| entry.number).collect();
             assert_eq!(found, order, "{snapshots:?}");
         }
     }

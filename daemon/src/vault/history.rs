@@ -1,6 +1,7 @@
 //! Older snapshots: each a whole plain backup that shares unchanged files with its neighbours.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -130,9 +131,42 @@ pub fn last_before_erasing(entries: &[Entry], erasings: &[DateTime<Utc>]) -> Vec
     recent.filter_map(last).collect()
 }
 
+/// What stays whatever the rules and the room say, beside the latest backup.
+#[derive(Debug, Default)]
+pub struct Stays {
+    /// When the phone was erased.
+    pub erasings: Vec<DateTime<Utc>>,
+    /// Numbers of the snapshots with the last good content of files that the phone can't read any more.
+    pub readable: HashSet<i64>,
+}
+
+impl Stays {
+    /// Of a phone.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn of(layout: &Layout, ledger: &Ledger) -> Result<Self, LedgerError> {
+        Ok(Self { erasings: erasings(layout), readable: ledger.last_readable()? })
+    }
+
+    /// Whether the snapshot at this place stays, for each.
+    pub fn places(&self, entries: &[Entry]) -> Vec<bool> {
+        let mut stays: Vec<bool> = entries.iter().map(|entry| self.readable.contains(&entry.number)).collect();
+        last_before_erasing(entries, &self.erasings).into_iter().for_each(|index| stays[index] = true);
+        // While the latest is damaged, the newest whole one.
+        if let Some((latest, older)) = entries.split_last()
+            && latest.damaged
+            && let Some(whole) = older.iter().rposition(|entry| !entry.damaged)
+        {
+            stays[whole] = true;
+        }
+        stays
+    }
+}
+
 /// The older snapshots that the rules no longer keep, oldest first. While the latest backup is damaged the newest
 /// good one stays in any case.
-pub fn surplus<'a>(entries: &'a [Entry], erasings: &[DateTime<Utc>], rule: &Retention) -> Vec<&'a Entry> {
+pub fn surplus<'a>(entries: &'a [Entry], stays: &Stays, rule: &Retention) -> Vec<&'a Entry> {
     let Some((latest, older)) = entries.split_last() else { return Vec::new() };
     let times: Vec<DateTime<Utc>> = older.iter().map(|entry| time_of(&entry.id).unwrap_or_default()).collect();
     let kept = retention::keep(&times, time_of(&latest.id), rule, &Local);
@@ -142,11 +176,8 @@ pub fn surplus<'a>(entries: &'a [Entry], erasings: &[DateTime<Utc>], rule: &Rete
     let whole_kept = retention::keep(&whole_times, time_of(&latest.id), rule, &Local);
     let mut kept = kept;
     whole.into_iter().zip(whole_kept).for_each(|(index, stays)| kept[index] |= stays);
-    let fallback = older.iter().rposition(|entry| !entry.damaged).filter(|_| latest.damaged);
-    let before_erasing = last_before_erasing(entries, erasings);
-    let stays = |index: usize, kept: bool| kept || Some(index) == fallback || before_erasing.contains(&index);
-    let rows = older.iter().zip(kept).enumerate();
-    rows.filter(|(index, (_, kept))| !stays(*index, *kept)).map(|(_, (entry, _))| entry).collect()
+    let rows = older.iter().zip(kept).zip(stays.places(entries));
+    rows.filter(|((_, kept), stays)| !kept && !stays).map(|((entry, _), _)| entry).collect()
 }
 
 /// Removes the snapshots that the rules no longer keep. Never touches the latest backup; what can't be removed now is
@@ -157,7 +188,7 @@ pub fn surplus<'a>(entries: &'a [Entry], erasings: &[DateTime<Utc>], rule: &Rete
 pub fn prune(layout: &Layout, ledger: &mut Ledger, rule: &Retention) -> Result<Vec<Entry>, LedgerError> {
     let entries = ledger.snapshots()?;
     let mut removed = Vec::new();
-    for entry in surplus(&entries, &erasings(layout), rule) {
+    for entry in surplus(&entries, &Stays::of(layout, ledger)?, rule) {
         if take_out(layout, entry) {
             removed.push(entry.clone());
         }
@@ -242,9 +273,10 @@ mod tests {
         ] {
             let entries = entries(days, damaged);
             let erasings: Vec<DateTime<Utc>> = erased.iter().map(|day| at(*day)).collect();
-            let surplus = days_of(surplus(&entries, &erasings, &none));
+            let stays = Stays { erasings, ..Stays::default() };
+            let surplus = days_of(surplus(&entries, &stays, &none));
             assert_eq!(surplus, gone, "{days:?}, damaged {damaged:?}, erased {erased:?}");
-            let mut may_go = days_of(super::super::free_space::expendable(&entries, &erasings));
+            let mut may_go = days_of(super::super::free_space::expendable(&entries, &stays));
             may_go.sort_unstable();
             assert_eq!(may_go, gone, "nor for room: {days:?}, damaged {damaged:?}, erased {erased:?}");
         }

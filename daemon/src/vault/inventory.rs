@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use super::{
     checksum::{self, Checksums},
-    ledger::{Held, Sealed},
+    ledger::{Held, NotRead, Sealed},
     name::Name,
     proof::{Proof, Rule, difference},
     tree::Found,
@@ -23,7 +23,7 @@ pub struct Inventory {
     /// Files that are gone.
     pub gone: Vec<Name>,
     /// Files that the phone could not read.
-    pub unreadable: Vec<Name>,
+    pub unreadable: Vec<NotRead>,
 }
 
 /// Compares the tree with what the last snapshot held and with what came; each file with how it was proved. Where the

@@ -16,6 +16,7 @@ pub mod extract;
 pub mod forecast;
 pub mod free_space;
 pub mod history;
+pub mod interrupted;
 pub mod inventory;
 pub mod layout;
 pub mod ledger;

@@ -15,6 +15,7 @@ use super::{
     sqlite_file,
     tree::Found,
 };
+use crate::transfer::unreadable;
 
 /// SHA-1 of the stored bytes, as rows have it.
 pub type Sha1 = [u8; 20];
@@ -199,13 +200,16 @@ impl Case<'_> {
 }
 
 fn there(case: &Case<'_>) -> io::Result<Option<Verdict>> {
+    let is_harmless = || unreadable::is_harmless(case.file.relative_path);
     Ok(match (case.here, case.known) {
+        (_, Known::Unreadable) if is_harmless() => Some(Verdict::Noted(Proof::Missing)),
         (None | Some(Found { size: None, .. }), Known::Unreadable) => {
             Some(Verdict::Doubt("could not be read by the iPhone, and is missing", Proof::Missing))
         }
         // Nothing is said of its row: what is kept may be of any earlier time.
         (Some(_), Known::Unreadable) => {
-            let what = "could not be read by the iPhone: what is kept is from an earlier backup, or a part of it";
+            let what =
+                "could not be read by the iPhone: what is kept is from an earlier backup, a part of it, or empty";
             Some(Verdict::Doubt(what, Proof::Missing))
         }
         (None, _) => Some(Verdict::Damage("is missing")),

@@ -64,7 +64,9 @@ fn table() -> Vec<Row> {
                 "unreadable, an old one there",
                 Known::Unreadable,
                 Rule::There,
-                doubt("could not be read by the iPhone: what is kept is from an earlier backup, or a part of it"),
+                doubt(
+                    "could not be read by the iPhone: what is kept is from an earlier backup, a part of it, or empty",
+                ),
             )
         },
         Row {

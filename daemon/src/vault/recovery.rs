@@ -63,9 +63,12 @@ fn recover_once(layout: &Layout) -> Result<Recovered, VaultError> {
     let finished = finish_commit(layout, &entries)?;
     if !finished && exists(&layout.aside())? {
         undo_aside(layout, &ledger, &entries)?;
-    } else if !finished && exists(&layout.latest())? {
-        // A first backup alone is of use to the phone when it goes on.
-        remove_all(&layout.next())?;
+    } else if !finished {
+        let identity = receipt::tree_identity(&layout.latest()).map_err(failed("reading", &layout.latest()))?;
+        // Of use to the phone when it goes on; of anything else nobody knows what is whole.
+        if !ledger.has_interrupted(identity.as_deref())? {
+            remove_all(&layout.next())?;
+        }
     }
     reconcile(layout, &mut ledger)?;
     // What of it is read later is looked at now, while it can be made again.

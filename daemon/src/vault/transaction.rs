@@ -4,10 +4,11 @@
 //! tree into history. Whatever interrupts it, [`recover`](recovery::recover) finishes or forgets it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
-    fs, io,
-    path::PathBuf,
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
 };
 
 use backstay_shared::{config::Retention, overview::EndedRun};
@@ -17,15 +18,16 @@ use super::{
     aside::{self, Aside},
     base::BaseRows,
     checksum, clone,
-    encryption::Password,
+    encryption::{self, Password},
     evidence::Evidence,
-    history,
+    free_space, history, interrupted,
     inventory::{self, Inventory},
     layout::Layout,
     ledger::{Held, Ledger, LedgerError, NewSnapshot},
     name::Name,
     parts::{Parts, is_foreign},
     proof::{Rule, difference},
+    property_list::{self, Trouble},
     receipt::{self, Receipt},
     recovery::{self, Recovered, failed},
     scratch::Scratch,
@@ -89,9 +91,14 @@ pub fn lock(layout: &Layout) -> Result<LockFile, VaultError> {
 pub struct Transaction {
     layout: Layout,
     ledger: Ledger,
-    has_base: bool,
+    /// The backup before, by its identity.
+    base_identity: Option<String>,
+    /// The new backup builds on it.
     base_is_known: bool,
-    base_is_damaged: bool,
+    /// Everything is to come.
+    afresh: bool,
+    is_resumed: bool,
+    digests: Digests,
     ledger_was_renewed: bool,
     aside: Option<Aside>,
     _lock: LockFile,
@@ -100,14 +107,15 @@ pub struct Transaction {
 impl Transaction {
     /// Takes the lock, finishes what an earlier run left behind, and clones the latest backup into `next`.
     ///
-    /// What an interrupted *first* backup left is kept as it is: the phone may go on where it stopped, as it does
-    /// with Finder. With a good backup there, a fresh clone of it is the safer start.
+    /// What an interrupted run left on the same backup is kept as it is: the phone may go on where it stopped. `afresh`
+    /// begins from nothing, and so does a run on a backup that is damaged: whatever a phone finds of it, it reads, also
+    /// where it is to send everything (libimobiledevice 1582).
     ///
     /// `begun` is noted first: a run that is killed from then on is known to have been begun.
     ///
     /// # Errors
     /// When another Backstay has the lock, or of the file system.
-    pub fn begin(layout: Layout, retention: &Retention, begun: &EndedRun) -> Result<Self, VaultError> {
+    pub fn begin(layout: Layout, retention: &Retention, begun: &EndedRun, afresh: bool) -> Result<Self, VaultError> {
         let own = layout.own();
         let lock = lock(&layout)?;
         let Recovered { mut ledger, renewed: ledger_was_renewed } = recovery::recover(&layout)?;
@@ -121,36 +129,61 @@ impl Transaction {
         let (latest, tree) = (layout.latest(), layout.next_tree());
         let is_there = |path: PathBuf| path.try_exists().map_err(failed("reading", &latest));
         let has_base = is_there(latest.join("Manifest.db"))? || is_there(latest.join("Status.plist"))?;
-        let identity = receipt::tree_identity(&latest).map_err(failed("reading", &latest))?;
+        let identity = receipt::tree_identity(&latest).map_err(failed("reading", &latest))?.filter(|_| has_base);
         let base = ledger.newest()?.filter(|newest| has_base && Some(&newest.tree) == identity.as_ref());
+        let is_broken = has_base && is_broken(&latest)?;
+        if let Some(base) = base.as_ref().filter(|base| is_broken && !base.damaged) {
+            tracing::error!(id = base.id, "what a phone reads first of the latest backup is broken");
+            ledger.note_check(base.number, None, true)?;
+        }
         // One that the ledger does not know was changed by somebody else in mid-run.
-        let base_is_damaged = has_base && base.as_ref().is_none_or(|base| base.damaged);
-        let base_is_known = base.is_some();
+        let base_is_damaged = is_broken || has_base && base.as_ref().is_none_or(|base| base.damaged);
+        let resumed = interrupted::take(&layout, &mut ledger, identity.as_deref())?
+            .filter(|resumed| !afresh && (resumed.afresh || !base_is_damaged));
+        let afresh = match &resumed {
+            Some(resumed) => resumed.afresh,
+            None => afresh || base_is_damaged,
+        };
         let mut aside = None;
-        if has_base {
+        if resumed.is_some() {
+            tracing::info!("what an interrupted run received is there to go on with");
+        } else {
             discard(&layout)?;
             disk::make_private(&layout.next()).map_err(failed("creating", &layout.next()))?;
-            if clone::is_possible_in(&own).map_err(failed("writing", &own))? {
+            if !has_base {
+                disk::make_private(&tree).map_err(failed("creating", &tree))?;
+            } else if !clone::is_possible_in(&own).map_err(failed("writing", &own))? {
+                tracing::info!(
+                    "this disk can't clone: replaced files are kept until the backup is whole, without history"
+                );
+                if let Err(error) = aside::begin(&layout, afresh) {
+                    recovery::recover(&layout)?;
+                    return Err(failed("moving", &latest)(error));
+                }
+                aside = Some(Aside::of(&layout));
+            } else if afresh {
+                disk::make_private(&tree).map_err(failed("creating", &tree))?;
+            } else {
                 let parts = match &base {
                     Some(base) => Parts::of(&ledger.held(base.number)?),
                     None => Parts::by_form(),
                 };
                 let files = clone::clone_tree(&latest, &tree, Some(&parts)).map_err(failed("cloning", &latest))?;
                 tracing::debug!(files, "cloned the latest backup");
-            } else {
-                tracing::info!(
-                    "this disk can't clone: replaced files are kept until the backup is whole, without history"
-                );
-                if let Err(error) = aside::begin(&layout) {
-                    recovery::recover(&layout)?;
-                    return Err(failed("moving", &latest)(error));
-                }
-                aside = Some(Aside::of(&layout));
             }
-        } else {
-            disk::make_private(&tree).map_err(failed("creating", &tree))?;
         }
-        Ok(Self { layout, ledger, has_base, base_is_known, base_is_damaged, ledger_was_renewed, aside, _lock: lock })
+        Ok(Self {
+            base_is_known: base.is_some() && (!afresh || aside.is_some()),
+            base_identity: identity,
+            digests: resumed.as_ref().map_or_else(Digests::default, |resumed| resumed.digests.clone()),
+            is_resumed: resumed.is_some(),
+            layout,
+            ledger,
+            afresh,
+            ledger_was_renewed,
+            aside,
+            _lock: lock,
+        })
     }
 
     /// The places of this phone.
@@ -158,14 +191,40 @@ impl Transaction {
         &self.layout
     }
 
-    /// True when there is a backup that this one builds on.
-    pub const fn has_base(&self) -> bool {
-        self.has_base
+    /// True when the phone is to be asked for everything. One that goes on with what it sent before is asked for the rest.
+    pub const fn wants_everything(&self) -> bool {
+        self.afresh && !self.is_resumed
     }
 
-    /// True when that backup is known to be damaged: only a full one heals it.
-    pub const fn base_is_damaged(&self) -> bool {
-        self.base_is_damaged
+    /// What came in an earlier run and is there.
+    pub fn take_digests(&mut self) -> Digests {
+        std::mem::take(&mut self.digests)
+    }
+
+    /// Keeps what came for the next run; false when that is of no use to it.
+    ///
+    /// # Errors
+    /// Of the file system, or when the ledger can't be written.
+    pub fn keep(&mut self, digests: &Digests) -> Result<bool, VaultError> {
+        if self.aside.is_some()
+            || !digests.touched().any(|(name, _)| matches!(name, Name::Staged(_) | Name::Payload(_)))
+        {
+            return Ok(false);
+        }
+        interrupted::keep(&self.layout, &mut self.ledger, self.base_identity.as_deref(), self.afresh, digests)?;
+        Ok(true)
+    }
+
+    /// Makes room on the disk while the phone waits: of what the rules no longer keep, and of old snapshots where
+    /// `of_history`. True when as much as is `missing` came free; it stops at `welcome`. Both are bytes.
+    pub fn make_room(&mut self, missing: u64, welcome: u64, retention: &Retention, of_history: bool) -> bool {
+        match free_space::for_run(&self.layout, &mut self.ledger, (missing, welcome), retention, of_history) {
+            Ok(is_enough) => is_enough,
+            Err(error) => {
+                tracing::warn!(%error, "no room can be made");
+                false
+            }
+        }
     }
 
     /// True when the record of checksums was lost or damaged.
@@ -211,14 +270,22 @@ impl Transaction {
         let builds_on = HashMap::new();
         let builds_on = if self.base_is_known { &held } else { &builds_on };
         let base = self.base_rows(passwords, &opened, &scratch);
-        let evidence =
-            Evidence { digests, unreadable, held: builds_on, base, layout: &self.layout, failed: RefCell::default() };
+        let evidence = Evidence {
+            digests,
+            unreadable,
+            held: builds_on,
+            base,
+            layout: &self.layout,
+            carried: Cell::new(0),
+            failed: RefCell::default(),
+        };
         let verified =
             verify::verify(&tree, &opened, |name, file| evidence.of(name, file), |name| evidence.is_part(name));
         if let Some(unreadable) = evidence.failed.take() {
             return Err(unreadable.into());
         }
         let mut verified = verified?;
+        verified.full = evidence.carried.get() == 0;
         self.leave_out(&verified.strays);
         if verified.contradicted.count > 0 {
             self.compare_contradicted(&verified.contradicted_names, digests)?;
@@ -383,6 +450,38 @@ impl Transaction {
         // Also what the ledger says of a commit that did not come.
         recovery::recover(&self.layout).map(|_| ())
     }
+}
+
+/// True when a phone would end its run over what it reads first: the properties of the last backup. It asks for its
+/// passcode before that.
+fn is_broken(tree: &Path) -> Result<bool, VaultError> {
+    for name in ["Status.plist", "Manifest.plist"] {
+        let path = tree.join(name);
+        match property_list::read(&path) {
+            Ok(_) => {}
+            // Without a status the phone sends everything.
+            Err(Trouble::Disk(error)) if error.kind() == io::ErrorKind::NotFound && name == "Status.plist" => {
+                return Ok(false);
+            }
+            Err(Trouble::Disk(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(Trouble::Broken(why)) => {
+                tracing::warn!(path = %path.display(), why, "a property list of the latest backup can't be read");
+                return Ok(true);
+            }
+            Err(Trouble::Disk(error)) => return Err(failed("reading", &path)(error)),
+        }
+    }
+    let path = tree.join("Manifest.db");
+    let mut beginning = [0; 16];
+    match tree::open(&path).and_then(|mut file| file.read_exact(&mut beginning)) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            return Ok(true);
+        }
+        Err(error) => return Err(failed("reading", &path)(error)),
+    }
+    let is_plain = matches!(encryption::is_encrypted(tree), Ok(false));
+    Ok(is_plain && &beginning != b"SQLite format 3\0")
 }
 
 fn discard(layout: &Layout) -> Result<(), VaultError> {

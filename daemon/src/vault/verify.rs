@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     encryption::{self, EncryptionError, Password, Unlocked, content::stored_size_fits},
+    ledger::NotRead,
     manifest::{Manifest, ManifestError, ManifestFile, Record},
     name::Name,
     proof::{self, Case, Form, Known, Proof, Rule, Verdict},
@@ -15,7 +16,7 @@ use super::{
     scratch::Scratch,
     tree::{self, Found, Unreadable},
 };
-use crate::transfer::value::Value;
+use crate::transfer::{unreadable, value::Value};
 
 /// Findings that are named one by one; more are only counted.
 const FINDINGS_KEPT_MAX: usize = 20;
@@ -30,7 +31,8 @@ pub struct Verified {
     pub files: u64,
     /// Their bytes on disk.
     pub bytes: u64,
-    /// True when the phone said it sent everything.
+    /// Everything came: nothing was carried over from the backup before. A phone's own word for it, `IsFullBackup`, says
+    /// no also of such runs.
     pub full: bool,
     /// Every file that is part of the backup, in order of their names, and how each was proved.
     pub found: Vec<(Found, Proof)>,
@@ -43,7 +45,7 @@ pub struct Verified {
     /// Files that may be incomplete, and rows of the list that can't be read.
     pub doubts: Findings,
     /// Files that the phone could not read.
-    pub unreadable: Vec<Name>,
+    pub unreadable: Vec<NotRead>,
     /// Files that came in this run with another digest than their rows have.
     pub contradicted: Findings,
     /// All of these, and those that were kept so.
@@ -265,14 +267,14 @@ pub fn verify(
     known: impl Fn(&Name, &ManifestFile<'_>) -> Known,
     is_part: impl Fn(&Name) -> bool,
 ) -> Result<Verified, VerifyError> {
-    let full = check_status(tree)?;
+    check_status(tree)?;
     let mut damages = Findings::default();
     let verified = against_manifest(tree, opened, tree::list(tree)?, known, is_part, &mut damages)?;
     damages.into_result()?;
     if verified.files == 0 {
         return Err(VerifyError::Empty);
     }
-    Ok(Verified { full, ..verified })
+    Ok(verified)
 }
 
 /// Compares what is there with what the manifest lists. A file that no row names is a part of the backup when `is_part`
@@ -301,7 +303,8 @@ pub fn against_manifest(
         let form = |stored| opened.form(&path(), &file.record, stored);
         let known = known(&name, &file);
         if known == Known::Unreadable {
-            verified.unreadable.push(name.clone());
+            let harmless = unreadable::is_harmless(file.relative_path);
+            verified.unreadable.push(NotRead { name: name.clone(), harmless });
         }
         let case = Case { file: &file, here, known, form: &form };
         let (rule, verdict) = match case.judge() {
@@ -349,7 +352,7 @@ pub fn against_manifest(
     let first = first.into_iter().map(below_tree).collect();
     verified.doubts.extend(Findings { first, count, told });
     if let Some(unlocked) = &opened.unlocked {
-        let except = verified.unreadable.iter().collect();
+        let except = verified.unreadable.iter().map(|file| &file.name).collect();
         encryption::check_sample(tree, &opened.manifest, unlocked, &except, damages)?;
     }
     // Such a row may have a file: one that is there stays.
@@ -369,11 +372,11 @@ pub fn against_manifest(
     Ok(verified)
 }
 
-/// `SnapshotState` must be "finished"; returns `IsFullBackup`.
+/// `SnapshotState` must be "finished".
 ///
 /// # Errors
 /// When it says something else or can't be read.
-pub fn check_status(tree: &Path) -> Result<bool, VerifyError> {
+pub fn check_status(tree: &Path) -> Result<(), VerifyError> {
     let path = tree.join("Status.plist");
     let status = property_list::read(&path).map_err(|trouble| match trouble {
         Trouble::Broken(why) => VerifyError::Unreadable { path, why },
@@ -383,5 +386,5 @@ pub fn check_status(tree: &Path) -> Result<bool, VerifyError> {
     if state != "finished" {
         return Err(VerifyError::Unfinished { state: state.chars().take(80).collect() });
     }
-    Ok(status.get("IsFullBackup") == Some(&Value::Boolean(true)))
+    Ok(())
 }

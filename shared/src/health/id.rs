@@ -55,6 +55,7 @@ failure_ids! {
     BackupKeyMissing = "backup-key-missing",
     DeviceInternalError = "device-internal-error",
     DeviceAgentDied = "device-agent-died",
+    DeviceBackupBusy = "device-backup-busy",
     DeviceDataRefused = "device-data-refused",
     CancelledByUser = "cancelled-by-user",
     CancelledOnDevice = "cancelled-on-device",

@@ -128,7 +128,7 @@ async fn overview(given: &Given) -> Option<Overview> {
 
 /// Only what is known to be harmless: commands and addresses may hold passwords, comments are the person's own.
 fn settings(file: &Path) -> String {
-    const TOLD: [&str; 16] = [
+    const TOLD: [&str; 17] = [
         "root",
         "every_hours",
         "schedule",
@@ -137,6 +137,7 @@ fn settings(file: &Path) -> String {
         "battery_percent_min",
         "slow_minutes",
         "require_encryption",
+        "make_room",
         "keep_last",
         "keep_daily",
         "keep_weekly",

@@ -148,6 +148,11 @@ impl Session {
         Ok(socket)
     }
 
+    /// True when services read the phone also while its screen is locked.
+    pub fn has_escrow_bag(&self) -> bool {
+        self.record.escrow_bag.is_some()
+    }
+
     /// Takes in what the phone says of being backed up over Wi-Fi. Only on its cable that changes what is kept of it.
     pub fn allows_wifi(&self, allowed: bool) {
         if self.attached.usb {

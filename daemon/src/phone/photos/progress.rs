@@ -45,6 +45,7 @@ impl Progress {
         overview::Progress {
             phase: if self.looking { Phase::Scanning } else { Phase::Transferring },
             bytes: self.bytes,
+            bytes_total: None,
             files: self.files,
             fraction: (!self.looking).then(|| self.bytes as f64 / self.bytes_total.max(1) as f64),
             bytes_per_second: self.bytes_per_second,

@@ -21,7 +21,10 @@ use super::{
     loss, run,
 };
 use crate::{
-    transfer::{conversation::Order, download::Sent, restore_applications::RestoreApplications, sync_lock::SyncLock},
+    transfer::{
+        conversation::Order, digests::Digests, download::Sent, restore_applications::RestoreApplications,
+        sync_lock::SyncLock,
+    },
     vault::encryption::Password,
 };
 
@@ -125,6 +128,8 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
             password: job.password.clone(),
         },
         aside: None,
+        digests: Digests::default(),
+        make_room: &mut |_, _| false,
         base: &job.base,
         source: &job.source,
         usb: job.attached.usb,

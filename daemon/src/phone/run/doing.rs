@@ -42,6 +42,8 @@ pub(super) struct Run {
     job: Job,
     started_at: DateTime<Utc>,
     received: Received,
+    /// What of it is in the tree.
+    digests: Digests,
     checked: Checked,
     passcode_asked: bool,
     noted: bool,
@@ -57,6 +59,7 @@ impl Run {
             job,
             started_at: Utc::now(),
             received: Received::default(),
+            digests: Digests::default(),
             checked: Checked::default(),
             passcode_asked: false,
             noted: false,
@@ -110,9 +113,12 @@ impl Run {
             () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
         }
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
-        let begun = Transaction::begin(layout, &self.job.settings.retention(), &self.so_far().told());
+        self.erased = self.checked.facts.as_ref().is_some_and(|facts| was_erased(&layout, facts));
+        let afresh = self.job.full || self.erased;
+        let begun = Transaction::begin(layout, &self.job.settings.retention(), &self.so_far().told(), afresh);
         self.noted = !matches!(begun, Err(VaultError::Busy { .. }));
         let mut transaction = begun.map_err(|error| diagnose::vault(&error))?;
+        self.digests = transaction.take_digests();
         match self.carry_through(&mut transaction).await {
             Ok(receipt) => {
                 self.note(&Ended { result: Ok(receipt.clone()), ..self.so_far() });
@@ -122,8 +128,7 @@ impl Run {
                 Ok(receipt)
             }
             Err(failure) => {
-                // What came is of use only to a first backup whose link broke: there the phone may go on.
-                if (transaction.has_base() || !worth_keeping(failure.id))
+                if !(worth_keeping(failure.id) && self.keep(&mut transaction))
                     && let Err(error) = transaction.discard()
                 {
                     tracing::warn!(%error, "what is left of the failed run can't be removed");
@@ -142,6 +147,14 @@ impl Run {
                 })
             }
         }
+    }
+
+    /// Keeps what came for the next run; false when it can't be.
+    fn keep(&self, transaction: &mut Transaction) -> bool {
+        transaction.keep(&self.digests).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what came can't be kept for the next run");
+            false
+        })
     }
 
     /// A full disk, with what is free now that the failed run is removed.
@@ -164,15 +177,16 @@ impl Run {
     /// Everything up to the verified tree.
     async fn fill(&mut self, transaction: &mut Transaction) -> Result<(Receipt, Inventory), Failure> {
         let cancel = self.job.cancel.clone();
-        let digests = tokio::select! {
+        tokio::select! {
             received = self.receive(transaction) => received?,
             () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
-        };
+        }
+        let digests = &self.digests;
         let facts = self.checked.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
-        let verified = transaction.verify(&self.passwords, &digests, &self.received.unreadable_names);
+        let verified = transaction.verify(&self.passwords, digests, self.received.unreadable.names());
         let (verified, inventory) =
             verified.map_err(|error| vault_failed(transaction, &error))?.map_err(|error| match &error {
                 VerifyError::Encryption(EncryptionError::WrongPassword) => self.not_opened(transaction.layout()),
@@ -228,11 +242,10 @@ impl Run {
         Ok((receipt, inventory))
     }
 
-    async fn receive(&mut self, transaction: &Transaction) -> Result<Digests, Failure> {
+    async fn receive(&mut self, transaction: &mut Transaction) -> Result<(), Failure> {
         let mut session = Session::open(&self.job.muxer, &self.job.attached).await?;
         let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
         self.checked.facts = Some(facts.clone());
-        self.erased = was_erased(transaction.layout(), &facts);
         if facts.encrypts_backups(&mut session).await? {
             self.passwords = self.known_passwords().await?;
         }
@@ -269,17 +282,22 @@ impl Run {
 
     async fn receive_locked(
         &mut self,
-        transaction: &Transaction,
+        transaction: &mut Transaction,
         session: &mut Session,
         facts: &Facts,
-    ) -> Result<Digests, Failure> {
-        let layout = transaction.layout();
+    ) -> Result<(), Failure> {
+        let layout = transaction.layout().clone();
         let info = info_plist::gather(session, facts).await?;
         let info = info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
+        let (retention, of_history) = (self.job.settings.retention(), self.job.settings.make_room);
+        let (full, aside) = (transaction.wants_everything(), transaction.aside().cloned());
+        let mut make_room = |missing, welcome| transaction.make_room(missing, welcome, &retention, of_history);
         let matter = Matter {
-            order: Order::Backup { full: self.job.full || self.erased || transaction.base_is_damaged() },
-            aside: transaction.aside().cloned(),
+            order: Order::Backup { full },
+            aside,
             base: &layout.next(),
+            digests: self.digests.clone(),
+            make_room: &mut make_room,
             source: &self.job.attached.udid,
             usb: self.job.attached.usb,
             progress: &self.job.progress,
@@ -288,9 +306,9 @@ impl Run {
         let outcome = device_link::converse(session, facts, matter).await?;
         self.passcode_asked = outcome.passcode_asked;
         self.received = outcome.received;
-        let mut digests = outcome.digests;
-        digests.received(Name::new("Info.plist"), info, true);
-        outcome.result.map(|()| digests)
+        self.digests = outcome.digests;
+        self.digests.received(Name::new("Info.plist"), info, true);
+        outcome.result
     }
 }
 

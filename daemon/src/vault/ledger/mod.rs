@@ -4,6 +4,7 @@
 //! is: when it is lost, [`recovery`](super::recovery) fills it again from the disk, and what can't be known any more (the
 //! checksums from the time when the files came) is told as not known.
 
+mod interrupted;
 mod runs;
 mod snapshots;
 mod versions;
@@ -18,7 +19,7 @@ use rusqlite::{Connection, ErrorCode};
 
 pub use self::{
     snapshots::Entry,
-    versions::{Held, NewSnapshot, Sealed, Unproved, Version},
+    versions::{Held, NewSnapshot, NotRead, Sealed, Unproved, Version},
 };
 use super::layout::Layout;
 use crate::host::disk;
@@ -27,7 +28,7 @@ use crate::host::disk;
 pub type Digest = [u8; 32];
 
 /// The format of the database below.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// Another process of ours holds it only for moments.
 const BUSY_SECONDS_MAX: Duration = Duration::from_secs(20);
@@ -66,7 +67,18 @@ const SCHEMA: &str = "
     CREATE TABLE unreadable (
         number INTEGER NOT NULL,
         name NOT NULL,
+        harmless INTEGER NOT NULL DEFAULT 0,   -- 1 for what nobody misses
         PRIMARY KEY (number, name)
+    ) WITHOUT ROWID;
+    -- The tree that an interrupted run left, by the identity of the one that it builds on; and what is in it.
+    CREATE TABLE interrupted (base TEXT, afresh INTEGER NOT NULL);
+    CREATE TABLE received (
+        name NOT NULL,
+        kind INTEGER NOT NULL,        -- 0 came whole, 1 made of an earlier file, 2 a folder of such, 3 came and is lost
+        size INTEGER,
+        digest BLOB,
+        sha1 BLOB,
+        PRIMARY KEY (name, kind)
     ) WITHOUT ROWID;
     CREATE TABLE runs (
         run INTEGER PRIMARY KEY,
@@ -83,6 +95,15 @@ const FROM_FORMAT_1: &str = "
     UPDATE versions SET proof = 1 WHERE received;
     CREATE TABLE contradicted (name NOT NULL PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE unreadable (number INTEGER NOT NULL, name NOT NULL, PRIMARY KEY (number, name)) WITHOUT ROWID;
+";
+
+/// From format 2.
+const FROM_FORMAT_2: &str = "
+    ALTER TABLE unreadable ADD COLUMN harmless INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE interrupted (base TEXT, afresh INTEGER NOT NULL);
+    CREATE TABLE received (
+        name NOT NULL, kind INTEGER NOT NULL, size INTEGER, digest BLOB, sha1 BLOB, PRIMARY KEY (name, kind)
+    ) WITHOUT ROWID;
 ";
 
 /// The ledger can't be used.
@@ -154,7 +175,8 @@ impl Ledger {
             .map_err(|error| failed(&ledger.path, error))?;
         match format {
             FORMAT => {}
-            1 => ledger.change_format(FROM_FORMAT_1).map_err(|error| failed(&ledger.path, error))?,
+            1 => ledger.change_format(&[FROM_FORMAT_1, FROM_FORMAT_2]).map_err(|error| failed(&ledger.path, error))?,
+            2 => ledger.change_format(&[FROM_FORMAT_2]).map_err(|error| failed(&ledger.path, error))?,
             0 => {
                 let tables = |connection: &Connection| {
                     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
@@ -163,7 +185,7 @@ impl Ledger {
                 if tables > 0 {
                     return Err(ledger.damaged("is another program's"));
                 }
-                ledger.change_format(SCHEMA).map_err(|error| failed(&ledger.path, error))?;
+                ledger.change_format(&[SCHEMA]).map_err(|error| failed(&ledger.path, error))?;
             }
             format => return Err(LedgerError::TooNew { path: ledger.path, format }),
         }
@@ -179,9 +201,9 @@ impl Ledger {
         self.connection.pragma_update(None, "synchronous", "EXTRA")
     }
 
-    fn change_format(&mut self, statements: &str) -> rusqlite::Result<()> {
+    fn change_format(&mut self, steps: &[&str]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        transaction.execute_batch(statements)?;
+        steps.iter().try_for_each(|statements| transaction.execute_batch(statements))?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
         transaction.commit()
     }

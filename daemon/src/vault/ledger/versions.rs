@@ -97,7 +97,16 @@ pub struct NewSnapshot<'a> {
     /// Files of the one before that it has not.
     pub gone: Vec<Name>,
     /// Files that the phone could not read.
-    pub unreadable: Vec<Name>,
+    pub unreadable: Vec<NotRead>,
+}
+
+/// A file that the phone could not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotRead {
+    /// Which.
+    pub name: Name,
+    /// Nobody misses it.
+    pub harmless: bool,
 }
 
 impl Ledger {
@@ -160,10 +169,10 @@ impl Ledger {
                     let (size, proof) = (size.cast_signed(), i64::from(*proof as u8));
                     insert.execute((name, number, size, digest, received, sha1, proof))?;
                 }
-                let mut insert =
-                    transaction.prepare("INSERT OR IGNORE INTO unreadable (number, name) VALUES (?1, ?2)")?;
-                for name in &snapshot.unreadable {
-                    insert.execute((number, name))?;
+                let mut insert = transaction
+                    .prepare("INSERT OR IGNORE INTO unreadable (number, name, harmless) VALUES (?1, ?2, ?3)")?;
+                for NotRead { name, harmless } in &snapshot.unreadable {
+                    insert.execute((number, name, harmless))?;
                 }
             }
             Ok(number)
@@ -261,6 +270,27 @@ impl Ledger {
         let read = || {
             let mut statement = self.connection.prepare("SELECT name FROM unreadable WHERE number = ?1")?;
             statement.query_map([number], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    /// The snapshots that hold the last good content of what the phone could not read for the newest one, by number.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub fn last_readable(&self) -> Result<HashSet<i64>, LedgerError> {
+        let read = || {
+            let query = "
+                SELECT DISTINCT max(snapshots.number) FROM unreadable AS now, snapshots, versions
+                WHERE now.number = (SELECT max(number) FROM snapshots) AND NOT now.harmless
+                    AND versions.name = now.name AND versions.size > 0
+                    AND snapshots.number < now.number AND snapshots.number >= versions.first
+                    AND (versions.last IS NULL OR snapshots.number <= versions.last)
+                    AND NOT EXISTS (SELECT 1 FROM unreadable AS before
+                                    WHERE before.number = snapshots.number AND before.name = now.name)
+                GROUP BY now.name";
+            let mut statement = self.connection.prepare(query)?;
+            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
         };
         read().map_err(|error| self.error(error))
     }

@@ -28,6 +28,15 @@ fn make_tree(tree: &Path, mark: &str) {
         "<plist><dict><key>SnapshotState</key><string>finished</string><key>UUID</key><string>{mark}</string></dict></plist>"
     );
     fs::write(tree.join("Status.plist"), status).unwrap();
+    // What a phone reads first of it.
+    drop(fs::remove_file(tree.join("Manifest.db")));
+    fs::write(tree.join("Manifest.db"), format!("SQLite format 3\0 {mark}")).unwrap();
+    drop(fs::remove_file(tree.join("Manifest.plist")));
+    fs::write(
+        tree.join("Manifest.plist"),
+        format!("<plist><dict><key>Mark</key><string>{mark}</string></dict></plist>"),
+    )
+    .unwrap();
 }
 
 fn receipt_for(transaction: &Transaction, verified_at: DateTime<Utc>) -> Receipt {
@@ -79,7 +88,7 @@ fn content(tree: &Path) -> String {
 }
 
 fn commit(layout: &Layout, mark: &str, at: DateTime<Utc>) {
-    let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun()).unwrap();
+    let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), false).unwrap();
     make_tree(&layout.next_tree(), mark);
     let receipt = receipt_for(&transaction, at);
     let inventory = inventory_of(&transaction);
@@ -117,7 +126,7 @@ fn p5_a_commit_is_finished_wherever_it_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
         make_tree(&layout.latest(), "old");
-        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun()).unwrap();
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), false).unwrap();
         make_tree(&layout.next_tree(), "new");
         let receipt = receipt_for(&transaction, Utc::now());
         if stop != "before ledger" {
@@ -193,8 +202,8 @@ fn the_clock_may_be_set_back() {
 #[test]
 fn only_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
-    let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun()).unwrap();
-    let second = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun());
+    let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), false).unwrap();
+    let second = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), false);
     assert!(matches!(second, Err(VaultError::Busy { .. })));
 }
 
@@ -220,7 +229,7 @@ fn p5_a_lost_ledger_is_made_anew() {
         assert_eq!(costs(&recovered.ledger), before);
         let newest = recovered.ledger.newest().unwrap().unwrap();
         assert!(newest.receipt.is_some());
-        assert_eq!(recovered.ledger.unproved(newest.number).unwrap().without_checksum, 5);
+        assert_eq!(recovered.ledger.unproved(newest.number).unwrap().without_checksum, 6);
         drop(recovered);
         check_agreement(&layout);
         assert!(!recovery::recover(&layout).unwrap().renewed);
@@ -243,7 +252,7 @@ fn p1_without_clones_the_backup_is_put_back() {
     let before = super::super::tree::list(&layout.latest()).unwrap();
     for steps in 0..6 {
         disk::make_private(&layout.next()).unwrap();
-        aside::begin(&layout).unwrap();
+        aside::begin(&layout, false).unwrap();
         let aside = Aside::of(&layout);
         let udid = layout.udid();
         let tree = layout.next_tree();
