@@ -65,6 +65,7 @@ fn waiting() -> Overview {
 fn running() -> Overview {
     let progress = Progress {
         phase: Phase::Transferring,
+        bytes_total: None,
         fraction: Some(0.42),
         bytes: 2_400_000_000,
         files: 3_200,
