@@ -206,9 +206,9 @@ impl Transaction {
     /// # Errors
     /// Of the file system, or when the ledger can't be written.
     pub fn keep(&mut self, digests: &Digests) -> Result<bool, VaultError> {
-        if self.aside.is_some()
-            || !digests.touched().any(|(name, _)| matches!(name, Name::Staged(_) | Name::Payload(_)))
-        {
+        let is_in_part = |(_, origin): (&Name, &Origin)| matches!(origin, Origin::Received { whole: false, .. });
+        let is_of_phone = |(name, _): (&Name, &Origin)| matches!(name, Name::Staged(_) | Name::Payload(_));
+        if self.aside.is_some() || digests.touched().any(is_in_part) || !digests.touched().any(is_of_phone) {
             return Ok(false);
         }
         interrupted::keep(&self.layout, &mut self.ledger, self.base_identity.as_deref(), self.afresh, digests)?;

@@ -5,6 +5,7 @@ use backstay_shared::{
     overview::Phase,
 };
 use chrono::{DateTime, Utc};
+use plist::Dictionary;
 
 use super::{Ended, Job};
 use crate::{
@@ -176,11 +177,7 @@ impl Run {
 
     /// Everything up to the verified tree.
     async fn fill(&mut self, transaction: &mut Transaction) -> Result<(Receipt, Inventory), Failure> {
-        let cancel = self.job.cancel.clone();
-        tokio::select! {
-            received = self.receive(transaction) => received?,
-            () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
-        }
+        self.receive(transaction).await?;
         let digests = &self.digests;
         let facts = self.checked.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
@@ -243,6 +240,21 @@ impl Run {
     }
 
     async fn receive(&mut self, transaction: &mut Transaction) -> Result<(), Failure> {
+        let cancel = self.job.cancel.clone();
+        // From then on the conversation itself sees to it, so that what came can be kept.
+        let (mut session, facts, sync_lock, info) = tokio::select! {
+            prepared = self.prepare() => prepared?,
+            () = cancel.cancelled() => return Err(FailureId::CancelledByUser.into()),
+        };
+        let received = self.converse(transaction, &mut session, &facts, &info).await;
+        if received.is_ok() {
+            sync_lock.release().await;
+            session.close().await;
+        }
+        received
+    }
+
+    async fn prepare(&mut self) -> Result<(Session, Facts, SyncLock, Dictionary), Failure> {
         let mut session = Session::open(&self.job.muxer, &self.job.attached).await?;
         let facts = Facts::read(&mut session, &self.job.attached.udid).await?;
         self.checked.facts = Some(facts.clone());
@@ -250,12 +262,8 @@ impl Run {
             self.passwords = self.known_passwords().await?;
         }
         let sync_lock = SyncLock::take(&mut session).await?;
-        let received = self.receive_locked(transaction, &mut session, &facts).await;
-        if received.is_ok() {
-            sync_lock.release().await;
-            session.close().await;
-        }
-        received
+        let info = info_plist::gather(&mut session, &facts).await?;
+        Ok((session, facts, sync_lock, info))
     }
 
     /// What may open an encrypted backup. A backup that nobody can open is no backup: without a password nothing is
@@ -280,15 +288,16 @@ impl Run {
         Failure::from(if opens { FailureId::BackupPasswordChanged } else { FailureId::BackupPasswordWrong })
     }
 
-    async fn receive_locked(
+    async fn converse(
         &mut self,
         transaction: &mut Transaction,
         session: &mut Session,
         facts: &Facts,
+        info: &Dictionary,
     ) -> Result<(), Failure> {
         let layout = transaction.layout().clone();
-        let info = info_plist::gather(session, facts).await?;
-        let info = info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
+        let info = info_plist::write(&layout.next_tree(), info).map_err(|error| diagnose::disk(&error))?;
+        self.digests.received(Name::new("Info.plist"), info, true);
         let (retention, of_history) = (self.job.settings.retention(), self.job.settings.make_room);
         let (full, aside) = (transaction.wants_everything(), transaction.aside().cloned());
         let mut make_room = |missing, welcome| transaction.make_room(missing, welcome, &retention, of_history);
@@ -307,6 +316,7 @@ impl Run {
         self.passcode_asked = outcome.passcode_asked;
         self.received = outcome.received;
         self.digests = outcome.digests;
+        // Whatever the phone did to it.
         self.digests.received(Name::new("Info.plist"), info, true);
         outcome.result
     }
