@@ -11,10 +11,11 @@ use super::{
     devicelink::Link,
     digests::Hasher,
     encryption::Encryption,
+    names,
     status::check_written,
     stop::Stop,
 };
-use crate::phone::{Event, Fault, Stream, dataset::DataFile};
+use crate::phone::{Event, Fault, Stream, Unreadable, dataset::DataFile};
 
 const CODE_DATA: u8 = 0x0C;
 const CODE_DONE: u8 = 0x00;
@@ -39,8 +40,36 @@ impl<S: Stream> Link<'_, S> {
         let status = self.status().await?;
         if std::mem::take(&mut self.hostile_upload) {
             self.phone().tell(Event::HostileAnswered { status: status.code, bytes: 0 });
+            if self.phone().shrugs_at_refusals() {
+                return Ok(());
+            }
         }
         check_written("upload files", &status)
+    }
+
+    /// Sends files that belong to no backup, as scripted, beside those of the batch that was begun.
+    pub(super) async fn upload_oddities(&mut self) -> Result<(), Stop> {
+        let phone = self.phone();
+        let mut odd: Vec<(String, String)> =
+            (0..phone.odd_paths()).map(names::odd_path).map(|path| ("/.b/6/odd".into(), path)).collect();
+        if let Some(Fault::HostilePath { device, file }) = phone.fault()
+            && self.first_upload
+            && phone.shrugs_at_refusals()
+        {
+            odd.push((if device.is_empty() { "/.b/6/odd".into() } else { device }, file));
+        }
+        // The fault of the first upload is for the first of the batch's own.
+        let first = std::mem::take(&mut self.first_upload);
+        for (device, path) in &odd {
+            self.hostile_upload = true;
+            self.upload_name(device, path).await?;
+            let out = self.room(5 + path.len() + 5).await?;
+            push_block(out, CODE_DATA, path.len());
+            out.extend_from_slice(path.as_bytes());
+            push_block(out, CODE_DONE, 0);
+        }
+        self.first_upload = first;
+        Ok(())
     }
 
     /// Sends one small file that exists in memory only.
@@ -126,10 +155,15 @@ impl<S: Stream> Link<'_, S> {
         encryption: Option<&Encryption>,
     ) -> Result<(), Stop> {
         self.upload_name(device, path).await?;
+        self.upload_start(file, file.size / 2, encryption).await
+    }
+
+    /// Sends the first `bytes` of a file, or a little less: whole cipher blocks.
+    async fn upload_start(&mut self, file: &DataFile, bytes: u64, encryption: Option<&Encryption>) -> Result<(), Stop> {
         let mut encryptor = encryption.map(|encryption| Encryptor::new(&encryption.file_key(file)));
-        let half = (file.size / 2) as usize / CIPHER_BLOCK * CIPHER_BLOCK;
-        for offset in (0..half).step_by(ENCRYPTED_BLOCK) {
-            let length = (half - offset).min(ENCRYPTED_BLOCK);
+        let end = bytes.min(file.size) as usize / CIPHER_BLOCK * CIPHER_BLOCK;
+        for offset in (0..end).step_by(ENCRYPTED_BLOCK) {
+            let length = (end - offset).min(ENCRYPTED_BLOCK);
             let out = self.room(5 + length).await?;
             push_block(out, CODE_DATA, length);
             let start = out.len();
@@ -141,13 +175,21 @@ impl<S: Stream> Link<'_, S> {
         Ok(())
     }
 
-    /// Names a file and says that it can't be read.
-    pub(super) async fn upload_unreadable(&mut self, device: &str, path: &str) -> Result<(), Stop> {
-        const TEXT: &str = "Input/output error";
+    /// Names a file and says that it can't be read, or not further.
+    pub(super) async fn upload_unreadable(
+        &mut self,
+        device: &str,
+        path: &str,
+        file: &DataFile,
+        manner: Unreadable,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), Stop> {
         self.upload_name(device, path).await?;
-        let out = self.room(5 + TEXT.len()).await?;
-        push_block(out, CODE_ERROR, TEXT.len());
-        out.extend_from_slice(TEXT.as_bytes());
+        self.upload_start(file, manner.bytes_before, encryption).await?;
+        let text = if manner.code == CODE_ERROR { "Input/output error (5)" } else { "No such file or directory" };
+        let out = self.room(5 + text.len()).await?;
+        push_block(out, manner.code, text.len());
+        out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 
@@ -155,7 +197,7 @@ impl<S: Stream> Link<'_, S> {
         let fault = if std::mem::take(&mut self.first_upload) { self.phone().fault() } else { None };
         let (mut device, mut path) = (device, path);
         match &fault {
-            Some(Fault::HostilePath { device: hostile_device, file }) => {
+            Some(Fault::HostilePath { device: hostile_device, file }) if !self.phone().shrugs_at_refusals() => {
                 // An empty device path would end the list.
                 device = if hostile_device.is_empty() { device } else { hostile_device };
                 path = file;
