@@ -12,6 +12,7 @@ mod cable_to_click;
 #[cfg(target_os = "linux")]
 mod causes;
 #[cfg(target_os = "linux")]
+mod conversation;
 mod copy_photos;
 mod daemon;
 #[cfg(target_os = "linux")]

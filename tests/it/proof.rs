@@ -17,10 +17,10 @@ use backstay_tests::{
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-const PASSWORD: &str = "korrekt pferd";
+pub(crate) const PASSWORD: &str = "korrekt pferd";
 
 /// Runs `backstay` on the world's backups; the password goes in where the phone encrypts.
-async fn run(world: &World, arguments: &[&str]) -> (i32, Value) {
+pub(crate) async fn run(world: &World, arguments: &[&str]) -> (i32, Value) {
     let mut command = world.command(backstay_tests::binaries::binary("backstay"));
     command.arg("--root").arg(world.root()).args(arguments).arg("--json");
     let password = world.phone.backup_password();
@@ -42,7 +42,7 @@ async fn run(world: &World, arguments: &[&str]) -> (i32, Value) {
     (output.status.code().expect("killed"), object)
 }
 
-async fn back_up(world: &World) -> (i32, Value) {
+pub(crate) async fn back_up(world: &World) -> (i32, Value) {
     run(world, &["backup", "--once"]).await
 }
 
@@ -51,7 +51,7 @@ async fn verify(world: &World, deep: bool) -> (i32, Value) {
 }
 
 /// Judges a tree by the phone's data, byte by byte.
-fn judged(world: &World, tree: &Path) -> Result<(), String> {
+pub(crate) fn judged(world: &World, tree: &Path) -> Result<(), String> {
     match world.phone.backup_password() {
         None => oracle::check_backup(tree, &world.phone.data()),
         Some(password) => oracle::check_encrypted_backup(tree, &world.phone.data(), &password),

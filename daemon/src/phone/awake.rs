@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::host::sleep::Block;
 
 const fn moves_bytes(phase: Phase) -> bool {
-    matches!(phase, Phase::Transferring | Phase::Verifying | Phase::Committing)
+    matches!(phase, Phase::SendingList | Phase::Transferring | Phase::Verifying | Phase::Committing)
 }
 
 /// Follows a run to its end, on a thread of its own: the run's is busy with the check and the disk, and where a thread

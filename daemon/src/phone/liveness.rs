@@ -51,7 +51,8 @@ pub async fn lost(
             Some(Pulse::Silent(seconds)) if !moving && seconds >= patience.as_secs() => return seconds,
             _ => {}
         }
-        if moving || answers(&muxer, &attached).await {
+        let left = patience.saturating_sub(alive_at.elapsed()).min(ANSWER_SECONDS_MAX);
+        if moving || answers(&muxer, &attached, left).await {
             alive_at = Instant::now();
         } else if alive_at.elapsed() >= patience && bytes_seen.load(Ordering::Relaxed) == seen {
             return alive_at.elapsed().as_secs();
@@ -60,7 +61,7 @@ pub async fn lost(
 }
 
 /// Any answer will do, a refusal too: somebody is there. A connection that breaks at once is told by the transfer itself.
-async fn answers(muxer: &Muxer, attached: &Attached) -> bool {
+async fn answers(muxer: &Muxer, attached: &Attached, within: Duration) -> bool {
     let asking = async {
         match muxer.port(attached, LockdownClient::LOCKDOWND_PORT).await {
             // lockdownd's first and simplest request; it needs no trust.
@@ -72,5 +73,5 @@ async fn answers(muxer: &Muxer, attached: &Attached) -> bool {
             Err(_) => attached.is_muxed(),
         }
     };
-    tokio::time::timeout(ANSWER_SECONDS_MAX, asking).await.unwrap_or(false)
+    tokio::time::timeout(within, asking).await.unwrap_or(false)
 }

@@ -342,9 +342,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 let failed = sending.files(&files, odd).await?;
                 self.note_unreadable(&failed);
                 let (code, by_path) = multi_status(&failed, odd);
-                if !self.plan.order.is_restore() {
-                    self.meter.phase(self.plan.order.silent_phase());
-                }
+                self.meter.sent_list();
                 return self.status(code, if code == 0 { EMPTY } else { "Multi status" }, by_path).await;
             }
             Request::FreeSpace => {

@@ -20,12 +20,14 @@ pub struct Meter {
     told_at: Instant,
     told_bytes: u64,
     rate: Option<f64>,
+    /// The stage in which a list of files began to go to the phone.
+    before_list: Option<Phase>,
 }
 
 impl Meter {
     /// Tells through this channel.
     pub fn new(progress: watch::Sender<Progress>) -> Self {
-        Self { progress, told_at: Instant::now(), told_bytes: 0, rate: None }
+        Self { progress, told_at: Instant::now(), told_bytes: 0, rate: None, before_list: None }
     }
 
     /// Begins a stage; told at once.
@@ -33,9 +35,6 @@ impl Meter {
         self.progress.send_if_modified(|progress| {
             let changed = progress.phase != phase;
             progress.phase = phase;
-            if progress.bytes_total.take().is_some() {
-                progress.bytes = self.told_bytes;
-            }
             changed
         });
     }
@@ -47,10 +46,20 @@ impl Meter {
         }
         self.told_at = Instant::now();
         self.progress.send_modify(|progress| {
+            self.before_list.get_or_insert(progress.phase);
             progress.phase = Phase::SendingList;
             progress.bytes = bytes;
             progress.bytes_total = Some(of);
             (progress.bytes_per_second, progress.seconds_left) = (None, None);
+        });
+    }
+
+    /// The list is with the phone, which goes on as before.
+    pub fn sent_list(&mut self) {
+        let Some(phase) = self.before_list.take() else { return };
+        self.progress.send_modify(|progress| {
+            progress.phase = phase;
+            (progress.bytes, progress.bytes_total) = (self.told_bytes, None);
         });
     }
 

@@ -1,4 +1,5 @@
-//! A link that is dead though it looks alive is known within fifteen seconds.
+//! A link that is dead though it looks alive is known: a cable within some 15 seconds, a network within a minute, since
+//! networks have gaps that pass.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,11 @@ use backstay_tests::{
 
 use super::{backed_up, fails, happens, has};
 
-const KNOWN_WITHIN: Duration = Duration::from_secs(15);
+/// So long a link may be dead before it is known; the look at it every 2 s included, and a second for a busy computer.
+const CABLE: Duration = Duration::from_secs(18);
+const NETWORK: Duration = Duration::from_secs(63);
 
-async fn dies_in_mid_transfer(seed: u64, appear: impl Fn(&Phone), id: FailureId) {
+async fn dies_in_mid_transfer(seed: u64, appear: impl Fn(&Phone), id: FailureId, within: Duration) {
     let world = World::new(DataSetSpec::mixed(seed, 60, 5_000_000)).await;
     world.phone.unplug();
     let daemon = world.daemon().await;
@@ -26,7 +29,7 @@ async fn dies_in_mid_transfer(seed: u64, appear: impl Fn(&Phone), id: FailureId)
     daemon.phone_shows("the link is told", |phone| has(phone, id)).await;
     let took = began.elapsed();
     println!("{id}: known {:.1} s after the link died", took.as_secs_f64());
-    assert!(took <= KNOWN_WITHIN, "{id}: {took:?}");
+    assert!(took <= within, "{id}: {took:?}");
     let told = fails(&daemon, id).await;
     assert!(told.evidence.seconds > Some(0), "{told:?}");
     // It comes back as it does when somebody walks in or plugs it in.
@@ -39,12 +42,12 @@ async fn dies_in_mid_transfer(seed: u64, appear: impl Fn(&Phone), id: FailureId)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cable_that_is_dead_in_mid_transfer() {
-    dies_in_mid_transfer(441, Phone::plug_in, BackupStalled).await;
+    dies_in_mid_transfer(441, Phone::plug_in, BackupStalled, CABLE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_is_dead_in_mid_transfer() {
-    dies_in_mid_transfer(442, Phone::appear_on_wifi, WifiHeartbeatLost).await;
+    dies_in_mid_transfer(442, Phone::appear_on_wifi, WifiHeartbeatLost, NETWORK).await;
 }
 
 /// It thaws by itself: the next try needs nobody.

@@ -291,21 +291,26 @@ async fn what_other_programs_keep_to_themselves_stops_nothing() {
     assert_eq!(code, 0, "{object}");
 }
 
-/// Ledger and receipts as the version before wrote them: nothing is lost, and nothing comes again.
+/// Ledger and receipts as earlier versions wrote them: nothing is lost, and nothing comes again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_of_the_version_before_is_taken_over() {
+async fn a_ledger_of_an_earlier_version_is_taken_over() {
+    const OF_2: &str = "DROP TABLE interrupted; DROP TABLE received; ALTER TABLE unreadable DROP COLUMN harmless;
+                        PRAGMA user_version = 2;";
+    const OF_1: &str = "ALTER TABLE versions DROP COLUMN sha1; ALTER TABLE versions DROP COLUMN proof;
+                        ALTER TABLE snapshots DROP COLUMN notes; ALTER TABLE snapshots DROP COLUMN doubts;
+                        DROP TABLE contradicted; DROP TABLE unreadable; PRAGMA user_version = 1;";
+    for steps in [&[OF_2][..], &[OF_2, OF_1]] {
+        is_taken_over(steps).await;
+    }
+}
+
+async fn is_taken_over(steps: &[&str]) {
     let world = World::new(DataSetSpec::mixed(454, 60, 600_000)).await;
     let (code, first) = back_up(&world).await;
     assert_eq!(code, 0, "{first}");
     let own = world.root().join(".backstay").join(world.phone.udid());
     let connection = rusqlite::Connection::open(own.join("ledger.sqlite")).unwrap();
-    connection
-        .execute_batch(
-            "ALTER TABLE versions DROP COLUMN sha1; ALTER TABLE versions DROP COLUMN proof;
-             ALTER TABLE snapshots DROP COLUMN notes; ALTER TABLE snapshots DROP COLUMN doubts;
-             DROP TABLE contradicted; DROP TABLE unreadable; PRAGMA user_version = 1;",
-        )
-        .unwrap();
+    steps.iter().for_each(|step| connection.execute_batch(step).unwrap());
     drop(connection);
     for entry in fs::read_dir(own.join("receipts")).unwrap() {
         let path = entry.unwrap().path();

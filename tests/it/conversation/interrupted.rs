@@ -1,0 +1,125 @@
+//! A run whose link broke: what came is kept, the phone goes on with it or does not, and the result is whole each time.
+
+use backstay_tests::{
+    phone::{
+        Fault, Interrupted,
+        dataset::{DataSetSpec, Mutation},
+    },
+    random::{Random, seed},
+    world::{World, frozen},
+};
+
+use super::{good, judge, own, verified};
+use crate::proof::{PASSWORD, back_up, judged};
+
+/// P1 to P5 at 50 random bytes, with each manner of phones.
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_a_cable_that_slips_anywhere_costs_no_backup() {
+    for manner in [Interrupted::Resumes, Interrupted::StartsOver, Interrupted::Refuses] {
+        let mut random = Random::new(seed());
+        let world = World::new(DataSetSpec::mixed(661, 300, 3_000_000)).await;
+        world.phone.set_interrupted(manner);
+        good(&world).await;
+        let (mut saved, mut sent) = (0, 0);
+        for round in 0..50 {
+            world.phone.mutate(Mutation::Change { count: 300 });
+            let before = frozen(&world.latest());
+            let bytes = 200 + random.below(3_200_000);
+            let what = format!("{manner:?}, round {round}, byte {bytes}");
+            world.phone.set_fault(Some(Fault::UnplugAt { bytes }));
+            let (code, object) = world.back_up_once().await;
+            if code != 0 {
+                assert_eq!(object["failure"]["id"], "usb-disconnected", "{what}: {object}");
+                assert_eq!(frozen(&world.latest()), before, "{what}");
+            }
+            world.phone.plug_in();
+            world.phone.set_fault(None);
+            let (code, object) = world.back_up_once().await;
+            if code != 0 {
+                // It refuses what it finds: the run after that has nothing of it.
+                assert_eq!(manner, Interrupted::Refuses, "{what}: {object}");
+                good(&world).await;
+            }
+            judge(&world);
+            saved += world.phone.bytes_resumed();
+            sent += object["receipt"]["bytes_received"].as_u64().unwrap_or(0);
+            if round % 10 == 0 {
+                verified(&world).await;
+            }
+        }
+        println!("{manner:?}: {saved} bytes were not sent again, {sent} were");
+        assert_eq!(saved > 0, manner == Interrupted::Resumes, "{manner:?}");
+        verified(&world).await;
+    }
+}
+
+/// A first backup, cut several times: each try goes on where the last one stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_backup_goes_on() {
+    for encrypts in [false, true] {
+        let world = World::new(DataSetSpec::mixed(662, 200, 6_000_000)).await;
+        world.phone.set_backup_password(encrypts.then_some(PASSWORD));
+        for _ in 0..3 {
+            world.phone.set_fault(Some(Fault::UnplugAt { bytes: 2_000_000 }));
+            let (code, object) = back_up(&world).await;
+            assert_eq!((code, &object["failure"]["id"]), (1, &"usb-disconnected".into()), "{object}");
+            assert!(!world.latest().exists());
+            world.phone.plug_in();
+        }
+        world.phone.set_fault(None);
+        let (code, object) = back_up(&world).await;
+        assert_eq!(code, 0, "{object}");
+        let saved = world.phone.bytes_resumed();
+        println!("a first backup, encrypted {encrypts}: {saved} of 6,000,000 bytes were there");
+        assert!(saved > 3_000_000, "{saved}");
+        judged(&world, &world.latest()).unwrap();
+    }
+}
+
+/// What lies there and is not as it came is thrown away, and the phone sends everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_meanwhile_is_of_no_use() {
+    for harm in ["cut", "lost", "added", "no ledger"] {
+        let world = World::new(DataSetSpec::mixed(663, 200, 3_000_000)).await;
+        good(&world).await;
+        world.phone.mutate(Mutation::Change { count: 200 });
+        world.phone.set_fault(Some(Fault::UnplugAt { bytes: 2_000_000 }));
+        let (code, object) = world.back_up_once().await;
+        assert_eq!(code, 1, "{object}");
+        world.phone.plug_in();
+        world.phone.set_fault(None);
+        let staged = own(&world).join("next").join(world.phone.udid()).join("Snapshot");
+        let folder = std::fs::read_dir(&staged).expect("it is kept").map(|entry| entry.unwrap().path());
+        let folder = folder.into_iter().find(|path| path.is_dir() && path.read_dir().unwrap().count() > 0).unwrap();
+        let file = folder.read_dir().unwrap().next().unwrap().unwrap().path();
+        match harm {
+            "cut" => std::fs::File::options().write(true).open(&file).unwrap().set_len(1).unwrap(),
+            "lost" => std::fs::remove_file(&file).unwrap(),
+            "added" => {
+                std::fs::write(folder.join(format!("{}{}", folder.file_name().unwrap().display(), "0".repeat(38))), "x")
+                    .unwrap()
+            }
+            _ => std::fs::remove_file(own(&world).join("ledger.sqlite")).unwrap(),
+        }
+        good(&world).await;
+        assert_eq!(world.phone.bytes_resumed(), 0, "{harm}");
+        judge(&world);
+        verified(&world).await;
+    }
+}
+
+/// A forced run has nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_run_goes_on_with_nothing() {
+    let world = World::new(DataSetSpec::mixed(664, 100, 3_000_000)).await;
+    good(&world).await;
+    world.phone.mutate(Mutation::Change { count: 100 });
+    world.phone.set_fault(Some(Fault::UnplugAt { bytes: 2_000_000 }));
+    assert_eq!(world.back_up_once().await.0, 1);
+    world.phone.plug_in();
+    world.phone.set_fault(None);
+    let output = world.backstay(&["backup", "--once", "--full"]).await;
+    assert!(output.status.success());
+    assert_eq!(world.phone.bytes_resumed(), 0);
+    judge(&world);
+}
