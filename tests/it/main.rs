@@ -35,6 +35,7 @@ mod login;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod notify;
+mod pairing_and_info;
 #[cfg(unix)]
 mod proof;
 mod refusals;
