@@ -37,6 +37,7 @@ mod login;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod notify;
+mod pairing_and_info;
 #[cfg(unix)]
 mod proof;
 mod refusals;

@@ -1,8 +1,9 @@
 //! TLS as a phone does it: both sides show a certificate of their pairing, and only of that.
 //!
 //! Clients differ in what they show: libimobiledevice the root certificate with its key (`src/idevice.c`),
-//! pymobiledevice3 and idevice the host certificate. A phone takes both. This one is stricter in one point: a pairing
-//! whose host certificate is a CA or has the root's key is of no use.
+//! pymobiledevice3 and idevice the host certificate. A phone takes both. This one is stricter in one point: of no use is a
+//! pairing whose host certificate has the root's key, or whose certificates are not what libimobiledevice and
+//! pymobiledevice3 both make them.
 
 use std::{io, sync::Arc};
 
@@ -25,7 +26,7 @@ use super::{
     Handshake, Phone, Stream, TlsFailure,
     lockdownd::{
         Pairing,
-        certificates::{is_certificate_authority, is_signed_by},
+        certificates::{fault_of_leaf_extensions, is_certificate_authority, is_signed_by},
     },
 };
 
@@ -83,8 +84,10 @@ pub(crate) fn server_config(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(device_key));
     let key = provider.key_provider.load_private_key(key)?;
-    let certified = CertifiedKey::new(vec![CertificateDer::from(device_certificate)], key);
-    let verifier = HostVerifier { root: root.clone(), paired: host.clone(), provider: provider.clone() };
+    let shown = CertificateDer::from(device_certificate.clone());
+    let certified = CertifiedKey::new(vec![shown], key);
+    let device = Certificate::from_der(&device_certificate).map_err(|error| Error::General(error.to_string()))?;
+    let verifier = HostVerifier { root: root.clone(), paired: host.clone(), device, provider: provider.clone() };
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(verifier))
@@ -108,6 +111,7 @@ struct HostVerifier {
     root: Certificate,
     /// `HostCertificate` as it was paired.
     paired: Certificate,
+    device: Certificate,
     provider: Arc<CryptoProvider>,
 }
 
@@ -115,8 +119,8 @@ impl HostVerifier {
     /// Why this is no host certificate under the root.
     fn fault_of_leaf(&self, leaf: &Certificate) -> Option<&'static str> {
         let (leaf_facts, root_facts) = (&leaf.tbs_certificate, &self.root.tbs_certificate);
-        if is_certificate_authority(leaf) {
-            return Some("it is a CA certificate");
+        if let Some(fault) = fault_of_leaf_extensions(leaf) {
+            return Some(fault);
         }
         if leaf_facts.subject_public_key_info == root_facts.subject_public_key_info {
             return Some("it has the key of the root certificate");
@@ -142,6 +146,12 @@ impl ClientCertVerifier for HostVerifier {
         let refuse = |why: &str| Err(Error::General(format!("host certificate refused: {why}")));
         if let Some(why) = self.fault_of_leaf(&self.paired) {
             return refuse(&format!("as it was paired, {why}"));
+        }
+        if let Some(why) = fault_of_leaf_extensions(&self.device) {
+            return refuse(&format!("the device certificate beside it: {why}"));
+        }
+        if !is_certificate_authority(&self.root) {
+            return refuse("its root is no CA");
         }
         let Ok(shown) = Certificate::from_der(end_entity) else {
             return refuse("it is broken");

@@ -14,6 +14,7 @@ pub mod heartbeat;
 pub mod link;
 pub mod liveness;
 pub mod loss;
+pub mod models;
 pub mod pair_records;
 pub mod pairing;
 pub mod phones;

@@ -56,10 +56,19 @@ pub async fn read<S: ReadWrite>(socket: &mut S, udid: &Udid) -> Result<Result<Pa
     socket.read_exact(&mut body).await?;
     let mut answer: plist::Dictionary = plist::from_bytes(&body)?;
     match (answer.remove("PairRecordData"), answer.get("Number").and_then(plist::Value::as_unsigned_integer)) {
-        (Some(plist::Value::Data(record)), _) => Ok(Ok(PairingFile::from_bytes(&record)?)),
+        (Some(plist::Value::Data(record)), _) => Ok(Ok(parse(&record)?)),
         (_, Some(number)) => Ok(Err(number)),
         _ => Err(IdeviceError::UnexpectedResponse("neither a pair record nor a number".into())),
     }
+}
+
+/// A phone whose Wi-Fi is broken tells no address, and its record is as good without; `idevice` would refuse it.
+fn parse(record: &[u8]) -> Result<PairingFile, IdeviceError> {
+    let mut record: plist::Dictionary = plist::from_bytes(record)?;
+    if !record.contains_key("WiFiMACAddress") {
+        record.insert("WiFiMACAddress".into(), "".into());
+    }
+    PairingFile::from_value(&record.into())
 }
 
 /// Nobody has more phones; a folder that somebody filled is not read for ever.

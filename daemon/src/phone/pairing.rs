@@ -2,7 +2,8 @@
 //!
 //! A pair record as usbmuxd and Apple's software make it holds a root certificate and, signed by it, one certificate
 //! for the computer and one for the phone. (`idevice` presents the root itself as the computer's certificate, which
-//! strict peers refuse.) Source: `common/userpref.c` of libimobiledevice.
+//! strict peers refuse.) Which extensions they have is what phones have long taken from other programs: `common/userpref.c`
+//! of libimobiledevice and `ca.py` of pymobiledevice3 agree on them.
 
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use rsa::{
     RsaPrivateKey, RsaPublicKey,
     pkcs1::DecodeRsaPublicKey,
     pkcs1v15::SigningKey,
-    pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding},
+    pkcs8::{EncodePrivateKey, LineEnding},
     rand_core::OsRng,
 };
 use sha2::Sha256;
 use uuid::Uuid;
 use x509_cert::{
-    builder::{Builder, CertificateBuilder, Profile},
-    der::{Decode, EncodePem},
+    builder::{self, Builder, CertificateBuilder, Profile},
+    der::{EncodePem, referenced::OwnedToRef},
+    ext::pkix::{BasicConstraints, KeyUsage, KeyUsages, SubjectKeyIdentifier},
     name::Name,
     serial_number::SerialNumber,
     spki::SubjectPublicKeyInfoOwned,
@@ -55,12 +57,11 @@ impl Candidate {
         let device_key = RsaPublicKey::from_pkcs1_pem(text).map_err(|error| broken("the phone's key", error))?;
         let generate = || RsaPrivateKey::new(&mut OsRng, KEY_BITS).map_err(|error| broken("a key", error));
         let (root_key, host_key) = (generate()?, generate()?);
-        let certificate = |key: &RsaPublicKey, profile| sign(&root_key, key, profile);
-        let leaf =
-            || Profile::Leaf { issuer: Name::default(), enable_key_agreement: false, enable_key_encipherment: true };
-        let root_certificate = certificate(&root_key.to_public_key(), Profile::Root)?;
-        let host_certificate = certificate(&host_key.to_public_key(), leaf())?;
-        let device_certificate = certificate(&device_key, leaf())?;
+        let certificate =
+            |key: &RsaPublicKey, of| sign(&root_key, key, of).map_err(|error| broken("a certificate", error));
+        let root_certificate = certificate(&root_key.to_public_key(), Of::Root)?;
+        let host_certificate = certificate(&host_key.to_public_key(), Of::Computer)?;
+        let device_certificate = certificate(&device_key, Of::Phone)?;
         let pem = |key: &RsaPrivateKey| {
             let text = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| broken("a key", error))?;
             Ok::<_, Failure>(text.as_bytes().to_vec())
@@ -91,22 +92,32 @@ impl Candidate {
     }
 }
 
-fn sign(root_key: &RsaPrivateKey, subject: &RsaPublicKey, profile: Profile) -> Result<Vec<u8>, Failure> {
+/// Whose certificate it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Root,
+    Computer,
+    Phone,
+}
+
+/// Makes one without any name; the root signs all three. Only the phone's says which key it is of, as in the records of
+/// other programs.
+fn sign(root_key: &RsaPrivateKey, subject: &RsaPublicKey, of: Of) -> Result<Vec<u8>, builder::Error> {
     let signer = SigningKey::<Sha256>::new(root_key.clone());
-    let subject_key = subject.to_public_key_der().map_err(|error| broken("a certificate", error))?;
-    let subject_key =
-        SubjectPublicKeyInfoOwned::from_der(subject_key.as_bytes()).map_err(|error| broken("a certificate", error))?;
-    let certificate = CertificateBuilder::new(
-        profile,
-        SerialNumber::from(0_u8),
-        Validity::from_now(VALIDITY).map_err(|error| broken("a certificate", error))?,
-        Name::default(),
-        subject_key,
-        &signer,
-    )
-    .and_then(Builder::build::<rsa::pkcs1v15::Signature>)
-    .map_err(|error| broken("a certificate", error))?;
-    Ok(certificate.to_pem(LineEnding::LF).map_err(|error| broken("a certificate", error))?.into_bytes())
+    let key = SubjectPublicKeyInfoOwned::from_key(subject.clone())?;
+    let identifier = SubjectKeyIdentifier::try_from(key.owned_to_ref())?;
+    let (serial, validity) = (SerialNumber::from(0_u8), Validity::from_now(VALIDITY)?);
+    let mut made =
+        CertificateBuilder::new(Profile::Manual { issuer: None }, serial, validity, Name::default(), key, &signer)?;
+    made.add_extension(&BasicConstraints { ca: of == Of::Root, path_len_constraint: None })?;
+    if of == Of::Phone {
+        made.add_extension(&identifier)?;
+    }
+    if of != Of::Root {
+        made.add_extension(&KeyUsage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment))?;
+    }
+    let certificate = made.build::<rsa::pkcs1v15::Signature>()?;
+    Ok(certificate.to_pem(LineEnding::LF)?.into_bytes())
 }
 
 /// A pairing under way: the phone shows its Trust dialog until a person answers.

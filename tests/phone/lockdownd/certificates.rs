@@ -1,7 +1,8 @@
 //! The keys and certificates of a pairing.
 //!
 //! Shaped as libimobiledevice `common/userpref.c` does: X.509 version 3 without any name, ten years, a root of its own
-//! key, and leaves under it for the computer and for the phone.
+//! key, and leaves under it for the computer and for the phone. What it and pymobiledevice3 `ca.py` agree on is what this
+//! phone insists on.
 
 use std::time::Duration;
 
@@ -20,15 +21,14 @@ use x509_cert::{
     Certificate, TbsCertificate, Version,
     der::{
         self, Decode, DecodePem, Encode, EncodePem,
-        asn1::{BitString, OctetString},
-        oid::{
-            AssociatedOid,
-            db::rfc5912::{SHA_1_WITH_RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION},
-        },
+        asn1::BitString,
+        flagset::FlagSet,
+        oid::db::rfc5912::{SHA_1_WITH_RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION},
+        referenced::OwnedToRef,
     },
     ext::{
-        Extension,
-        pkix::{BasicConstraints, KeyUsage, KeyUsages},
+        AsExtension, Extension,
+        pkix::{BasicConstraints, KeyUsage, KeyUsages, SubjectKeyIdentifier},
     },
     name::Name,
     serial_number::SerialNumber,
@@ -38,6 +38,11 @@ use x509_cert::{
 
 const KEY_SIZE: aws_lc_rs::rsa::KeySize = aws_lc_rs::rsa::KeySize::Rsa2048;
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// What a leaf's key has to be allowed.
+fn needed_of_a_leaf() -> FlagSet<KeyUsages> {
+    KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment
+}
 
 /// An RSA key of 2048 bits.
 pub(crate) struct RsaKey {
@@ -65,7 +70,7 @@ impl RsaKey {
     }
 
     /// As in a pair record.
-    fn private_pem(&self) -> Option<Vec<u8>> {
+    pub(crate) fn private_pem(&self) -> Option<Vec<u8>> {
         Some(self.private.to_pkcs8_pem(LineEnding::LF).ok()?.as_bytes().to_vec())
     }
 
@@ -79,7 +84,8 @@ impl RsaKey {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Root,
-    Leaf,
+    Host,
+    Device,
 }
 
 /// Everything a computer makes before it asks a phone to pair; all in PEM.
@@ -96,25 +102,38 @@ impl HostIdentity {
     pub(crate) fn generate(device_key: &RsaKey) -> Option<Self> {
         let (root, host) = (RsaKey::generate(), RsaKey::generate());
         let pem = |subject: &RsaKey, role| {
-            Some(certify(subject, &root, role).ok()?.to_pem(LineEnding::LF).ok()?.into_bytes())
+            let extensions = extensions_of(subject, role)?;
+            Some(certify(subject, &root, extensions).ok()?.to_pem(LineEnding::LF).ok()?.into_bytes())
         };
         Some(Self {
             root_certificate: pem(&root, Role::Root)?,
             root_private_key: root.private_pem()?,
-            host_certificate: pem(&host, Role::Leaf)?,
+            host_certificate: pem(&host, Role::Host)?,
             host_private_key: host.private_pem()?,
-            device_certificate: pem(device_key, Role::Leaf)?,
+            device_certificate: pem(device_key, Role::Device)?,
         })
     }
 }
 
-/// Makes one certificate for `subject`, signed by `root`.
-fn certify(subject: &RsaKey, root: &RsaKey, role: Role) -> der::Result<Certificate> {
-    let constraints = BasicConstraints { ca: role == Role::Root, path_len_constraint: None };
-    let mut extensions = vec![critical(&constraints)?];
-    if role == Role::Leaf {
-        extensions.push(critical(&KeyUsage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment))?);
+fn extensions_of(subject: &RsaKey, role: Role) -> Option<Vec<Extension>> {
+    let mut extensions = vec![extension(&BasicConstraints { ca: role == Role::Root, path_len_constraint: None })?];
+    if role == Role::Device {
+        let key = subject.public_key_info()?;
+        extensions.push(extension(&SubjectKeyIdentifier::try_from(key.owned_to_ref()).ok()?)?);
     }
+    if role != Role::Root {
+        extensions.push(extension(&KeyUsage(needed_of_a_leaf()))?);
+    }
+    Some(extensions)
+}
+
+/// One with the criticality that its kind should have.
+pub(crate) fn extension(content: &impl AsExtension) -> Option<Extension> {
+    content.to_extension(&Name::default(), &[]).ok()
+}
+
+/// Makes one certificate for `subject`, signed by `root`.
+pub(crate) fn certify(subject: &RsaKey, root: &RsaKey, extensions: Vec<Extension>) -> der::Result<Certificate> {
     let algorithm = AlgorithmIdentifierOwned { oid: SHA_256_WITH_RSA_ENCRYPTION, parameters: Some(der::Any::null()) };
     let tbs_certificate = TbsCertificate {
         version: Version::V3,
@@ -126,15 +145,11 @@ fn certify(subject: &RsaKey, root: &RsaKey, role: Role) -> der::Result<Certifica
         subject_public_key_info: subject.public_key_info().ok_or(der::ErrorKind::Failed)?,
         issuer_unique_id: None,
         subject_unique_id: None,
-        extensions: Some(extensions),
+        extensions: Some(extensions).filter(|extensions| !extensions.is_empty()),
     };
     let signer = SigningKey::<Sha256>::new(root.private.clone());
     let signature = BitString::from_bytes(&signer.sign(&tbs_certificate.to_der()?).to_bytes())?;
     Ok(Certificate { tbs_certificate, signature_algorithm: algorithm, signature })
-}
-
-fn critical<T: Encode + AssociatedOid>(extension: &T) -> der::Result<Extension> {
-    Ok(Extension { extn_id: T::OID, critical: true, extn_value: OctetString::new(extension.to_der()?)? })
 }
 
 /// Pair records hold PEM; some clients leave out its first and last line, or send DER.
@@ -143,9 +158,22 @@ pub(crate) fn certificate_from_record(data: &[u8]) -> Option<Certificate> {
     Certificate::from_pem(trimmed).or_else(|_| Certificate::from_der(data)).ok()
 }
 
-/// True for basicConstraints CA:TRUE.
+/// Why its extensions are not those of a leaf: basicConstraints CA:FALSE and both key usages, all critical.
+pub(crate) fn fault_of_leaf_extensions(certificate: &Certificate) -> Option<&'static str> {
+    match certificate.tbs_certificate.get::<BasicConstraints>() {
+        Ok(Some((_, constraints))) if constraints.ca => return Some("it is a CA certificate"),
+        Ok(Some((true, _))) => {}
+        _ => return Some("it has no critical basicConstraints"),
+    }
+    match certificate.tbs_certificate.get::<KeyUsage>() {
+        Ok(Some((true, KeyUsage(usages)))) if usages.contains(needed_of_a_leaf()) => None,
+        _ => Some("it has no critical keyUsage digitalSignature and keyEncipherment"),
+    }
+}
+
+/// True for critical basicConstraints CA:TRUE.
 pub(crate) fn is_certificate_authority(certificate: &Certificate) -> bool {
-    certificate.tbs_certificate.get::<BasicConstraints>().is_ok_and(|found| found.is_some_and(|(_, it)| it.ca))
+    matches!(certificate.tbs_certificate.get::<BasicConstraints>(), Ok(Some((true, constraints))) if constraints.ca)
 }
 
 /// True if `root` signed `certificate`. Older idevicepair signs with SHA-1, and phones take that.

@@ -59,20 +59,28 @@ impl Phone {
         self.save_record(usbmuxd, |record| drop(record.remove("EscrowBag")))
     }
 
+    /// As [`Self::pair_with`], by a program that calls the computer by something else than a UUID.
+    pub fn pair_with_host_id(&self, usbmuxd: &Usbmuxd, host_id: &str) -> io::Result<()> {
+        save(usbmuxd, self, self.pair_record_of(usbmuxd.buid(), host_id))
+    }
+
     fn save_record(&self, usbmuxd: &Usbmuxd, change: impl FnOnce(&mut Dictionary)) -> io::Result<()> {
-        let mut record =
-            self.pair_record(usbmuxd.buid()).ok_or_else(|| io::Error::other("no pair record could be made"))?;
-        change(&mut record);
-        let mut bytes = Vec::new();
-        plist::to_writer_xml(&mut bytes, &record).map_err(io::Error::other)?;
-        usbmuxd.pair_records().save(self.udid(), &bytes)
+        let record = self.pair_record(usbmuxd.buid()).map(|mut record| {
+            change(&mut record);
+            record
+        });
+        save(usbmuxd, self, record)
     }
 
     /// Trusts a new computer and gives the record that the computer keeps.
     pub fn pair_record(&self, system_buid: &str) -> Option<Dictionary> {
+        self.pair_record_of(system_buid, &new_host_id())
+    }
+
+    fn pair_record_of(&self, system_buid: &str, host_id: &str) -> Option<Dictionary> {
         let mut trust = self.trust();
         let identity = HostIdentity::generate(trust.device_key())?;
-        let mut record = self.record_of_identity(identity, system_buid);
+        let mut record = self.record_of_identity(identity, system_buid, host_id);
         let escrow_bag = trust.accept(&record)?.escrow_bag().to_vec();
         record.insert("EscrowBag".into(), Value::Data(escrow_bag));
         Some(record)
@@ -82,14 +90,14 @@ impl Phone {
     pub(crate) fn pairing_with_a_stranger(&self) -> Option<Pairing> {
         let trust = self.trust();
         let identity = HostIdentity::generate(trust.device_key())?;
-        Pairing::new(&self.record_of_identity(identity, ""), trust.device_key())
+        Pairing::new(&self.record_of_identity(identity, "", &new_host_id()), trust.device_key())
     }
 
-    fn record_of_identity(&self, identity: HostIdentity, system_buid: &str) -> Dictionary {
+    fn record_of_identity(&self, identity: HostIdentity, system_buid: &str, host_id: &str) -> Dictionary {
         Dictionary::from_iter([
             ("DeviceCertificate", Value::Data(identity.device_certificate)),
             ("HostCertificate", Value::Data(identity.host_certificate)),
-            ("HostID", Value::from(Uuid::new_v4().to_string().to_uppercase())),
+            ("HostID", Value::from(host_id)),
             ("HostPrivateKey", Value::Data(identity.host_private_key)),
             ("RootCertificate", Value::Data(identity.root_certificate)),
             ("RootPrivateKey", Value::Data(identity.root_private_key)),
@@ -97,4 +105,15 @@ impl Phone {
             ("WiFiMACAddress", Value::from(self.spec().wifi_mac.as_str())),
         ])
     }
+}
+
+fn new_host_id() -> String {
+    Uuid::new_v4().to_string().to_uppercase()
+}
+
+fn save(usbmuxd: &Usbmuxd, phone: &Phone, record: Option<Dictionary>) -> io::Result<()> {
+    let record = record.ok_or_else(|| io::Error::other("no pair record could be made"))?;
+    let mut bytes = Vec::new();
+    plist::to_writer_xml(&mut bytes, &record).map_err(io::Error::other)?;
+    usbmuxd.pair_records().save(phone.udid(), &bytes)
 }

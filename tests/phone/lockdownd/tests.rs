@@ -12,7 +12,18 @@ use rustls::{
 };
 use tokio::net::UnixStream;
 
-use super::Dialog;
+use x509_cert::{
+    der::{EncodePem, pem::LineEnding},
+    ext::{
+        Extension,
+        pkix::{BasicConstraints, KeyUsage, KeyUsages},
+    },
+};
+
+use super::{
+    Dialog,
+    certificates::{RsaKey, certify, extension},
+};
 use crate::phone::services::{plist_stream, tests::Bench};
 
 fn request(name: &str, more: &[(&str, &str)]) -> Value {
@@ -79,6 +90,80 @@ async fn a_forgotten_computer_has_no_session() {
     let mut lockdown = LockdownClient::connect(&provider).await.unwrap();
     let refused = lockdown.start_session(&pairing).await.unwrap_err();
     assert!(matches!(refused, IdeviceError::InvalidHostID), "{refused:?}");
+}
+
+/// Pairs with leaves of these extensions and the others as they should be; true if a session opens.
+async fn opens_with(bench: &Bench, changed: &str, extensions: Vec<Extension>) -> bool {
+    let mut record = bench.phone.pair_record("BUID").unwrap();
+    let (root, host) = (RsaKey::generate(), RsaKey::generate());
+    let constraints = |ca| extension(&BasicConstraints { ca, path_len_constraint: None }).unwrap();
+    let usage = extension(&KeyUsage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment)).unwrap();
+    let (right, as_root) = (vec![constraints(false), usage], vec![constraints(true)]);
+    for (name, right) in
+        [("RootCertificate", as_root), ("HostCertificate", right.clone()), ("DeviceCertificate", right)]
+    {
+        let extensions = if name == changed { extensions.clone() } else { right };
+        let trust = bench.phone.trust();
+        let subject = match name {
+            "RootCertificate" => &root,
+            "HostCertificate" => &host,
+            _ => trust.device_key(),
+        };
+        let certificate = certify(subject, &root, extensions).unwrap().to_pem(LineEnding::LF).unwrap();
+        record.insert(name.into(), Value::Data(certificate.into_bytes()));
+    }
+    record.insert("HostPrivateKey".into(), Value::Data(host.private_pem().unwrap()));
+    bench.phone.trust().accept(&record).unwrap();
+    let mut bytes = Vec::new();
+    plist::to_writer_xml(&mut bytes, &record).unwrap();
+    bench.usbmuxd.pair_records().save(bench.phone.udid(), &bytes).unwrap();
+    let pairing = bench.provider().await.get_pairing_file().await.unwrap();
+    let mut lockdown = LockdownClient::connect(&bench.provider().await).await.unwrap();
+    lockdown.start_session(&pairing).await.is_ok() && lockdown.get_value(Some("SerialNumber"), None).await.is_ok()
+}
+
+#[tokio::test]
+async fn certificates_of_another_shape_open_no_session() {
+    let bench = Bench::new().await;
+    let loose = |mut extension: Extension| {
+        extension.critical = false;
+        extension
+    };
+    let constraints = |ca| extension(&BasicConstraints { ca, path_len_constraint: None }).unwrap();
+    let usage = |usages| extension(&KeyUsage(usages)).unwrap();
+    let both = || usage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment);
+    for leaf in ["HostCertificate", "DeviceCertificate"] {
+        assert!(opens_with(&bench, leaf, vec![constraints(false), both()]).await, "{leaf}");
+        for (what, extensions) in [
+            ("none", vec![]),
+            ("no constraints", vec![both()]),
+            ("constraints not critical", vec![loose(constraints(false)), both()]),
+            ("a CA", vec![constraints(true), both()]),
+            ("no usage", vec![constraints(false)]),
+            ("usage not critical", vec![constraints(false), loose(both())]),
+            ("one usage", vec![constraints(false), usage(KeyUsages::DigitalSignature.into())]),
+            ("the other usage", vec![constraints(false), usage(KeyUsages::KeyEncipherment.into())]),
+        ] {
+            assert!(!opens_with(&bench, leaf, extensions).await, "{leaf}: {what}");
+        }
+    }
+    assert!(!opens_with(&bench, "RootCertificate", vec![]).await);
+    assert!(!opens_with(&bench, "RootCertificate", vec![loose(constraints(true))]).await);
+}
+
+#[tokio::test]
+async fn the_wireless_domain_tells_all_that_a_phone_does() {
+    let bench = Bench::new().await;
+    let provider = bench.provider().await;
+    let mut lockdown = LockdownClient::connect(&provider).await.unwrap();
+    lockdown.start_session(&provider.get_pairing_file().await.unwrap()).await.unwrap();
+    let told = lockdown.get_value(None, Some("com.apple.mobile.wireless_lockdown")).await.unwrap();
+    let told = told.into_dictionary().unwrap();
+    for key in ["EnableWifiConnections", "EnableWifiDebugging", "SupportsWifi", "SupportsWifiSyncing"] {
+        assert!(told.get(key).and_then(Value::as_boolean).is_some(), "{key}: {told:?}");
+    }
+    let full = text(&told, "BonjourFullServiceName").unwrap();
+    assert!(full.starts_with(text(&told, "InstanceName").unwrap()) && full.ends_with("._tcp.local."), "{told:?}");
 }
 
 #[tokio::test]

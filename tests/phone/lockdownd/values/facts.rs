@@ -57,17 +57,18 @@ pub(super) fn of_domain(phone: &Phone, domain: &str) -> Dictionary {
             ("iTunesSetupComplete", Value::from(true)),
         ]),
         "com.apple.iTunes" => dictionary([("DBVersion", Value::from(5_u64))]),
-        "com.apple.mobile.wireless_lockdown" => dictionary([
-            (
-                "BonjourFullServiceName",
-                Value::from(format!("{}@fe80::1._apple-mobdev2._tcp.local.", phone.spec().wifi_mac)),
-            ),
-            ("EnableWifiConnections", Value::from(false)),
-            ("EnableWifiDebugging", Value::from(false)),
-            ("SupportsWifi", Value::from(true)),
-            ("SupportsWifiSyncing", Value::from(true)),
-            ("WirelessBuddyID", Value::from("")),
-        ]),
+        "com.apple.mobile.wireless_lockdown" => {
+            let instance = format!("{}@fe80::1", phone.spec().wifi_mac);
+            dictionary([
+                ("BonjourFullServiceName", Value::from(format!("{instance}._apple-mobdev2._tcp.local."))),
+                ("EnableWifiConnections", Value::from(false)),
+                ("EnableWifiDebugging", Value::from(false)),
+                ("InstanceName", Value::from(instance)),
+                ("SupportsWifi", Value::from(true)),
+                ("SupportsWifiSyncing", Value::from(true)),
+                ("WirelessBuddyID", Value::from("")),
+            ])
+        }
         "com.apple.international" => dictionary([
             ("Language", Value::from("en")),
             ("Locale", Value::from("en_US")),
@@ -132,6 +133,7 @@ fn global(phone: &Phone) -> Dictionary {
         ("HumanReadableProductVersionString", Value::from(spec.product_version.as_str())),
         ("IntegratedCircuitCardIdentity", Value::from(format!("89{}", digits(phone, 1, 17)))),
         ("InternationalMobileEquipmentIdentity", Value::from(format!("35{}", digits(phone, 2, 13)))),
+        ("InternationalMobileEquipmentIdentity2", Value::from(format!("35{}", digits(phone, 5, 13)))),
         ("InternationalMobileSubscriberIdentity", Value::from(format!("001{}", digits(phone, 3, 12)))),
         ("MobileEquipmentIdentifier", Value::from(format!("35{}", digits(phone, 2, 12)))),
         ("MobileSubscriberCountryCode", Value::from("001")),
