@@ -48,6 +48,8 @@ async fn a_3_after_an_abrupt_end_asks_for_a_restart() {
     assert!(object["steps"].to_string().to_lowercase().contains("restart"), "{object}");
     assert_eq!(frozen(&world.latest()), before);
     world.phone.restart();
+    world.phone.plug_in();
+    world.phone.set_locked(false);
     good(&world).await;
     judge(&world);
 }

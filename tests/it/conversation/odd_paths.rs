@@ -17,6 +17,7 @@ async fn some_odd_paths_end_no_run() {
     world.phone.set_odd_paths(10);
     good(&world).await;
     judge(&world);
+    world.phone.set_odd_paths(0);
     let (mine, outside) = (world.folder.path().join("odd"), world.root().join("odd").display().to_string());
     for (fault, refused) in [
         (Fault::HostilePath { device: "/.b/6/x".into(), file: "/.b/6/Containers/x".into() }, false),

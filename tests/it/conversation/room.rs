@@ -21,7 +21,7 @@ async fn old_snapshots_make_room_in_the_run() {
         // 100 MB each; the phone wants 128 MiB beside what it sends.
         let script = format!(
             "set -e; back_up() {{ '{backstay}' --root '{root}' backup --once --json | tail -n 1; }}
-             mount -t tmpfs -o size=600m tmpfs '{root}'
+             mount -t tmpfs -o size=500m tmpfs '{root}'
              back_up; read -r go; back_up; read -r go; back_up; read -r go; back_up || true
              ls '{root}/.backstay/{}/history' | wc -l; '{backstay}' --root '{root}' verify --deep --json",
             world.phone.udid()
