@@ -209,16 +209,15 @@ impl<'a, S: Stream> Link<'a, S> {
             let left = self.out.len() - done;
             let sent = *self.phone.bytes_sent().borrow();
             let fault = self.phone.fault();
-            let mut allowed = usize::MAX;
-            match &fault {
+            let allowed = match &fault {
                 Some(
                     Fault::UnplugAt { bytes }
                     | Fault::SilentAt { bytes }
                     | Fault::PauseAt { bytes }
                     | Fault::FreezeAt { bytes },
-                ) => allowed = usize::try_from(bytes.saturating_sub(sent)).unwrap_or(usize::MAX),
-                _ => {}
-            }
+                ) => usize::try_from(bytes.saturating_sub(sent)).unwrap_or(usize::MAX),
+                _ => usize::MAX,
+            };
             let mut count = left.min(allowed);
             if let Some(bytes_per_second) = self.speed() {
                 count = pace(&mut self.sent_until, count, bytes_per_second).await;

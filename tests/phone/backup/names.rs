@@ -28,5 +28,5 @@ pub(super) fn write(file: &DataFile, folder: &str, device: &mut String, path: &m
 
 /// A place for a file that no backup has; each number has another.
 pub(super) fn odd_path(number: usize) -> String {
-    if number % 2 == 0 { format!("/.b/6/Containers/odd-{number}") } else { format!("../../{number}") }
+    if number.is_multiple_of(2) { format!("/.b/6/Containers/odd-{number}") } else { format!("../../{number}") }
 }
