@@ -16,6 +16,7 @@ use super::{
     frames::Frames,
     greeting::{self, greet, say_goodbye},
     passcode::Sheet,
+    recording::Recorder,
     request::{Message, Request},
 };
 use crate::vault::encryption::Password;
@@ -79,20 +80,37 @@ pub async fn change_password<S>(
     change: &Change<'_>,
     mut passcode_sheet: watch::Receiver<Sheet>,
     mut asked: impl FnMut(bool),
+    recorder: Recorder,
 ) -> Result<(), NotChanged>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut frames = Frames::new(stream, Arc::new(AtomicU64::new(0)));
-    let greeted = greet(&mut frames, udid.as_str()).await;
+    frames.recorder = recorder;
+    let changed = converse(&mut frames, udid, change, &mut passcode_sheet, &mut asked).await;
+    frames.recorder.ended(changed.as_ref().map(|()| ()).map_err(|not_changed| &not_changed.error), None);
+    changed
+}
+
+async fn converse<S>(
+    frames: &mut Frames<S>,
+    udid: &Udid,
+    change: &Change<'_>,
+    passcode_sheet: &mut watch::Receiver<Sheet>,
+    asked: &mut impl FnMut(bool),
+) -> Result<(), NotChanged>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let greeted = greet(frames, udid.as_str()).await;
     greeted.map_err(|error| NotChanged { error, in_doubt: false })?;
     let answered = async {
-        greeting::request(&mut frames, change.request(udid)).await?;
+        greeting::request(frames, change.request(udid)).await?;
         let mut watching = true;
         loop {
             tokio::select! {
                 biased;
-                answer = result(&mut frames, udid) => return answer,
+                answer = result(frames, udid) => return answer,
                 changed = passcode_sheet.changed(), if watching => {
                     watching = changed.is_ok();
                     asked(passcode_sheet.borrow_and_update().is_up);
@@ -102,7 +120,7 @@ where
     };
     match tokio::time::timeout(PASSCODE_SECONDS_MAX, answered).await {
         Ok(Ok(())) => {
-            say_goodbye(&mut frames).await;
+            say_goodbye(frames).await;
             Ok(())
         }
         Ok(Err(error)) => Err(NotChanged { in_doubt: !matches!(error, TransferError::Device { .. }), error }),
@@ -163,7 +181,7 @@ mod tests {
             request
         };
         let (_sheet, passcode_sheet) = watch::channel(Sheet::default());
-        tokio::join!(phone, change_password(ours, &udid, &change, passcode_sheet, |_| {}))
+        tokio::join!(phone, change_password(ours, &udid, &change, passcode_sheet, |_| {}, Recorder::default()))
     }
 
     #[tokio::test]

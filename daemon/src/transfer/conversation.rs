@@ -30,6 +30,7 @@ use super::{
     operations,
     passcode::Sheet,
     place::Place,
+    recording::Recorder,
     request::{Message, Request},
     upload::{Received, Upload},
     writers::Writers,
@@ -176,6 +177,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             bytes_expected: None,
             passcode_asked: false,
         })
+    }
+
+    /// What writes down the conversation.
+    pub const fn recorder(&mut self) -> &mut Recorder {
+        &mut self.frames.recorder
     }
 
     /// Grows with every byte that comes.

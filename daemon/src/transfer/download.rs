@@ -38,6 +38,7 @@ pub async fn send_files<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Vec<(Place, io::Error)>, TransferError> {
     let mut failed = Vec::new();
     for place in files {
+        let before = sent.bytes;
         let path = place.as_str().as_bytes();
         let mut header = u32::try_from(path.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
         header.extend_from_slice(path);
@@ -48,7 +49,9 @@ pub async fn send_files<S: AsyncRead + AsyncWrite + Unpin>(
                 meter.tick(sent.files, sent.bytes);
             }
         };
-        match send_file(frames, folders, place, &mut progress).await? {
+        let done = send_file(frames, folders, place, &mut progress).await?;
+        frames.recorder.sent(place, sent.bytes - before, done.as_ref().err());
+        match done {
             Ok(()) => sent.files += 1,
             Err(error) => {
                 let text = error.to_string();

@@ -4,6 +4,7 @@ use backstay_shared::health::Failure;
 use idevice::notification_proxy::NotificationProxyClient;
 use tokio::sync::watch;
 
+use super::recording::{Line, Log};
 use crate::phone::{
     guard::Framing,
     link::{Session, guard, within},
@@ -12,6 +13,14 @@ use crate::phone::{
 /// Posted when a sheet that asks for the passcode comes up and goes away. Source: `idevicebackup2.c`.
 const PRESENTED: &str = "com.apple.LocalAuthentication.ui.presented";
 const DISMISSED: &str = "com.apple.LocalAuthentication.ui.dismissed";
+
+/// What the phone's owner may do to a backup, as far as it is posted; only written down. Source: the same.
+const OTHERS: [(&str, &str); 4] = [
+    ("com.apple.itunes-client.syncCancelRequest", "sync-cancel"),
+    ("com.apple.itunes-client.syncSuspendRequest", "sync-suspend"),
+    ("com.apple.itunes-client.syncResumeRequest", "sync-resume"),
+    ("com.apple.mobile.backup.domain_changed", "backup-domain-changed"),
+];
 
 /// What is known of the sheet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,10 +36,11 @@ pub struct Sheet {
 ///
 /// # Errors
 /// When notification_proxy can't be reached.
-pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<Sheet>, Failure> {
+pub async fn watch_sheet(session: &mut Session, log: Log) -> Result<watch::Receiver<Sheet>, Failure> {
     let socket = session.service("com.apple.mobile.notification_proxy").await?;
     let mut client = NotificationProxyClient::new(guard(socket, Framing::PropertyLists)?);
-    within("observing the passcode sheet", client.observe_notifications(&[PRESENTED, DISMISSED])).await?;
+    let observed: Vec<&str> = [PRESENTED, DISMISSED].into_iter().chain(OTHERS.map(|(name, _)| name)).collect();
+    within("observing the passcode sheet", client.observe_notifications(&observed)).await?;
     let (sender, receiver) = watch::channel(Sheet::default());
     tokio::spawn(async move {
         loop {
@@ -38,6 +48,9 @@ pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<Sheet>
                 heard = client.receive_notification() => heard,
                 () = sender.closed() => return,
             };
+            if let Ok(name) = &heard {
+                log.line(Line::new('*', "notification").with("of", called(name)));
+            }
             match heard {
                 Ok(name) if name == PRESENTED => sender.send_replace(Sheet { is_up: true, was_shown: true }),
                 Ok(name) if name == DISMISSED => sender.send_replace(Sheet { is_up: false, was_shown: true }),
@@ -50,4 +63,13 @@ pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<Sheet>
         }
     });
     Ok(receiver)
+}
+
+/// What a record calls a notification.
+fn called(name: &str) -> &'static str {
+    match name {
+        PRESENTED => "passcode-sheet-presented",
+        DISMISSED => "passcode-sheet-dismissed",
+        name => OTHERS.iter().find(|(known, _)| *known == name).map_or("another", |(_, called)| called),
+    }
 }

@@ -21,7 +21,9 @@ use super::{
     loss, run,
 };
 use crate::{
-    transfer::{conversation::Order, download::Sent, restore_applications::RestoreApplications, sync_lock::SyncLock},
+    transfer::{
+        conversation::Order, download::Sent, recording, restore_applications::RestoreApplications, sync_lock::SyncLock,
+    },
     vault::encryption::Password,
 };
 
@@ -118,6 +120,8 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
         Some(applications) => Some(RestoreApplications::write(&mut session, applications).await?),
         None => None,
     };
+    let log = recording::begin(&job.attached.udid, "restore");
+    recording::tell_tree(&log, &job.base.join(job.source.as_str()), true);
     let matter = Matter {
         order: Order::Restore {
             target: job.attached.udid.clone(),
@@ -130,6 +134,7 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
         usb: job.attached.usb,
         progress: &job.progress,
         cancel: &job.cancel,
+        log: log.clone(),
     };
     let result = match device_link::converse(&mut session, &facts, matter).await {
         Ok(outcome) => {
@@ -138,6 +143,7 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
         }
         Err(failure) => Err(failure),
     };
+    recording::tell_result(&log, result.as_ref().err());
     match (&result, applications) {
         (Err(_), Some(applications)) => applications.remove().await,
         // The phone is about to restart and ends everything else by itself.

@@ -22,6 +22,7 @@ use crate::{
         conversation::Order,
         digests::{Digests, Origin},
         info_plist,
+        recording::{self, Ending},
         sync_lock::SyncLock,
         upload::Received,
     },
@@ -44,6 +45,8 @@ pub(super) struct Run {
     received: Received,
     checked: Checked,
     passcode_asked: bool,
+    /// The record of the conversation.
+    recorded: Ending,
     noted: bool,
     /// The last backup is from before the phone was erased.
     erased: bool,
@@ -59,6 +62,7 @@ impl Run {
             received: Received::default(),
             checked: Checked::default(),
             passcode_asked: false,
+            recorded: Ending::default(),
             noted: false,
             erased: false,
             passwords: Vec::new(),
@@ -77,6 +81,7 @@ impl Run {
             }
             done => done,
         };
+        recording::tell_result(&self.recorded.log, result.as_ref().err());
         let ended = Ended { checked: std::mem::take(&mut self.checked), result, ..self.so_far() };
         // Without the lock another Backstay's run is under way, and its own to note. What a person decided is kept.
         let was_cancelled = ended.result.as_ref().is_err_and(|failure| failure.id == FailureId::CancelledByUser);
@@ -170,6 +175,7 @@ impl Run {
         };
         let facts = self.checked.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
+        self.recorded.unreadables.tell_rows(&self.recorded.log, transaction.layout(), &self.passwords);
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
         let verified = transaction.verify(&self.passwords, &digests, &self.received.unreadable_names);
@@ -276,6 +282,9 @@ impl Run {
         let layout = transaction.layout();
         let info = info_plist::gather(session, facts).await?;
         let info = info_plist::write(&layout.next_tree(), &info).map_err(|error| diagnose::disk(&error))?;
+        let log = recording::begin(&self.job.attached.udid, "backup");
+        recording::tell_tree(&log, &layout.next_tree(), transaction.has_base());
+        self.recorded.log = log.clone();
         let matter = Matter {
             order: Order::Backup { full: self.job.full || self.erased || transaction.base_is_damaged() },
             aside: transaction.aside().cloned(),
@@ -284,10 +293,12 @@ impl Run {
             usb: self.job.attached.usb,
             progress: &self.job.progress,
             cancel: &self.job.cancel,
+            log,
         };
         let outcome = device_link::converse(session, facts, matter).await?;
         self.passcode_asked = outcome.passcode_asked;
         self.received = outcome.received;
+        self.recorded = outcome.recorded;
         let mut digests = outcome.digests;
         digests.received(Name::new("Info.plist"), info, true);
         outcome.result.map(|()| digests)
