@@ -37,6 +37,7 @@ mod metrics;
 mod notify;
 #[cfg(unix)]
 mod proof;
+mod recorded;
 mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]

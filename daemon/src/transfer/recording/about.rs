@@ -5,7 +5,10 @@ use std::{fs, path::Path, time::Instant};
 use backstay_shared::{ids::Udid, paths::Paths};
 use idevice::pairing_file::PairingFile;
 use tokio::sync::watch;
-use x509_cert::{Certificate, der::Decode};
+use x509_cert::{
+    Certificate,
+    der::{Decode, asn1::ObjectIdentifier},
+};
 
 use super::{
     counts::Counts,
@@ -21,6 +24,14 @@ use crate::{
     },
     transfer::value::Value,
 };
+
+const SUBJECT_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const AUTHORITY_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+const SHA1_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5");
+const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 
 /// A larger `Status.plist` is not read for this; real ones have some 200 bytes.
 const STATUS_BYTES_MAX: u64 = 1 << 20;
@@ -81,19 +92,36 @@ fn pairing(record: &PairingFile) -> Line {
         .flatten()
         .take(12)
         .map(|extension| {
-            let value: String = match extension.extn_id.to_string().as_str() {
-                // Key identifiers differ from pair to pair.
-                "2.5.29.14" | "2.5.29.35" => format!("<{}>", extension.extn_value.as_bytes().len()),
-                _ => extension.extn_value.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
+            let value = extension.extn_value.as_bytes();
+            // Identifiers of keys differ from pair to pair; their lengths don't.
+            let told: String = match extension.extn_id {
+                BASIC_CONSTRAINTS | KEY_USAGE | EXTENDED_KEY_USAGE => {
+                    value.iter().map(|byte| format!("{byte:02x}")).collect()
+                }
+                _ => format!("<{}>", value.len()),
             };
-            let critical = if extension.critical { "!" } else { "" };
-            format!("{}{critical}={value}", extension.extn_id)
+            let critical = if extension.critical { "critical-" } else { "" };
+            format!("{critical}{}={told}", called(extension.extn_id))
         })
         .collect();
     let names = (certificate.subject.0.len(), certificate.issuer.0.len());
     let line = line.with("version", format!("{:?}", certificate.version)).with("extensions", told.join(","));
-    let line = line.with("signature", certificate.signature.oid).with("subject-parts", names.0);
+    let line = line.with("signature", called(certificate.signature.oid)).with("subject-parts", names.0);
     line.with("issuer-parts", names.1)
+}
+
+/// A number of X.509 by its name; others without dots, so that they are not taken for an address.
+fn called(number: ObjectIdentifier) -> String {
+    match number {
+        BASIC_CONSTRAINTS => "basic-constraints".into(),
+        KEY_USAGE => "key-usage".into(),
+        EXTENDED_KEY_USAGE => "extended-key-usage".into(),
+        SUBJECT_KEY => "subject-key".into(),
+        AUTHORITY_KEY => "authority-key".into(),
+        SHA256_WITH_RSA => "sha256-rsa".into(),
+        SHA1_WITH_RSA => "sha1-rsa".into(),
+        number => number.to_string().replace('.', "_"),
+    }
 }
 
 /// Tells what is in the phone's folder before it looks; `built_on` when a backup is what it holds.

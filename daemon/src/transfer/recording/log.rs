@@ -24,7 +24,8 @@ const ABOUT: &str = "\
 #   xx/<file> for a file of the backup, <7> for a name of 7 characters; only names that every iPhone has are kept.
 # How to read it: seconds since the beginning, then < from the iPhone, > to the iPhone or * seen here, then what it
 #   was and its figures. \"batch\" is what came after a DLMessageUploadFiles: codes are 0x00 whole, 0x06 or 0x0b not
-#   readable, 0x0b-empty an end that says nothing, none a list that ended first.
+#   readable, 0x0b-empty an end that says nothing, none a list that ended first. \"again\": the iPhone asked for the
+#   same kind of folder so many times more, and was answered with 0.
 ";
 
 /// A record that is full takes no more lines of single messages; they are counted, and the end is still written.
@@ -37,7 +38,7 @@ const KEPT: usize = 3;
 const UNWRITTEN_MAX: Duration = Duration::from_secs(1);
 
 /// One line: what it is about, and figures with names.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line(String);
 
 impl Line {
@@ -54,6 +55,12 @@ impl Line {
         // A string takes everything.
         let _ = write!(self.0, " {key}={quote}{value}{quote}");
         self
+    }
+
+    /// Without its figures.
+    pub fn name(&self) -> &str {
+        let mut words = self.0.split(' ').skip(1);
+        words.next().unwrap_or_default()
     }
 
     /// One more figure, if there is one.

@@ -16,6 +16,7 @@
 //! | Are certificates of this profile accepted? | `* pairing` and that anything follows it |
 
 mod about;
+mod again;
 mod batch;
 mod counts;
 mod log;
@@ -34,7 +35,7 @@ pub use self::{
     log::{Line, Log, begun_at, newest},
     unreadable::Unreadables,
 };
-use self::{batch::Batch, counts::Counts, shape::shape, words::plain};
+use self::{again::Again, batch::Batch, counts::Counts, shape::shape, words::plain};
 use backstay_shared::health::Failure;
 
 use super::{DiskError, Refused, TransferError, device_link_code, place::Place, value::Value};
@@ -55,6 +56,8 @@ struct State {
     waiting_since: Option<Instant>,
     /// The last message of the phone.
     asked: String,
+    /// Messages that are as the one before.
+    again: Again,
     /// Files on their way to here.
     upload: Option<Batch>,
     /// Files on their way to the phone.
@@ -86,6 +89,7 @@ impl Recorder {
             udid: udid.to_owned(),
             waiting_since: None,
             asked: String::new(),
+            again: Again::default(),
             upload: None,
             download: None,
             device_path: String::new(),
@@ -174,6 +178,7 @@ impl Recorder {
     pub fn ended(&mut self, outcome: Result<(), &TransferError>, disk_error: Option<&DiskError>) -> Ending {
         let Some(state) = &mut self.0 else { return Ending::default() };
         state.tell_silence();
+        state.again.tell(&state.log);
         state.end_batches(outcome.is_err());
         state.unreadables.tell_moves(&state.log);
         state.log.last_line(state.totals_line());
@@ -199,6 +204,7 @@ impl State {
         let items = match Value::parse(bytes) {
             Ok(Value::List(items)) => items,
             Ok(_) | Err(_) => {
+                self.again.tell(&self.log);
                 return self.log.line(Line::new('<', "no-message").with("message-bytes", bytes.len()));
             }
         };
@@ -219,7 +225,7 @@ impl State {
             }
             _ => {}
         }
-        self.log.line(message::of_phone(bytes.len(), &items, &self.udid));
+        self.again.asked(&self.log, message::of_phone(bytes.len(), &items, &self.udid));
         self.upload = (name == "DLMessageUploadFiles").then(Batch::new);
         self.download = (name == "DLMessageDownloadFiles").then(Batch::new);
         self.asked = name;
@@ -238,7 +244,7 @@ impl State {
                 .with_some("version", items.get(2).and_then(plist::Value::as_signed_integer)),
             (other, _) => Line::new('>', &other.map_or_else(|| "no-name".into(), message::name)),
         };
-        self.log.line(line);
+        self.again.answered(&self.log, line, items);
         // What was said up to here outlives a crash.
         self.log.flush();
     }
@@ -270,6 +276,7 @@ impl State {
         let Some(silent) = self.waiting_since.take().map(|since| since.elapsed()).filter(|time| *time > SILENCE) else {
             return;
         };
+        self.again.tell(&self.log);
         let bytes = self.totals.bytes_came;
         if silent > self.totals.longest_silence {
             (self.totals.longest_silence, self.totals.bytes_before) = (silent, bytes);
