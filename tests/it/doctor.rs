@@ -5,7 +5,7 @@ use std::process::Output;
 use backstay_tests::{
     binaries::binary,
     desktop::{NotificationHost, PrivateBus, SecretService, TrayHost},
-    phone::{Fault, Phone, PhoneSpec, dataset::DataSetSpec},
+    phone::{Fault, Phone, PhoneSpec, Unreadable, dataset::DataSetSpec},
     world::{PATIENCE, World, text},
 };
 use serde_json::Value;
@@ -192,7 +192,7 @@ async fn a_report_names_nobody() {
     world.configure(
         "# Zwetschgenkuchen's settings, password Hirschgeweih\n[backup]\nkeep_last = 5 # for Zwetschgenkuchen\n",
     );
-    world.phone.set_fault(Some(Fault::FileUnreadable { index: 7 }));
+    world.phone.set_fault(Some(Fault::FileUnreadable { index: 7, manner: Unreadable::LEFT_OUT }));
     let unreadable = world.phone.data().file(7).unwrap().relative_path.to_string();
     let unreadable = unreadable.rsplit('/').next().unwrap().to_owned();
     assert_eq!(world.back_up_once().await.0, 0);

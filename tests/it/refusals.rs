@@ -4,7 +4,7 @@ use std::path::Path;
 
 use backstay_shared::overview::Activity;
 use backstay_tests::{
-    phone::{Fault, dataset::DataSetSpec},
+    phone::{Fault, Unreadable, dataset::DataSetSpec},
     world::{World, frozen, watch_memory},
 };
 
@@ -123,7 +123,7 @@ async fn what_is_no_success_is_told_as_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_the_phone_cannot_read_is_named() {
     let world = World::new(DataSetSpec::uniform(32, 30, 5000)).await;
-    world.phone.set_fault(Some(Fault::FileUnreadable { index: 7 }));
+    world.phone.set_fault(Some(Fault::FileUnreadable { index: 7, manner: Unreadable::LEFT_OUT }));
     let (code, object) = world.back_up_once().await;
     let warning = &object["receipt"]["warning"];
     assert_eq!((code, &warning["id"]), (0, &"device-io-error".into()), "{object}");

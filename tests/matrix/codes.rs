@@ -2,7 +2,7 @@
 
 use backstay_shared::health::FailureId::{self, *};
 use backstay_tests::{
-    phone::{Fault, Mishap, Moment, Versions},
+    phone::{Fault, Mishap, Moment, Unreadable, Versions},
     world::World,
 };
 
@@ -164,7 +164,9 @@ fn messages() -> Vec<Row> {
             (DeviceIoError, "\"files\":1"),
             News,
             PLAIN,
-            async |world: &World| world.phone.set_fault(Some(Fault::FileUnreadable { index: 7 })),
+            async |world: &World| {
+                world.phone.set_fault(Some(Fault::FileUnreadable { index: 7, manner: Unreadable::LEFT_OUT }))
+            },
             async |world: &World| world.phone.set_fault(None),
         ),
     ]

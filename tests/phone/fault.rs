@@ -44,10 +44,8 @@ pub enum Fault {
     MessageBroken,
     /// A message type nobody knows; ends in error 1 when the answer is not an error status.
     UnknownMessage,
-    /// The file at this place of the data set can't be read: code 0x0b in its upload.
-    FileUnreadable { index: usize },
-    /// The same, and its row stays in the list all the same; what the host has of it stays, too.
-    FileUnreadableListed { index: usize },
+    /// The file at this place of the data set can't be read.
+    FileUnreadable { index: usize, manner: Unreadable },
     /// Success is claimed though the file at this place of the data set was never sent.
     FileForgotten { index: usize },
     /// The file at this place of the data set ends in its middle, without a success code.
@@ -88,4 +86,34 @@ pub enum PasscodeAnswer {
     EnteredWhenPresent { patience: Duration },
     /// Nobody types anything for so long: 208 for a time-out.
     TimedOut { after: Duration },
+}
+
+/// What the phone says of a file that it can't read, and what it makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable {
+    /// 0x0b "Input/output error (5)" or 0x06 "No such file or directory".
+    pub code: u8,
+    /// Bytes of its content that come before the code.
+    pub bytes_before: u64,
+    /// It is moved into place, and the phone looks for it at the end: hosts leave an empty file or a part of it.
+    pub moved: bool,
+    /// Its row is in the manifest, without a `Digest`.
+    pub listed: bool,
+    /// After the last batch the backup ends with 104.
+    pub fatal: bool,
+}
+
+impl Unreadable {
+    /// Not moved, and its row is left out; what the host has of it goes.
+    pub const LEFT_OUT: Self = Self { moved: false, listed: false, ..Self::USUAL };
+    /// Not moved, and its row stays all the same; what the host has of it stays, too.
+    pub const ONLY_LISTED: Self = Self { moved: false, ..Self::USUAL };
+    /// As iOS 17 does it, in a backup that ends well (pymobiledevice3 755).
+    const USUAL: Self = Self { code: 0x0B, bytes_before: 0, moved: true, listed: true, fatal: false };
+}
+
+impl Default for Unreadable {
+    fn default() -> Self {
+        Self::USUAL
+    }
 }

@@ -118,6 +118,9 @@ fn start_service(phone: &Phone, request: &Dictionary, session: Option<&Session>)
         return Err("PasswordProtected");
     }
     let port = phone.services().ports.open(service, session.pairing.clone(), *phone.link().borrow());
+    if service == "com.apple.mobilebackup2" {
+        phone.keep_escrow_bag(escrow_bag.is_some());
+    }
     phone.tell(Event::ServiceStarted(service.to_owned()));
     Ok(Dictionary::from_iter([
         ("Service", Value::from(service)),

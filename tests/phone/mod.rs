@@ -19,10 +19,10 @@ pub mod switches;
 pub mod tls;
 pub mod usbmuxd;
 
-pub use fault::{CutEnding, Fault, PasscodeAnswer};
+pub use fault::{CutEnding, Fault, PasscodeAnswer, Unreadable};
 pub use spec::{KeyDerivation, PhoneSpec};
 pub use state::{Event, Phone};
-pub use switches::{Connection, Handshake, Heartbeat, Mishap, Moment, TlsFailure, Versions};
+pub use switches::{Connection, Handshake, Heartbeat, Interrupted, Mishap, Moment, TlsFailure, Versions};
 
 /// What a service of the phone talks over: the raw socket, or TLS on it.
 pub trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}

@@ -50,13 +50,6 @@ impl Phone {
         self.services().posted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The person stops the sync on the phone: every computer that observes it is told. A phone ends the backup too,
-    /// with 202 ([`Mishap::Error`](super::Mishap::Error)), which is a switch of its own.
-    pub fn request_sync_cancel(&self) {
-        // Nobody may listen.
-        drop(self.notifications().send("com.apple.itunes-client.syncCancelRequest".into()));
-    }
-
     /// Posts a notification as a client does: everyone who observes it is told.
     fn post_notification(&self, name: &str) {
         self.services().posted.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());

@@ -15,7 +15,7 @@ use backstay_shared::{
 use backstay_tests::{
     disk::{Mounted, missing},
     phone::{
-        Event, Fault, PasscodeAnswer,
+        Event, Fault, PasscodeAnswer, Unreadable,
         dataset::{DataSetSpec, Mutation},
     },
     told::Listener,
@@ -168,7 +168,7 @@ async fn room_is_made_of_old_snapshots() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_photo_is_told_with_its_path() {
     let world = World::new(DataSetSpec::uniform(435, 30, 5000)).await;
-    world.phone.set_fault(Some(Fault::FileUnreadable { index: 7 }));
+    world.phone.set_fault(Some(Fault::FileUnreadable { index: 7, manner: Unreadable::LEFT_OUT }));
     let daemon = world.daemon().await;
     let told = daemon
         .phone_shows("the photo is told", |phone| {

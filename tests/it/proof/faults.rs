@@ -7,7 +7,7 @@ use std::{
 
 use backstay_tests::{
     phone::{
-        CutEnding, Fault,
+        CutEnding, Fault, Unreadable,
         dataset::{DataFile, DataSetSpec, Mutation},
     },
     world::{World, text},
@@ -293,7 +293,7 @@ async fn a_file_that_the_phone_can_not_read_is_a_doubt_until_it_comes() {
             false => changed(&world, Kind::NoDigest),
         };
         let path = world.phone.data().file(index).unwrap().relative_path.clone();
-        world.phone.set_fault(Some(Fault::FileUnreadableListed { index }));
+        world.phone.set_fault(Some(Fault::FileUnreadable { index, manner: Unreadable::ONLY_LISTED }));
         let (code, object) = back_up(&world).await;
         assert_eq!((code, &object["receipt"]["warning"]["id"]), (0, &"device-io-error".into()), "{object}");
         let is_doubted = |doubts: &Value| doubts.to_string().contains(&*path);

@@ -81,7 +81,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         let mut plan = self.plan(force_full).await?;
         misbehave::mishaps(self.link, Moment::AfterIndexDownload).await?;
         let sent: HashSet<FileId> = plan.changes.uploads(&self.data).map(|file| file.file_id).collect();
-        self.script.unreadable.retain(|id| sent.contains(id));
+        self.script.keep_only(&sent);
         let upload = plan.changes.uploads(&self.data).map(|file| self.payload_length(file)).sum();
         let needed = match self.link.phone().fault() {
             Some(Fault::SpaceNeeded { bytes }) => bytes,
@@ -199,8 +199,8 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
                 done += 1;
                 write_names(file, &self.folder, &mut device, &mut path);
                 let ending = self.script.cut(file.file_id);
-                if !self.script.reads(file.file_id) {
-                    self.link.upload_unreadable(&device, &path).await?;
+                if let Some(manner) = self.script.unreadable(file.file_id) {
+                    self.link.upload_unreadable(&device, &path, file, manner, self.encryption.as_deref()).await?;
                 } else if ending.is_some() {
                     self.link.upload_half(&device, &path, file, self.encryption.as_deref()).await?;
                 } else if let Some(encryption) = &self.encryption {
@@ -229,7 +229,8 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
 
     /// Brings `Manifest.db` up to date and uploads both manifests; the hash of its bytes as they went.
     async fn send_manifest(&mut self, plan: &mut Plan) -> Result<blake3::Hash, Stop> {
-        let (data, rows, unreadable) = (self.data.clone(), self.rows(), self.script.unreadable.clone());
+        let rows = self.rows().without_digests_of(self.script.undigested());
+        let (data, unreadable) = (self.data.clone(), self.script.omitted());
         let (database, changes) = (plan.database.take(), std::mem::take(&mut plan.changes));
         let manifest_key = self.encryption.as_ref().map(|encryption| encryption.new_manifest_key());
         let (key, wrapped_key) = manifest_key.unzip();
@@ -272,7 +273,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
             gone.extend(std::mem::take(&mut present).into_iter().map(|folder| self.path(folder)));
         } else {
             let removed = plan.changes.gone.iter().filter(|(_, payload)| *payload).map(|(id, _)| id);
-            gone.extend(removed.chain(&self.script.unreadable).map(|id| self.path(&id.path())));
+            gone.extend(removed.chain(self.script.left_out()).map(|id| self.path(&id.path())));
         }
         for paths in gone.chunks(MOVES_PER_MESSAGE) {
             self.remove(paths).await?;

@@ -1,6 +1,6 @@
 //! What the phone writes into the column `file` of each row.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     encryption::Encryption,
@@ -18,11 +18,23 @@ pub(super) struct RowMaker {
     encryption: Option<Arc<Encryption>>,
     wrong_digest: Option<FileId>,
     touched: Option<FileId>,
+    undigested: HashSet<FileId>,
 }
 
 impl RowMaker {
     pub(super) fn new(phone: Phone, encryption: Option<Arc<Encryption>>, script: &Script) -> Self {
-        Self { phone, encryption, wrong_digest: script.wrong_digest, touched: script.touched }
+        Self {
+            phone,
+            encryption,
+            wrong_digest: script.wrong_digest,
+            touched: script.touched,
+            undigested: HashSet::new(),
+        }
+    }
+
+    /// Leaves `Digest` out of these rows: a digest of what can't be read is nowhere.
+    pub(super) fn without_digests_of(self, undigested: HashSet<FileId>) -> Self {
+        Self { undigested, ..self }
     }
 
     /// The file whose row changes on top of a backup that the host has.
@@ -55,7 +67,8 @@ impl RowMaker {
     fn archived(&self, file: &DataFile) -> Archived {
         let encryption = self.encryption.as_deref();
         let wrong = self.wrong_digest == Some(file.file_id);
-        let digest = (file.has_digest() || wrong).then(|| {
+        let known = file.has_digest() && !self.undigested.contains(&file.file_id);
+        let digest = (known || wrong).then(|| {
             let mut digest = self.phone.digests().of(file, encryption);
             digest[0] ^= if wrong { 0xFF } else { 0 };
             digest.to_vec()

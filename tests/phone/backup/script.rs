@@ -1,19 +1,16 @@
 //! Which files a scripted fault hits in one backup.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::phone::{
-    CutEnding, Fault, Phone,
+    CutEnding, Fault, Phone, Unreadable,
     dataset::{DataFile, DataSet, FileId},
 };
 
 /// The faults of single files.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Script {
-    /// Rows left out of the manifest since their file could not be read.
-    pub(super) unreadable: HashSet<FileId>,
-    /// Its file could not be read, and its row stays.
-    pub(super) listed: Option<FileId>,
+    unreadable: HashMap<FileId, Unreadable>,
     forgotten: Option<FileId>,
     lost: Option<FileId>,
     cut: Option<(FileId, CutEnding)>,
@@ -27,9 +24,9 @@ impl Script {
     pub(super) fn of(phone: &Phone, data: &DataSet) -> Self {
         let id = |index| data.file(index).map(|file: &DataFile| file.file_id);
         let mut script = Self::default();
+        let mut unreadable = phone.unreadable();
         match phone.fault() {
-            Some(Fault::FileUnreadable { index }) => script.unreadable = id(index).into_iter().collect(),
-            Some(Fault::FileUnreadableListed { index }) => script.listed = id(index),
+            Some(Fault::FileUnreadable { index, manner }) => unreadable.push((index, manner)),
             Some(Fault::FileForgotten { index }) => script.forgotten = id(index),
             Some(Fault::MoveLost { index }) => script.lost = id(index),
             Some(Fault::CutFile { index, ending }) => script.cut = id(index).map(|id| (id, ending)),
@@ -37,7 +34,38 @@ impl Script {
             Some(Fault::RowTouched { index }) => script.touched = id(index),
             _ => {}
         }
+        script.unreadable = unreadable.into_iter().filter_map(|(index, manner)| Some((id(index)?, manner))).collect();
         script
+    }
+
+    /// Forgets faults of files that are not sent: what the host has of them is whole.
+    pub(super) fn keep_only(&mut self, sent: &HashSet<FileId>) {
+        self.unreadable.retain(|id, _| sent.contains(id));
+    }
+
+    /// How the phone fails to read this file, if it does.
+    pub(super) fn unreadable(&self, id: FileId) -> Option<Unreadable> {
+        self.unreadable.get(&id).copied()
+    }
+
+    /// Files whose rows are left out of the manifest.
+    pub(super) fn omitted(&self) -> HashSet<FileId> {
+        self.unreadable.iter().filter(|(_, manner)| !manner.listed).map(|(id, _)| *id).collect()
+    }
+
+    /// Files of which the host must keep nothing.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = &FileId> {
+        self.unreadable.iter().filter(|(_, manner)| !manner.listed && !manner.moved).map(|(id, _)| id)
+    }
+
+    /// Files whose rows tell no `Digest`, since nobody could take one.
+    pub(super) fn undigested(&self) -> HashSet<FileId> {
+        self.unreadable.keys().copied().collect()
+    }
+
+    /// True if the backup can't end well for what could not be read.
+    pub(super) fn is_fatal(&self) -> bool {
+        self.unreadable.values().any(|manner| manner.fatal)
     }
 
     /// True for a file that is never sent.
@@ -45,14 +73,9 @@ impl Script {
         self.forgotten == Some(id)
     }
 
-    /// True for a file that the phone can read.
-    pub(super) fn reads(&self, id: FileId) -> bool {
-        !self.unreadable.contains(&id) && self.listed != Some(id)
-    }
-
-    /// True for a file that came and is put into place.
+    /// True for a file that is put into place.
     pub(super) fn moves(&self, id: FileId) -> bool {
-        self.reads(id) && !self.forgets(id) && self.lost != Some(id)
+        self.unreadable.get(&id).is_none_or(|manner| manner.moved) && !self.forgets(id) && self.lost != Some(id)
     }
 
     /// How the upload of this file ends in its middle, if it does.

@@ -14,7 +14,7 @@ use super::{
     status::check_written,
     stop::Stop,
 };
-use crate::phone::{Event, Fault, Stream, dataset::DataFile};
+use crate::phone::{Event, Fault, Stream, Unreadable, dataset::DataFile};
 
 const CODE_DATA: u8 = 0x0C;
 const CODE_DONE: u8 = 0x00;
@@ -126,10 +126,15 @@ impl<S: Stream> Link<'_, S> {
         encryption: Option<&Encryption>,
     ) -> Result<(), Stop> {
         self.upload_name(device, path).await?;
+        self.upload_start(file, file.size / 2, encryption).await
+    }
+
+    /// Sends the first `bytes` of a file, or a little less: whole cipher blocks.
+    async fn upload_start(&mut self, file: &DataFile, bytes: u64, encryption: Option<&Encryption>) -> Result<(), Stop> {
         let mut encryptor = encryption.map(|encryption| Encryptor::new(&encryption.file_key(file)));
-        let half = (file.size / 2) as usize / CIPHER_BLOCK * CIPHER_BLOCK;
-        for offset in (0..half).step_by(ENCRYPTED_BLOCK) {
-            let length = (half - offset).min(ENCRYPTED_BLOCK);
+        let end = bytes.min(file.size) as usize / CIPHER_BLOCK * CIPHER_BLOCK;
+        for offset in (0..end).step_by(ENCRYPTED_BLOCK) {
+            let length = (end - offset).min(ENCRYPTED_BLOCK);
             let out = self.room(5 + length).await?;
             push_block(out, CODE_DATA, length);
             let start = out.len();
@@ -141,13 +146,21 @@ impl<S: Stream> Link<'_, S> {
         Ok(())
     }
 
-    /// Names a file and says that it can't be read.
-    pub(super) async fn upload_unreadable(&mut self, device: &str, path: &str) -> Result<(), Stop> {
-        const TEXT: &str = "Input/output error";
+    /// Names a file and says that it can't be read, or not further.
+    pub(super) async fn upload_unreadable(
+        &mut self,
+        device: &str,
+        path: &str,
+        file: &DataFile,
+        manner: Unreadable,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), Stop> {
         self.upload_name(device, path).await?;
-        let out = self.room(5 + TEXT.len()).await?;
-        push_block(out, CODE_ERROR, TEXT.len());
-        out.extend_from_slice(TEXT.as_bytes());
+        self.upload_start(file, manner.bytes_before, encryption).await?;
+        let text = if manner.code == CODE_ERROR { "Input/output error (5)" } else { "No such file or directory" };
+        let out = self.room(5 + text.len()).await?;
+        push_block(out, manner.code, text.len());
+        out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 

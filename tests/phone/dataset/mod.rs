@@ -24,7 +24,7 @@ pub use self::{
     mutation::Mutation,
     odd::OddRow,
     paths::paths_of_listing,
-    spec::{DataSetSpec, FileGroup, SizeRule},
+    spec::{DataSetSpec, FILE_PROVIDER, FileGroup, SizeRule},
     stat::Stat,
 };
 
@@ -135,6 +135,11 @@ impl DataSet {
     /// The file at this place among the files.
     pub fn file(&self, index: usize) -> Option<&DataFile> {
         self.files().nth(index)
+    }
+
+    /// The place of a file among the files.
+    pub fn place_of(&self, domain: &str, relative_path: &str) -> Option<usize> {
+        self.files().position(|file| &*file.domain == domain && &*file.relative_path == relative_path)
     }
 
     /// How many files there are; what has no payload is not counted.

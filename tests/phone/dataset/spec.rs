@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use super::{names, odd::OddRow};
 
+/// Domain and path of the file that phones since iOS 17 answer with 0x0b for (pymobiledevice3 755).
+pub const FILE_PROVIDER: (&str, &str) =
+    ("HomeDomain", "Library/Application Support/FileProvider/backup/backup_manifest.db");
+
 /// How large the files of a group are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeRule {
@@ -84,6 +88,14 @@ impl DataSetSpec {
     #[must_use]
     pub fn with_odd_rows(mut self, kinds: &[OddRow]) -> Self {
         self.odd_rows = kinds.to_vec();
+        self
+    }
+
+    /// With the file that no phone since iOS 17 can read in a backup ([`FILE_PROVIDER`]).
+    #[must_use]
+    pub fn with_file_provider(mut self) -> Self {
+        let (domain, path) = FILE_PROVIDER;
+        self.paths = self.paths.iter().cloned().chain([(domain.into(), path.into())]).collect();
         self
     }
 

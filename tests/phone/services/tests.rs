@@ -117,7 +117,7 @@ async fn notifications_go_both_ways() {
     proxy.observe_notification(cancel).await.unwrap();
     proxy.post_notification("com.example.seen").await.unwrap();
     assert_eq!(proxy.receive_notification().await.unwrap(), "com.example.seen");
-    bench.phone.request_sync_cancel();
+    bench.phone.cancel_on_phone();
     assert_eq!(proxy.receive_notification().await.unwrap(), cancel);
     proxy.shutdown().await.unwrap();
 }

@@ -14,6 +14,8 @@ pub enum Moment {
     AfterIndexDownload,
     /// The file of this number, from 0, in the order in which this backup sends them, is next.
     BeforeFile(usize),
+    /// The batch of this number, from 0, was answered, and another one is next.
+    BetweenBatches(usize),
     /// Every file was sent, `Manifest.db` is next.
     BeforeManifest,
     /// Both manifests were sent, moving everything into place is next.

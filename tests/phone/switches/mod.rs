@@ -10,6 +10,7 @@ mod link;
 mod lock;
 mod refusals;
 mod restart;
+mod session;
 mod sheet;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use backup::{Mishap, Moment, Versions};
 pub(crate) use freezing::Freezing;
 pub use heartbeat::Heartbeat;
 pub use link::Connection;
+pub use session::Interrupted;
 pub(crate) use sheet::SheetOutcome;
 pub use tls::{Handshake, TlsFailure};
 
@@ -32,6 +34,7 @@ pub(super) struct Switches {
     lock: lock::LockSwitches,
     refusals: refusals::Refusals,
     restart: restart::RestartSwitches,
+    session: session::SessionSwitches,
     sheet: sheet::SheetSwitches,
     tls: tls::TlsFailures,
 }

@@ -28,6 +28,7 @@ impl Phone {
     /// Goes away until plugged in, and is not unlocked since.
     pub(crate) fn power_off(&self) {
         self.set_unlocked_since_restart(false);
+        self.unstick();
         self.unplug();
     }
 

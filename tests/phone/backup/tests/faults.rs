@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::memory_host::MemoryHost;
 use crate::phone::{
-    Event, Fault, PasscodeAnswer, Phone, PhoneSpec,
+    Event, Fault, PasscodeAnswer, Phone, PhoneSpec, Unreadable,
     dataset::{DataSetSpec, Mutation},
 };
 
@@ -99,7 +99,7 @@ async fn the_passcode_is_waited_for() {
 async fn files_that_are_unreadable_or_forgotten() {
     let phone = phone();
     let mut host = MemoryHost::new();
-    phone.set_fault(Some(Fault::FileUnreadable { index: 5 }));
+    phone.set_fault(Some(Fault::FileUnreadable { index: 5, manner: Unreadable::LEFT_OUT }));
     assert_eq!(code(&phone, &mut host).await, 0);
     assert_eq!((host.uploaded, host.unreadable, host.moved), (600, 1, 601));
     phone.set_fault(None);

@@ -6,7 +6,9 @@ use plist::{Dictionary, Value};
 use tokio::time::Instant;
 
 use super::memory_host::MemoryHost;
-use crate::phone::{Event, Fault, Mishap, Moment, PasscodeAnswer, Phone, PhoneSpec, Versions, dataset::DataSetSpec};
+use crate::phone::{
+    Event, Fault, Mishap, Moment, PasscodeAnswer, Phone, PhoneSpec, Unreadable, Versions, dataset::DataSetSpec,
+};
 
 fn phone() -> Phone {
     let phone = Phone::new(PhoneSpec::numbered(1, DataSetSpec::uniform(1, 600, 5000)));
@@ -65,7 +67,7 @@ async fn the_same_file_breaks_every_backup() {
 async fn silence_goes_with_a_fault_and_an_error() {
     let phone = phone();
     let for_time = Duration::from_millis(150);
-    phone.set_fault(Some(Fault::FileUnreadable { index: 3 }));
+    phone.set_fault(Some(Fault::FileUnreadable { index: 3, manner: Unreadable::LEFT_OUT }));
     phone.during_backups(Moment::BeforeManifest, Mishap::Silence { for_time });
     phone.during_backups(Moment::BeforeMoves, Mishap::Error { code: 17, text: "Retry later".into() });
     let (start, mut events, mut host) = (Instant::now(), phone.events(), MemoryHost::new());
