@@ -185,9 +185,11 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         let files: Vec<&DataFile> =
             plan.changes.uploads(&data).filter(|file| !self.script.forgets(file.file_id)).collect();
         let (mut sent, mut number) = (0, 0);
+        let mut batches = 0..;
         let mut rest = &files[..];
         while !rest.is_empty() {
             let (count, bytes) = batch(rest, |file| self.payload_length(file));
+            let (count, bytes) = self.told_batch(rest, batches.next()).unwrap_or((count, bytes));
             self.link.begin_upload(UPLOAD_PERCENT * sent as f64 / upload.max(1) as f64, bytes).await?;
             let (mut device, mut path) = (String::new(), String::new());
             let mut done = 0;
@@ -217,6 +219,12 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
             rest = &rest[done..];
         }
         Ok(())
+    }
+
+    /// The batch of this number, where a test says how many files it has.
+    fn told_batch(&self, files: &[&DataFile], number: Option<usize>) -> Option<(usize, u64)> {
+        let count = self.link.phone().batch_files(number?)?.min(files.len());
+        Some((count, files[..count].iter().map(|file| self.payload_length(file)).sum()))
     }
 
     /// Ends the upload under way, so that what is said next is a message.
