@@ -18,7 +18,7 @@ pub enum Fault {
     FinalError { code: i64, text: String },
     /// `DLMessageDisconnect` in place of the final status.
     DisconnectWithoutStatus,
-    /// The link carries no more than this.
+    /// The link carries no more than this, each way.
     SlowLink { bytes_per_second: u64 },
     /// The phone is locked: `PasswordProtected` is true and StartService without an escrow bag is refused with it;
     /// with the escrow bag mobilebackup2 ends with 208.

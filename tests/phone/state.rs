@@ -6,7 +6,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::{
     Connection, Fault, PhoneSpec,
-    backup::{Digests, Encryption, Restored},
+    backup::{Digests, Encryption, Journal, Restored},
     dataset::{DataSet, DataSetSpec, Mutation},
     lockdownd::Trust,
     services::Services,
@@ -85,6 +85,7 @@ struct Inner {
     data: Mutex<Arc<DataSet>>,
     encryption: Mutex<Option<Arc<Encryption>>>,
     digests: Digests,
+    journal: Journal,
     restored: Mutex<Option<Arc<Restored>>>,
     trust: Mutex<Trust>,
     services: Services,
@@ -107,6 +108,7 @@ impl Phone {
             data: Mutex::new(Arc::new(data)),
             encryption: Mutex::new(None),
             digests: Digests::default(),
+            journal: Journal::default(),
             restored: Mutex::new(None),
             trust: Mutex::new(Trust::new()),
             services: Services::default(),
@@ -225,6 +227,11 @@ impl Phone {
     /// Digests of what backups were sent.
     pub(crate) fn digests(&self) -> &Digests {
         &self.0.digests
+    }
+
+    /// What the last backup sent, if it did not end well.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.0.journal
     }
 
     /// What the last restore brought, also one that failed.

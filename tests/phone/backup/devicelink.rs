@@ -55,7 +55,9 @@ pub(super) struct Link<'a, S> {
     /// A hostile path is in the upload under way.
     pub(super) hostile_upload: bool,
     /// When the bytes sent so far are through, if the link is slow.
-    paced_until: Option<Instant>,
+    sent_until: Option<Instant>,
+    /// The same of those received.
+    received_until: Option<Instant>,
 }
 
 impl<'a, S: Stream> Link<'a, S> {
@@ -67,7 +69,8 @@ impl<'a, S: Stream> Link<'a, S> {
             out: Vec::with_capacity(OUT_CAPACITY),
             first_upload: false,
             hostile_upload: false,
-            paced_until: None,
+            sent_until: None,
+            received_until: None,
         }
     }
 
@@ -111,8 +114,12 @@ impl<'a, S: Stream> Link<'a, S> {
         if length > MESSAGE_LENGTH_MAX {
             return Err(broken(format!("a message of {length} bytes")));
         }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).await?;
+        let mut body = Vec::with_capacity(length);
+        self.read_through(length, |bytes| {
+            body.extend_from_slice(bytes);
+            Ok(())
+        })
+        .await?;
         // pymobiledevice3 sends XML, the others binary plists.
         let value: Value = plist::from_bytes(&body).map_err(|error| broken(error.to_string()))?;
         let Value::Array(array) = value else { return Err(broken("a message that is no array")) };
@@ -181,12 +188,14 @@ impl<'a, S: Stream> Link<'a, S> {
     ) -> io::Result<()> {
         let mut left = length;
         while left > 0 {
-            let bytes = self.stream.fill_buf().await?;
-            if bytes.is_empty() {
+            let mut count = self.stream.fill_buf().await?.len().min(left);
+            if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let count = bytes.len().min(left);
-            take(&bytes[..count])?;
+            if let Some(bytes_per_second) = self.speed() {
+                count = pace(&mut self.received_until, count, bytes_per_second).await;
+            }
+            take(&self.stream.buffer()[..count])?;
             self.stream.consume(count);
             left -= count;
         }
@@ -200,7 +209,7 @@ impl<'a, S: Stream> Link<'a, S> {
             let left = self.out.len() - done;
             let sent = *self.phone.bytes_sent().borrow();
             let fault = self.phone.fault();
-            let (mut speed, mut allowed) = (self.phone.link_speed(), usize::MAX);
+            let mut allowed = usize::MAX;
             match &fault {
                 Some(
                     Fault::UnplugAt { bytes }
@@ -208,12 +217,11 @@ impl<'a, S: Stream> Link<'a, S> {
                     | Fault::PauseAt { bytes }
                     | Fault::FreezeAt { bytes },
                 ) => allowed = usize::try_from(bytes.saturating_sub(sent)).unwrap_or(usize::MAX),
-                Some(Fault::SlowLink { bytes_per_second }) => speed = Some(*bytes_per_second),
                 _ => {}
             }
             let mut count = left.min(allowed);
-            if let Some(bytes_per_second) = speed {
-                count = self.pace(count, bytes_per_second).await;
+            if let Some(bytes_per_second) = self.speed() {
+                count = pace(&mut self.sent_until, count, bytes_per_second).await;
             }
             let ends = count == allowed;
             self.stream.get_mut().write_all(&self.out[done..done + count]).await?;
@@ -241,15 +249,12 @@ impl<'a, S: Stream> Link<'a, S> {
         self.stream.get_mut().flush().await
     }
 
-    /// How many bytes may go now on a slow link; waits for its turn.
-    async fn pace(&mut self, left: usize, bytes_per_second: u64) -> usize {
-        let bytes_per_second = bytes_per_second.max(1);
-        let count = left.min((bytes_per_second / 20).max(1) as usize);
-        let now = Instant::now();
-        let start = self.paced_until.map_or(now, |until| until.max(now));
-        tokio::time::sleep_until(start).await;
-        self.paced_until = Some(start + Duration::from_secs_f64(count as f64 / bytes_per_second as f64));
-        count
+    /// Bytes a second that the link carries each way, if it is slow.
+    fn speed(&self) -> Option<u64> {
+        match self.phone.fault() {
+            Some(Fault::SlowLink { bytes_per_second }) => Some(bytes_per_second),
+            _ => self.phone.link_speed(),
+        }
     }
 
     /// The scripted end of the link: pulled out, or silent until the host or the cable ends it.
@@ -297,4 +302,15 @@ impl<'a, S: Stream> Link<'a, S> {
             Err(stop) => stop,
         }
     }
+}
+
+/// How many bytes may pass now on a slow link; waits for its turn.
+async fn pace(until: &mut Option<Instant>, left: usize, bytes_per_second: u64) -> usize {
+    let bytes_per_second = bytes_per_second.max(1);
+    let count = left.min((bytes_per_second / 20).max(1) as usize);
+    let now = Instant::now();
+    let start = until.map_or(now, |until| until.max(now));
+    tokio::time::sleep_until(start).await;
+    *until = Some(start + Duration::from_secs_f64(count as f64 / bytes_per_second as f64));
+    count
 }

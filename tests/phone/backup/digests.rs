@@ -41,7 +41,11 @@ impl Hasher {
 }
 
 /// A version of a file, and the keys that it is encrypted with, if it is.
-type Stored = ((u64, FileId, u32), Option<u64>);
+pub(super) type Stored = ((u64, FileId, u32), Option<u64>);
+
+pub(super) fn stored(file: &DataFile, encryption: Option<&Encryption>) -> Stored {
+    (file.content_key(), encryption.map(Encryption::number))
+}
 
 /// What the phone knows of the digests of what it sent.
 #[derive(Default)]
@@ -50,7 +54,7 @@ pub(crate) struct Digests(Mutex<HashMap<Stored, Sha1>>);
 impl Digests {
     /// The digest of a file as it is stored: remembered, or taken now.
     pub(super) fn of(&self, file: &DataFile, encryption: Option<&Encryption>) -> Sha1 {
-        let stored = (file.content_key(), encryption.map(Encryption::number));
+        let stored = stored(file, encryption);
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&stored).copied();
         known.unwrap_or_else(|| {
             let digest = take(file, encryption);
@@ -67,7 +71,7 @@ impl Digests {
 
     /// Remembers what was taken while the file was sent.
     pub(super) fn remember(&self, file: &DataFile, encryption: Option<&Encryption>, digest: Sha1) {
-        let stored = (file.content_key(), encryption.map(Encryption::number));
+        let stored = stored(file, encryption);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(stored, digest);
     }
 }

@@ -9,6 +9,7 @@ use plist::{Dictionary, Value};
 
 use super::{
     devicelink::{HostStatus, Link},
+    status::check_present,
     stop::{Stop, broken},
 };
 use crate::phone::Stream;
@@ -99,19 +100,45 @@ impl<S: Stream> Link<'_, S> {
         }
     }
 
-    /// One small file; `None` when the host doesn't have it.
-    pub(super) async fn download_bytes(&mut self, path: &str) -> Result<Option<Vec<u8>>, Stop> {
-        let mut sink = Single { to: Vec::new(), complete: false };
-        let status = self.download(&[path.to_owned()], 0.0, &mut sink).await?;
-        Ok((sink.complete && status.code == 0).then_some(sink.to))
+    /// One small file; `None` when it did not come, for whatever reason.
+    pub(super) async fn download_bytes(&mut self, path: &str, progress: f64) -> Result<Option<Vec<u8>>, Stop> {
+        let (bytes, status, complete) = self.download_one(path, progress, Vec::new()).await?;
+        Ok((complete && status.code == 0).then_some(bytes))
     }
 
-    /// One large file, into a temporary one; `None` when the host doesn't have it.
+    /// One large file, into a temporary one; `None` when it did not come, for whatever reason.
     pub(super) async fn download_database(&mut self, path: &str) -> Result<Option<tempfile::NamedTempFile>, Stop> {
-        let file = tempfile::NamedTempFile::new()?;
-        let mut sink = Single { to: io::BufWriter::with_capacity(1 << 20, file), complete: false };
-        let status = self.download(&[path.to_owned()], 0.0, &mut sink).await?;
-        let file = sink.to.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok((sink.complete && status.code == 0).then_some(file))
+        let (file, status, complete) = self.download_large(path).await?;
+        Ok((complete && status.code == 0).then_some(file))
+    }
+
+    /// One small file of the backup before; `None` when the host says that it does not have it, as it must say it.
+    pub(super) async fn fetch(&mut self, path: &str) -> Result<Option<Vec<u8>>, Stop> {
+        let (bytes, status, complete) = self.download_one(path, 0.0, Vec::new()).await?;
+        Ok(check_present(path, &status, complete)?.then_some(bytes))
+    }
+
+    /// The same of a large file.
+    pub(super) async fn fetch_database(&mut self, path: &str) -> Result<Option<tempfile::NamedTempFile>, Stop> {
+        let (file, status, complete) = self.download_large(path).await?;
+        Ok(check_present(path, &status, complete)?.then_some(file))
+    }
+
+    async fn download_large(&mut self, path: &str) -> Result<(tempfile::NamedTempFile, HostStatus, bool), Stop> {
+        let to = io::BufWriter::with_capacity(1 << 20, tempfile::NamedTempFile::new()?);
+        let (to, status, complete) = self.download_one(path, 0.0, to).await?;
+        Ok((to.into_inner().map_err(io::IntoInnerError::into_error)?, status, complete))
+    }
+
+    /// What came of one file, what the host said of it, and whether that was the whole.
+    async fn download_one<W: io::Write + Send>(
+        &mut self,
+        path: &str,
+        progress: f64,
+        to: W,
+    ) -> Result<(W, HostStatus, bool), Stop> {
+        let mut sink = Single { to, complete: false };
+        let status = self.download(&[path.to_owned()], progress, &mut sink).await?;
+        Ok((sink.to, status, sink.complete))
     }
 }

@@ -18,10 +18,15 @@ const PURGE_URGENCY: u64 = 4;
 pub(super) const HEADROOM: u64 = 128 << 20;
 
 impl<S: Stream> Link<'_, S> {
-    /// The names in a folder below the backup root.
-    pub(super) async fn contents_of_directory(&mut self, path: &str) -> Result<Vec<String>, Stop> {
+    /// The names in a folder below the backup root, and what the host tells of each; none for a folder that is not there.
+    pub(super) async fn listing(&mut self, path: &str) -> Result<Dictionary, Stop> {
         let status = self.ask("DLContentsOfDirectory", vec![path.into()]).await?;
-        Ok(status.payload.into_dictionary().unwrap_or_default().keys().cloned().collect())
+        Ok(status.payload.into_dictionary().unwrap_or_default())
+    }
+
+    /// The names alone.
+    pub(super) async fn contents_of_directory(&mut self, path: &str) -> Result<Vec<String>, Stop> {
+        Ok(self.listing(path).await?.keys().cloned().collect())
     }
 
     /// Makes a folder; one that is there is fine.
@@ -61,6 +66,7 @@ impl<S: Stream> Link<'_, S> {
         if free > required {
             return Ok(());
         }
+        self.phone().count_purge();
         let amount = (required - free).saturating_add(PURGE_OVERSHOOT);
         let status = self.ask("DLMessagePurgeDiskSpace", vec![amount.into(), PURGE_URGENCY.into()]).await?;
         if status.code == 0 {

@@ -62,11 +62,11 @@ pub(super) async fn judge<S: Stream>(
     for name in folders {
         present.extend(link.contents_of_directory(&format!("{folder}/{name}")).await?);
     }
-    let status = link.download_bytes(&format!("{folder}/Status.plist")).await?;
+    let status = link.download_bytes(&format!("{folder}/Status.plist"), 100.0).await?;
     if !status.is_some_and(|status| plists::is_finished(&status)) {
         return Err(missing("Status.plist"));
     }
-    if link.download_bytes(&format!("{folder}/Manifest.plist")).await?.is_none() {
+    if link.download_bytes(&format!("{folder}/Manifest.plist"), 100.0).await?.is_none() {
         return Err(missing("Manifest.plist"));
     }
     let mut sink = Hashed::default();

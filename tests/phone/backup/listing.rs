@@ -19,7 +19,7 @@ pub(super) async fn info<S: Stream>(
 ) -> Result<String, Stop> {
     stored::keys(link, source, password).await?;
     let status =
-        link.download_bytes(&format!("{source}/Status.plist")).await?.ok_or_else(|| missing("Status.plist"))?;
+        link.download_bytes(&format!("{source}/Status.plist"), 0.0).await?.ok_or_else(|| missing("Status.plist"))?;
     let status = plists::dictionary(&status).ok_or_else(|| missing("Status.plist"))?;
     let text = |key: &str| match status.get(key) {
         Some(Value::String(text)) => text.clone(),

@@ -77,7 +77,7 @@ pub(super) async fn before_backup<S: Stream>(link: &mut Link<'_, S>) -> Result<(
             let mut sink = Single { to: Vec::new(), complete: false };
             let status = link.download(&[path], 0.0, &mut sink).await?;
             link.phone().tell(Event::HostileAnswered { status: status.code, bytes: sink.to.len() as u64 });
-            check_read("read a file", &status)
+            if link.phone().shrugs_at_refusals() { Ok(()) } else { check_read("read a file", &status) }
         }
         _ => Ok(()),
     }
@@ -92,5 +92,5 @@ pub(super) async fn after_upload<S: Stream>(link: &mut Link<'_, S>) -> Result<()
         _ => return Ok(()),
     };
     link.phone().tell(Event::HostileAnswered { status: status.code, bytes: 0 });
-    check_written(action, &status)
+    if link.phone().shrugs_at_refusals() { Ok(()) } else { check_written(action, &status) }
 }

@@ -10,13 +10,16 @@ mod download;
 mod encryption;
 mod engine;
 mod host;
+mod journal;
 mod judgement;
 mod keybag;
 mod listing;
 mod manifest;
 mod mbfile;
 mod misbehave;
+mod names;
 mod password;
+mod plan;
 mod plists;
 mod restore;
 mod restored;
@@ -39,11 +42,11 @@ use self::{
     engine::Backup,
     stop::{Stop, broken},
 };
-pub(crate) use self::{digests::Digests, encryption::Encryption};
+pub(crate) use self::{digests::Digests, encryption::Encryption, journal::Journal};
 use super::{Event, Fault, Phone, Stream, Versions};
 
-/// DeviceLink's own version; hosts accept up to 400 (`src/mobilebackup2.c`, `MBACKUP2_VERSION_INT1`).
-const DEVICE_LINK_VERSION: [u64; 2] = [300, 0];
+/// The DeviceLink version that hosts answer, whatever the phone's is (`src/mobilebackup2.c`, `MBACKUP2_VERSION_INT1`).
+const DEVICE_LINK_VERSION_OF_HOSTS: u64 = 400;
 const PROTOCOL_VERSION: f64 = 2.1;
 
 /// Talks to one host until it is done or gone.
@@ -51,6 +54,12 @@ pub async fn serve<S: Stream>(phone: &Phone, stream: S) -> io::Result<()> {
     let mut link = Link::new(phone, stream);
     if let Some(Fault::SilentStart { for_time }) = phone.fault() {
         tokio::time::sleep(for_time).await;
+    }
+    if phone.is_busy() {
+        tokio::select! {
+            () = phone.idle() => {}
+            () = link.swallow() => return Ok(()),
+        }
     }
     if !greet(&mut link).await? {
         return Ok(());
@@ -85,9 +94,13 @@ pub async fn serve<S: Stream>(phone: &Phone, stream: S) -> io::Result<()> {
 /// DeviceLink's greeting (`src/device_link_service.c`, `device_link_service_version_exchange`); false when there is no
 /// version in common.
 async fn greet<S: Stream>(link: &mut Link<'_, S>) -> io::Result<bool> {
-    link.send("DLMessageVersionExchange", DEVICE_LINK_VERSION.map(Value::from).to_vec()).await?;
+    let version = link.phone().device_link_version();
+    link.send("DLMessageVersionExchange", version.map(Value::from).to_vec()).await?;
     let answer = link.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let accepted = answer.arguments.first().and_then(Value::as_string) == Some("DLVersionsOk");
+    let number = answer.arguments.get(1).and_then(Value::as_unsigned_integer);
+    link.phone().keep_device_link_answer(number);
+    let accepted = answer.arguments.first().and_then(Value::as_string) == Some("DLVersionsOk")
+        && number.is_some_and(|number| [DEVICE_LINK_VERSION_OF_HOSTS, version[0]].contains(&number));
     if answer.name != "DLMessageVersionExchange" || !accepted {
         return Err(broken("the host accepts no version"));
     }

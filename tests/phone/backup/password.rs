@@ -22,5 +22,6 @@ pub(super) async fn change<S: Stream>(
     blocking(move || changed.set_backup_password(password.as_deref())).await?;
     drop(phone.notifications().send(DOMAIN_CHANGED.into()));
     phone.tell(Event::BackupPasswordChanged { encrypts: new.is_some() });
+    phone.gets_busy();
     Ok(())
 }

@@ -21,7 +21,12 @@ pub(super) fn status(uuid: &str, full: bool, snapshot_state: &str) -> Vec<u8> {
 
 /// True when this is the `Status.plist` of a backup that came to its end.
 pub(super) fn is_finished(status: &[u8]) -> bool {
-    dictionary(status).is_some_and(|status| status.get("SnapshotState").and_then(Value::as_string) == Some("finished"))
+    dictionary(status).as_ref().is_some_and(says_finished)
+}
+
+/// The same, once it is read.
+pub(super) fn says_finished(status: &Dictionary) -> bool {
+    status.get("SnapshotState").and_then(Value::as_string) == Some("finished")
 }
 
 /// Reads a plist whose top is a dictionary.

@@ -8,7 +8,7 @@ use super::{
     cipher::{Decryptor, Key},
     devicelink::Link,
     digests,
-    download::Sink,
+    download::{Single, Sink},
     manifest::{self, Kind, Row},
     misbehave, plists,
     restored::{Restored, RestoredFile},
@@ -19,6 +19,8 @@ use super::{
 use crate::phone::{Fault, Stream};
 
 const FILES_PER_DOWNLOAD: usize = 256;
+/// Progress when all files came.
+const FILES_PERCENT: f64 = 97.0;
 
 /// Takes a batch of payloads in the order in which they were asked for.
 struct Payloads<'a> {
@@ -106,13 +108,13 @@ pub(super) async fn run<S: Stream>(link: &mut Link<'_, S>, source: &str, options
 
 async fn receive<S: Stream>(link: &mut Link<'_, S>, source: &str, restored: &mut Restored) -> Result<(), Stop> {
     let status =
-        link.download_bytes(&format!("{source}/Status.plist")).await?.ok_or_else(|| missing("Status.plist"))?;
+        link.download_bytes(&format!("{source}/Status.plist"), 0.0).await?.ok_or_else(|| missing("Status.plist"))?;
     if !plists::is_finished(&status) {
         return Err(Stop::refused(204, "The backup was never finished (MBErrorDomain/204)"));
     }
     let password = restored.options.get("Password").and_then(Value::as_string).map(str::to_owned);
     let keys = stored::keys(link, source, password.as_deref()).await?;
-    let info = link.download_bytes(&format!("{source}/Info.plist")).await?.ok_or_else(|| missing("Info.plist"))?;
+    let info = link.download_bytes(&format!("{source}/Info.plist"), 0.0).await?.ok_or_else(|| missing("Info.plist"))?;
     restored.info = plists::dictionary(&info);
     let database = stored::database(link, source, keys.as_ref()).await?;
     let rows = tokio::task::spawn_blocking(move || manifest::rows(database.path())).await.map_err(io::Error::other)?;
@@ -132,7 +134,7 @@ async fn receive<S: Stream>(link: &mut Link<'_, S>, source: &str, restored: &mut
     };
     for (number, batch) in files.chunks(FILES_PER_DOWNLOAD).enumerate() {
         let paths: Vec<String> = batch.iter().map(|row| format!("{source}/{}", row.id.path())).collect();
-        let progress = 100.0 * (number * FILES_PER_DOWNLOAD) as f64 / files.len() as f64;
+        let progress = FILES_PERCENT * (number * FILES_PER_DOWNLOAD) as f64 / files.len() as f64;
         let file_keys = batch.iter().map(key_of).collect::<Result<Vec<_>, Stop>>()?;
         let mut sink = Payloads {
             rows: batch,
@@ -155,5 +157,7 @@ async fn receive<S: Stream>(link: &mut Link<'_, S>, source: &str, restored: &mut
             return Err(damaged(format!("{count} of {} files came", batch.len())));
         }
     }
-    Ok(())
+    // Phones end with a list of no files, and wait for its end and a status all the same (libimobiledevice 112).
+    let status = link.download(&[], FILES_PERCENT, &mut Single { to: io::sink(), complete: false }).await?;
+    check_read("read no files", &status)
 }

@@ -13,6 +13,7 @@ use crate::phone::{
 };
 
 /// Makes rows for one backup.
+#[derive(Clone)]
 pub(super) struct RowMaker {
     phone: Phone,
     encryption: Option<Arc<Encryption>>,

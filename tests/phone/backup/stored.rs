@@ -35,8 +35,10 @@ pub(super) async fn keys<S: Stream>(
     source: &str,
     password: Option<&str>,
 ) -> Result<Option<Keys>, Stop> {
-    let plist =
-        link.download_bytes(&format!("{source}/Manifest.plist")).await?.ok_or_else(|| missing("Manifest.plist"))?;
+    let plist = link
+        .download_bytes(&format!("{source}/Manifest.plist"), 0.0)
+        .await?
+        .ok_or_else(|| missing("Manifest.plist"))?;
     let manifest: Dictionary = plists::dictionary(&plist).ok_or_else(|| damaged("Manifest.plist can't be read"))?;
     let Some(locked) = plists::encryption(&manifest) else { return Ok(None) };
     let password = password.unwrap_or_default().to_owned();

@@ -11,6 +11,7 @@ use super::{
     devicelink::Link,
     digests::Hasher,
     encryption::Encryption,
+    names,
     status::check_written,
     stop::Stop,
 };
@@ -39,8 +40,36 @@ impl<S: Stream> Link<'_, S> {
         let status = self.status().await?;
         if std::mem::take(&mut self.hostile_upload) {
             self.phone().tell(Event::HostileAnswered { status: status.code, bytes: 0 });
+            if self.phone().shrugs_at_refusals() {
+                return Ok(());
+            }
         }
         check_written("upload files", &status)
+    }
+
+    /// Sends files that belong to no backup, as scripted, beside those of the batch that was begun.
+    pub(super) async fn upload_oddities(&mut self) -> Result<(), Stop> {
+        let phone = self.phone();
+        let mut odd: Vec<(String, String)> =
+            (0..phone.odd_paths()).map(names::odd_path).map(|path| ("/.b/6/odd".into(), path)).collect();
+        if let Some(Fault::HostilePath { device, file }) = phone.fault()
+            && self.first_upload
+            && phone.shrugs_at_refusals()
+        {
+            odd.push((if device.is_empty() { "/.b/6/odd".into() } else { device }, file));
+        }
+        // The fault of the first upload is for the first of the batch's own.
+        let first = std::mem::take(&mut self.first_upload);
+        for (device, path) in &odd {
+            self.hostile_upload = true;
+            self.upload_name(device, path).await?;
+            let out = self.room(5 + path.len() + 5).await?;
+            push_block(out, CODE_DATA, path.len());
+            out.extend_from_slice(path.as_bytes());
+            push_block(out, CODE_DONE, 0);
+        }
+        self.first_upload = first;
+        Ok(())
     }
 
     /// Sends one small file that exists in memory only.
@@ -168,7 +197,7 @@ impl<S: Stream> Link<'_, S> {
         let fault = if std::mem::take(&mut self.first_upload) { self.phone().fault() } else { None };
         let (mut device, mut path) = (device, path);
         match &fault {
-            Some(Fault::HostilePath { device: hostile_device, file }) => {
+            Some(Fault::HostilePath { device: hostile_device, file }) if !self.phone().shrugs_at_refusals() => {
                 // An empty device path would end the list.
                 device = if hostile_device.is_empty() { device } else { hostile_device };
                 path = file;

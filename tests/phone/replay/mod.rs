@@ -5,6 +5,7 @@ mod record;
 
 use std::time::Duration;
 
+use self::record::OF_FILES;
 pub use self::record::{Line, Record};
 use super::{
     Fault, Interrupted, Mishap, Moment, Phone, Unreadable,
@@ -75,6 +76,7 @@ impl Replay {
         }
         phone.set_batch_files(self.batches.iter().map(|batch| batch.sizes.len()).collect());
         phone.set_unreadable(self.unreadable());
+        phone.set_odd_paths(self.odd_paths());
         if let Some(tree) = self.record.line('*', "tree") {
             phone.set_says_full(tree.text("full") == Some("true"));
             if tree.text("snapshot") == Some("true") {
@@ -96,6 +98,14 @@ impl Replay {
             before += batch.sizes.len();
         }
         all
+    }
+
+    /// Files of one batch that went elsewhere.
+    fn odd_paths(&self) -> usize {
+        let batches = self.record.lines.iter().filter(|line| is_of_files(line));
+        let odd =
+            batches.map(|line| line.counts("to").iter().filter(|(kind, _)| *kind != OF_FILES).map(|(_, n)| n).sum());
+        odd.max().unwrap_or(0u64) as usize
     }
 
     fn interrupted(&self) -> Interrupted {
@@ -158,7 +168,7 @@ impl Replay {
         for other in before {
             match other.name.as_str() {
                 "batch" if is_of_files(other) => {
-                    files += other.number::<usize>("files").unwrap_or(0);
+                    files += self.batches.get(batches).map_or(0, |batch| batch.sizes.len());
                     batches += 1;
                 }
                 "batch" if other.counts("to").contains_key("U/Snapshot/Manifest.plist") => manifest = true,
@@ -180,7 +190,7 @@ impl Replay {
 
 /// True for a batch of the phone's files, rather than of what describes them.
 fn is_of_files(line: &Line) -> bool {
-    line.name == "batch" && line.counts("to").keys().all(|kind| kind.ends_with("/<file>"))
+    line.is('*', "batch") && line.counts("to").contains_key(OF_FILES)
 }
 
 fn batches(record: &Record) -> Vec<Batch> {
@@ -219,7 +229,8 @@ fn batch(line: &Line, announced: Option<u64>, unreadable: Vec<(usize, Unreadable
     let figure = |key| line.number::<u64>(key).unwrap_or(0);
     let before: u64 = unreadable.iter().map(|(_, manner)| manner.bytes_before).sum();
     let bytes = figure("bytes").saturating_sub(before);
-    let readable = figure("files").saturating_sub(unreadable.len() as u64);
+    let files = line.counts("to").get(OF_FILES).copied().unwrap_or(0);
+    let readable = files.saturating_sub(unreadable.len() as u64);
     let empty = figure("empty").min(readable);
     let mut sizes = vec![0; empty as usize];
     if readable > empty {

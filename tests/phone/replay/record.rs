@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// Where the files of a backup go first.
+pub(super) const OF_FILES: &str = "U/Snapshot/xx/<file>";
+
 /// One line.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -110,12 +113,13 @@ fn normalised(line: &Line) -> String {
     const TIMES_AND_ROOM: &[&str] = &["took", "seconds", "free", "amount", "longest-silence", "bytes-before-it"];
     // Names are made up anew, and with them which folders there are and where files sort.
     const OF_NAMES: &[&str] = &["entries", "message-bytes", "largest-message", "times"];
-    let of_files = line.name == "batch" && line.counts("to").keys().all(|kind| kind.ends_with("/<file>"));
+    let of_files = line.name == "batch" && line.counts("to").contains_key(OF_FILES);
     let left_out = |key: &str| match line.name.as_str() {
         _ if TIMES_AND_ROOM.contains(&key) || OF_NAMES.contains(&key) => true,
         // A manifest is as long as its names are.
         "batch" | "fetched" if !of_files => ["bytes", "largest", "blocks", "largest-block"].contains(&key),
-        "batch" => ["largest-block", "blocks"].contains(&key),
+        // Where on the phone a file is follows from its name.
+        "batch" => ["largest-block", "blocks", "from"].contains(&key),
         "DLMessageUploadFiles" => key == "bytes",
         "silence" | "totals" => key == "bytes" || key == "messages",
         "unreadable" => key == "from",

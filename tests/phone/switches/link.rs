@@ -48,7 +48,7 @@ impl Phone {
         drop(self.frozen().wait_for(|frozen| !*frozen).await);
     }
 
-    /// Bounds what a backup sends to this many bytes a second, from now on and also in a backup under way; with none
+    /// Bounds what a backup or a restore sends and receives to this many bytes a second each, from now on and also in a backup under way; with none
     /// the link is as fast as it can be. Unlike [`Fault::SlowLink`](crate::phone::Fault::SlowLink) it goes with every fault.
     pub fn set_link_speed(&self, bytes_per_second: Option<u64>) {
         *value_of(&self.switches().link.bytes_per_second) = bytes_per_second;

@@ -100,6 +100,10 @@ impl Phone {
         *value_of(&self.switches().session.interrupted)
     }
 
+    pub(crate) fn starts_over(&self) -> bool {
+        self.interrupted() == Interrupted::StartsOver
+    }
+
     /// Bytes that the last backup did not send since an interrupted one had sent them ([`Interrupted::Resumes`]).
     pub fn bytes_resumed(&self) -> u64 {
         self.switches().session.bytes_resumed.load(SeqCst)
@@ -184,6 +188,10 @@ impl Phone {
         if session.busy_after_password.load(SeqCst) {
             session.busy.send_replace(true);
         }
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        *self.switches().session.busy.borrow()
     }
 
     pub(crate) async fn idle(&self) {

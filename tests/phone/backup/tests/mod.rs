@@ -3,8 +3,12 @@
 mod encryption;
 mod faults;
 mod honesty;
+mod interrupted;
 mod memory_host;
+mod properties;
+mod sessions;
 mod switches;
+mod unreadable;
 
 use idevice::{
     Idevice, IdeviceError, IdeviceService,
