@@ -94,7 +94,7 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
     let lost = liveness::lost(muxer, attached, conversation.activity(), session.pulse());
     let ended = conversation.carry_out(lost).await;
     let disk_error = conversation.disk_error.take();
-    let recorded = conversation.recorder().ended(ended.as_ref().map(|()| ()), disk_error.as_ref());
+    let recorded = conversation.recorder().ended(ended.as_ref(), disk_error.as_ref());
     let received = std::mem::take(&mut conversation.received);
     let result = match &ended {
         // A phone that takes no notice of a write that failed has not made a backup.

@@ -88,7 +88,7 @@ where
     let mut frames = Frames::new(stream, Arc::new(AtomicU64::new(0)));
     frames.recorder = recorder;
     let changed = converse(&mut frames, udid, change, &mut passcode_sheet, &mut asked).await;
-    frames.recorder.ended(changed.as_ref().map(|()| ()).map_err(|not_changed| &not_changed.error), None);
+    frames.recorder.ended(changed.as_ref().map_err(|not_changed| &not_changed.error), None);
     changed
 }
 

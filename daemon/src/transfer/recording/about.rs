@@ -13,7 +13,7 @@ use x509_cert::{
 use super::{
     counts::Counts,
     log::{Line, Log},
-    message::{fraction, name},
+    message::{fraction, name, short},
     shape::part_shape,
 };
 use crate::{
@@ -56,7 +56,7 @@ pub fn begin(udid: &Udid, kind: &str) -> Log {
 pub fn tell_phone(log: &Log, session: &Session, facts: &Facts) {
     let (_, attached) = session.way();
     let truth = |key: &str| facts.value(key).and_then(plist::Value::as_boolean);
-    let build = facts.value("BuildVersion").and_then(plist::Value::as_string).map(name);
+    let build = facts.value("BuildVersion").and_then(plist::Value::as_string).map(short);
     let line = Line::new('*', "phone").with("model", model(&facts.model)).with("ios", version(&facts.ios));
     let line = line.with_some("build", build).with("link", link(&attached));
     log.line(line.with_some("has-passcode-and-is-locked", truth("PasswordProtected")));
@@ -72,11 +72,11 @@ fn link(attached: &Attached) -> &'static str {
 }
 
 fn model(text: &str) -> String {
-    text.split(',').map(name).collect::<Vec<_>>().join(",")
+    text.split(',').map(short).collect::<Vec<_>>().join(",")
 }
 
 fn version(text: &str) -> String {
-    text.split('.').map(name).collect::<Vec<_>>().join(".")
+    text.split('.').map(short).collect::<Vec<_>>().join(".")
 }
 
 /// The extensions of the computer's certificate tell which program made it: libimobiledevice, Apple's, or this one.

@@ -1,7 +1,7 @@
 //! The file of a record: bounded, of this user alone, and never a reason for anything to fail.
 
 use std::{
-    fmt::{Display, Write as _},
+    fmt::Display,
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
@@ -52,8 +52,7 @@ impl Line {
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
         let value = value.to_string().replace(['"', '\n', '\r'], "'");
         let quote = if value.is_empty() || value.contains(' ') { "\"" } else { "" };
-        // A string takes everything.
-        let _ = write!(self.0, " {key}={quote}{value}{quote}");
+        self.0.push_str(&format!(" {key}={quote}{value}{quote}"));
         self
     }
 

@@ -13,6 +13,8 @@ use crate::transfer::value::Value;
 /// Keys and names of messages are Apple's, short and of letters; anything else is a length.
 const NAME_LENGTH_MAX: usize = 60;
 
+const SHORT_LENGTH_MAX: usize = 9;
+
 /// A percentage or a version.
 pub(super) fn fraction(number: f64) -> String {
     let text = format!("{number:.2}");
@@ -21,7 +23,13 @@ pub(super) fn fraction(number: f64) -> String {
 
 /// A name of Apple's, or its length.
 pub(super) fn name(text: &str) -> String {
-    let plain = text.len() <= NAME_LENGTH_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let plain = text.len() <= NAME_LENGTH_MAX && text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if plain { text.to_owned() } else { format!("<{}>", text.chars().count()) }
+}
+
+/// A part of a model or a version, or its length: shorter than what identifies anything.
+pub(super) fn short(text: &str) -> String {
+    let plain = text.len() <= SHORT_LENGTH_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if plain { text.to_owned() } else { format!("<{}>", text.chars().count()) }
 }
 

@@ -175,7 +175,7 @@ impl Recorder {
     }
 
     /// The conversation is over, and how; afterwards only what is found in the backup is added.
-    pub fn ended(&mut self, outcome: Result<(), &TransferError>, disk_error: Option<&DiskError>) -> Ending {
+    pub fn ended(&mut self, outcome: Result<&(), &TransferError>, disk_error: Option<&DiskError>) -> Ending {
         let Some(state) = &mut self.0 else { return Ending::default() };
         state.tell_silence();
         state.again.tell(&state.log);
@@ -264,11 +264,15 @@ impl State {
     fn end_batches(&mut self, broken: bool) {
         if let Some(batch) = self.upload.take() {
             self.totals.files += batch.files;
-            self.log.last_line(batch.line("batch", broken));
+            self.tell_batch(batch.line("batch", broken), broken);
         }
         if let Some(batch) = self.download.take() {
-            self.log.last_line(batch.line("fetched", broken));
+            self.tell_batch(batch.line("fetched", broken), broken);
         }
+    }
+
+    fn tell_batch(&self, line: Line, broken: bool) {
+        if broken { self.log.last_line(line) } else { self.log.line(line) }
     }
 
     /// One that was too long, if it is over now.
@@ -302,10 +306,10 @@ impl State {
     }
 }
 
-fn end_line(outcome: Result<(), &TransferError>, disk_error: Option<&DiskError>, udid: &str) -> Line {
+fn end_line(outcome: Result<&(), &TransferError>, disk_error: Option<&DiskError>, udid: &str) -> Line {
     let line = Line::new('*', "end");
     let line = match outcome {
-        Ok(()) => line.with("how", "success"),
+        Ok(&()) => line.with("how", "success"),
         Err(error) => match error {
             TransferError::LinkLost(error) => {
                 line.with("how", "link-lost").with("errno", error.raw_os_error().unwrap_or(0))

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn paths_keep_their_shape_alone() {
         for (path, told) in [
-            (format!("{UDID}"), "U"),
+            (UDID.to_owned(), "U"),
             (format!("{UDID}/Status.plist"), "U/Status.plist"),
             (format!("{UDID}/Snapshot/3d/3d0d7e5fb2ce288813306e4d4636395e047a3d28"), "U/Snapshot/xx/<file>"),
             (format!("{UDID}/Anna/x"), "U/<4>/<1>"),

@@ -174,8 +174,12 @@ const DIGITS_MAX: usize = 6;
 /// Longer texts are cut.
 const LENGTH_MAX: usize = 300;
 
+/// No more of a text is looked at.
+const TEXT_LENGTH_MAX: usize = 2000;
+
 /// The text without what it may say of anybody; of texts that are all known, it is the text itself.
 pub(super) fn plain(text: &str, udid: &str) -> String {
+    let text: String = text.chars().take(TEXT_LENGTH_MAX).collect();
     let mut told = Vec::new();
     for word in text.split_whitespace() {
         told.push(plain_word(word, udid));
