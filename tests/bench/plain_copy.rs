@@ -24,8 +24,10 @@ const CODE_DATA: u8 = 0x0C;
 const CODE_DONE: u8 = 0x00;
 /// Of a file that goes to the phone, as Backstay sends it.
 const BLOCK_BYTES: usize = 32 * 1024;
-/// DeviceLink: several files failed, here all of them, since a new folder has none.
-const NOT_THERE: i64 = -13;
+/// DeviceLink: some files failed, and the payload tells why.
+const MULTI_STATUS: i64 = -13;
+/// DeviceLink's ENOENT; a new folder has none of what a phone asks for first.
+const NOT_THERE: i64 = -6;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -113,7 +115,10 @@ impl Copy {
                 self.take_files().await?;
                 (0, nothing())
             }
-            "DLMessageDownloadFiles" => (self.give_files(argument).await?, nothing()),
+            "DLMessageDownloadFiles" => {
+                let missing = self.give_files(argument).await?;
+                (if missing.is_empty() { 0 } else { MULTI_STATUS }, missing.into())
+            }
             "DLMessageGetFreeDiskSpace" => (0, disk::free_bytes(&self.target)?.into()),
             "DLContentsOfDirectory" => (0, names_in(&path(argument))?),
             "DLMessageCreateDirectory" => {
@@ -168,11 +173,13 @@ impl Copy {
     }
 
     /// The files that the phone asks for, as far as they are there: their paths, blocks and a code, and a length of zero.
-    async fn give_files(&mut self, wanted: &Value) -> Result<i64> {
-        let mut code = 0;
+    /// Returns what is to be said of the others.
+    async fn give_files(&mut self, wanted: &Value) -> Result<Dictionary> {
+        let mut missing = Dictionary::new();
         for path in wanted.as_array().ok_or("nothing to send")?.iter().filter_map(Value::as_string) {
             let Ok(mut file) = File::open(self.target.join(path)) else {
-                code = NOT_THERE;
+                let error = Dictionary::from_iter([("DLFileErrorCode", Value::from(NOT_THERE))]);
+                missing.insert(path.into(), error.into());
                 continue;
             };
             self.stream.write_u32(u32::try_from(path.len())?).await?;
@@ -189,7 +196,7 @@ impl Copy {
             }
         }
         self.stream.write_u32(0).await?;
-        Ok(code)
+        Ok(missing)
     }
 
     async fn text(&mut self, length: u32) -> Result<String> {

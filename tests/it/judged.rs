@@ -7,7 +7,10 @@ use std::{env, ffi::OsStr, ops::Deref, process::Output};
 
 use backstay_tests::{
     oracle,
-    phone::{Event, Fault, PasscodeAnswer, Unreadable, dataset::DataSetSpec},
+    phone::{
+        Event, Fault, PasscodeAnswer, Unreadable,
+        dataset::{DataSetSpec, Mutation},
+    },
     world::{self, PATIENCE, text},
 };
 use tokio::{sync::broadcast, time::timeout};
@@ -146,6 +149,8 @@ async fn errors_of_the_phone_reach_the_clients() {
     let output = world.pymobiledevice3(&["backup"]).await;
     assert!(text(&output).contains("it needs more than"), "{}", text(&output));
 
+    // What came before the errors above is not sent again.
+    world.phone.mutate(Mutation::Change { count: 50 });
     world.phone.set_fault(Some(Fault::FileUnreadable { index: 7, manner: Unreadable::LEFT_OUT }));
     let output = world.idevicebackup2(&["backup"]).await;
     assert!(text(&output).contains("Received an error message from device"), "{}", text(&output));

@@ -29,6 +29,7 @@ mod history;
 mod hooks;
 mod judged;
 mod judged_encryption;
+mod judged_sessions;
 #[cfg(target_os = "linux")]
 mod login;
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! What becomes of the tree that an interrupted backup left.
 
+use plist::{Dictionary, Value};
+
 use super::{World, memory_host::MemoryHost};
 use crate::{
     oracle,
@@ -90,21 +92,25 @@ async fn a_broken_incremental_backup_stays_one() {
     assert_eq!((host.uploaded, phone.bytes_resumed()), (340 + 10 + 40, 0));
 }
 
-/// Whether the host carried out the last message or not.
+/// Whether the host carried out the last message or not; of a first backup, of a full one over another, of one that builds
+/// on another.
 #[tokio::test]
 async fn a_backup_that_breaks_among_the_moves_is_whole_in_the_end() {
-    for (full, messages) in [(true, 5), (false, 4)] {
+    for (is_first, full, messages) in [(true, false, 5), (false, true, 5), (false, false, 4)] {
         for (message, carries_out) in (1..=messages).flat_map(|message| [(message, false), (message, true)]) {
             let (phone, mut host) = (phone(Interrupted::Resumes), MemoryHost::new());
-            if !full {
+            if !is_first {
                 assert_eq!(code(&phone, &mut host).await, 0);
+            }
+            if !is_first && !full {
                 phone.mutate(Mutation::Change { count: 250 });
                 phone.mutate(Mutation::Remove { count: 20 });
             }
             host.breaks_at = Some(("DLMessageMoveItems", message));
             host.carries_out = carries_out;
-            host.backup(&phone).await.unwrap_err();
-            assert_eq!(code(&phone, &mut host).await, 0, "{full} {message} {carries_out}");
+            let options = Dictionary::from_iter([("ForceFullBackup", Value::from(full))]);
+            host.ask(&phone, "Backup", options).await.unwrap_err();
+            assert_eq!(code(&phone, &mut host).await, 0, "{is_first} {full} {message} {carries_out}");
             host.check(&phone);
         }
     }

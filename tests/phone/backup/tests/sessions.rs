@@ -200,21 +200,21 @@ async fn a_cancel_on_the_phone_is_told_and_ends_nothing() {
 
 #[tokio::test]
 async fn a_slow_link_is_slow_both_ways() {
+    const SPEED: u64 = 400_000;
     for by_fault in [false, true] {
-        let phone = phone_with(DataSetSpec::uniform(1, 300, 10).with_manifest_of(2_000_000));
+        let phone = phone_with(DataSetSpec::uniform(1, 300, 10).with_manifest_of(400_000));
         let mut host = MemoryHost::new();
         assert_eq!(code(&phone, &mut host).await, 0);
         let before = host.served;
-        match by_fault {
-            true => phone.set_fault(Some(Fault::SlowLink { bytes_per_second: 8_000_000 })),
-            false => phone.set_link_speed(Some(8_000_000)),
-        }
+        phone.set_fault(by_fault.then_some(Fault::SlowLink { bytes_per_second: SPEED }));
+        phone.set_link_speed((!by_fault).then_some(SPEED));
         let start = Instant::now();
         assert_eq!(code(&phone, &mut host).await, 0);
-        // The manifest comes twice and goes once.
-        let received = (host.served - before) as f64 / 8e6;
-        assert!(received > 0.4, "{received}");
-        assert!(start.elapsed().as_secs_f64() > 0.2 + 0.8 * received, "{:?} for {received} s", start.elapsed());
+        // The manifest comes twice and goes once; nothing does so at the same time.
+        let seconds = |bytes: u64| bytes as f64 / SPEED as f64;
+        let (sent, received) = (seconds(*phone.bytes_sent().borrow()), seconds(host.served - before));
+        assert!(received > 1.5, "{received}");
+        assert!(start.elapsed().as_secs_f64() > 0.9 * (sent + received), "{:?}: {sent} {received}", start.elapsed());
     }
 }
 
@@ -267,6 +267,7 @@ async fn every_batch_has_its_odd_paths() {
     host.odd_status = -1;
     assert_eq!(code(&phone, &mut host).await, 104);
     phone.set_shrugs_at_refusals(true);
+    phone.mutate(Mutation::Change { count: 1 });
     assert_eq!(code(&phone, &mut host).await, 0);
     let whole = phone
         .data()
