@@ -40,6 +40,7 @@ mod notify;
 mod pairing_and_info;
 #[cfg(unix)]
 mod proof;
+mod recorded;
 mod refusals;
 mod restore;
 #[cfg(target_os = "linux")]

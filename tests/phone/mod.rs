@@ -12,6 +12,7 @@ pub mod fault;
 #[cfg(target_os = "linux")]
 pub mod lan;
 pub mod lockdownd;
+pub mod replay;
 pub mod services;
 pub mod spec;
 mod state;

@@ -11,6 +11,7 @@ use crate::{
     transfer::{
         change_password::{self, Change},
         passcode,
+        recording::{self, Recorder},
         upload::Received,
     },
 };
@@ -53,10 +54,15 @@ pub async fn change(
     asked: impl FnMut(bool),
 ) -> Result<(), NotChanged> {
     let mut session = Session::open(muxer, attached).await?;
-    let passcode_sheet = passcode::watch_sheet(&mut session).await?;
+    let facts = Facts::read(&mut session, &attached.udid).await?;
+    let log = recording::begin(&attached.udid, "change-password");
+    recording::tell_phone(&log, &session, &facts);
+    let passcode_sheet = passcode::watch_sheet(&mut session, log.clone()).await?;
+    let recorder = Recorder::new(log, attached.udid.as_str());
     let socket = session.service("com.apple.mobilebackup2").await?.get_socket();
     let socket = socket.ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))?;
-    let changed = change_password::change_password(socket, &attached.udid, change, passcode_sheet, asked).await;
+    let changed =
+        change_password::change_password(socket, &attached.udid, change, passcode_sheet, asked, recorder).await;
     changed.map_err(|not_changed| {
         let received = Received::default();
         let seen =

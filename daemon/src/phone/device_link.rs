@@ -21,6 +21,7 @@ use crate::{
         download::Sent,
         meter::Meter,
         passcode,
+        recording::{self, Ending, Log, Recorder},
         upload::Received,
     },
     vault::aside::Aside,
@@ -46,6 +47,8 @@ pub struct Matter<'a> {
     pub progress: &'a watch::Sender<Progress>,
     /// Ends it.
     pub cancel: &'a CancellationToken,
+    /// Where it is written down.
+    pub log: Log,
 }
 
 /// What came of it.
@@ -59,6 +62,8 @@ pub struct Outcome {
     pub sent: Sent,
     /// The phone showed its passcode sheet.
     pub passcode_asked: bool,
+    /// What is left of its record.
+    pub recorded: Ending,
     /// The phone's own "success", or why not.
     pub result: Result<(), Failure>,
 }
@@ -68,7 +73,11 @@ pub struct Outcome {
 /// # Errors
 /// When it could not be begun.
 pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) -> Result<Outcome, Failure> {
-    let passcode_sheet = passcode::watch_sheet(session).await?;
+    recording::tell_phone(&matter.log, session, facts);
+    if let Some(heart) = session.heart() {
+        recording::tell_heartbeats(&matter.log, heart.beats());
+    }
+    let passcode_sheet = passcode::watch_sheet(session, matter.log.clone()).await?;
     let socket = session.service("com.apple.mobilebackup2").await?.get_socket();
     let socket = socket.ok_or_else(|| Failure::from(FailureId::SessionLost).text("no socket"))?;
     let restore = matches!(matter.order, Order::Restore { .. });
@@ -84,18 +93,21 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
     let meter = Meter::new(matter.progress.clone());
     let mut conversation = Conversation::new(socket, plan, meter)
         .map_err(|source| diagnose::disk(&DiskError { operation: "opening", path: matter.base.to_owned(), source }))?;
+    *conversation.recorder() = Recorder::new(matter.log, matter.source.as_str());
     let (muxer, attached) = session.way();
     let lost = liveness::lost(muxer, attached, conversation.activity(), session.pulse());
     let ended = conversation.carry_out(lost, matter.make_room).await;
+    let disk_error = conversation.disk_error.take();
+    let recorded = conversation.recorder().ended(ended.as_ref(), disk_error.as_ref());
     let received = std::mem::take(&mut conversation.received);
     let result = match &ended {
         // A phone that takes no notice of a write that failed has not made a backup.
-        Ok(()) => conversation.disk_error.as_ref().map_or(Ok(()), |error| Err(diagnose::disk(error))),
+        Ok(()) => disk_error.as_ref().map_or(Ok(()), |error| Err(diagnose::disk(error))),
         Err(error) => {
             tracing::warn!(%error, "the transfer ended without success");
             let seen = Seen {
                 received: &received,
-                disk_error: conversation.disk_error.as_ref(),
+                disk_error: disk_error.as_ref(),
                 bytes_missing: conversation.bytes_missing,
                 bytes_expected: conversation.bytes_expected,
                 bytes_free: disk::free_bytes(matter.base).ok(),
@@ -136,7 +148,7 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
         result => result,
     };
     let digests = std::mem::take(&mut conversation.digests);
-    Ok(Outcome { received, digests, sent: conversation.sent, passcode_asked, result })
+    Ok(Outcome { received, digests, sent: conversation.sent, passcode_asked, recorded, result })
 }
 
 /// What the phone's code alone does not say.

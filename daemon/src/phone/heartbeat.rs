@@ -31,10 +31,20 @@ pub enum Pulse {
     Ended,
 }
 
+/// One sign of life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// How many there were with it.
+    pub number: u64,
+    /// Seconds within which the phone promised the next one.
+    pub interval: u64,
+}
+
 /// Answers for as long as somebody keeps it.
 #[derive(Debug)]
 pub struct Heart {
     pulse: watch::Receiver<Pulse>,
+    beats: watch::Receiver<Beat>,
     _beating: AbortOnDropHandle<()>,
 }
 
@@ -42,21 +52,27 @@ impl Heart {
     /// Begins to answer.
     pub fn start(client: HeartbeatClient) -> Self {
         let (told, pulse) = watch::channel(Pulse::Beating);
+        let (counted, beats) = watch::channel(Beat::default());
         let beating = tokio::spawn(async move {
-            let last = beat(client, &told).await;
+            let last = beat(client, &told, &counted).await;
             tracing::debug!(?last, "the heartbeat is over");
             told.send_replace(last);
         });
-        Self { pulse, _beating: AbortOnDropHandle::new(beating) }
+        Self { pulse, beats, _beating: AbortOnDropHandle::new(beating) }
     }
 
     /// How it is from now on.
     pub fn pulse(&self) -> watch::Receiver<Pulse> {
         self.pulse.clone()
     }
+
+    /// Each sign of life from now on.
+    pub fn beats(&self) -> watch::Receiver<Beat> {
+        self.beats.clone()
+    }
 }
 
-async fn beat(mut client: HeartbeatClient, told: &watch::Sender<Pulse>) -> Pulse {
+async fn beat(mut client: HeartbeatClient, told: &watch::Sender<Pulse>, counted: &watch::Sender<Beat>) -> Pulse {
     let (mut interval, mut silent) = (FIRST_INTERVAL_SECONDS, 0);
     loop {
         let patience = interval + GRACE_SECONDS;
@@ -64,6 +80,7 @@ async fn beat(mut client: HeartbeatClient, told: &watch::Sender<Pulse>) -> Pulse
             Ok(next) => {
                 interval = next.clamp(1, INTERVAL_SECONDS_MAX);
                 silent = 0;
+                counted.send_modify(|beat| *beat = Beat { number: beat.number + 1, interval: next });
                 if !matches!(tokio::time::timeout(POLO_SECONDS_MAX, client.send_polo()).await, Ok(Ok(()))) {
                     return Pulse::Ended;
                 }

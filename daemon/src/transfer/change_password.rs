@@ -16,6 +16,7 @@ use super::{
     frames::Frames,
     greeting::{self, greet, say_goodbye},
     passcode::{NOBODY_TYPES_AFTER, Sheet},
+    recording::Recorder,
     request::{Message, Request},
 };
 use crate::vault::encryption::Password;
@@ -79,15 +80,32 @@ pub async fn change_password<S>(
     change: &Change<'_>,
     mut passcode_sheet: watch::Receiver<Sheet>,
     mut asked: impl FnMut(bool),
+    recorder: Recorder,
 ) -> Result<(), NotChanged>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut frames = Frames::new(stream, Arc::new(AtomicU64::new(0)));
-    let greeted = greet(&mut frames, udid.as_str()).await;
+    frames.recorder = recorder;
+    let changed = converse(&mut frames, udid, change, &mut passcode_sheet, &mut asked).await;
+    frames.recorder.ended(changed.as_ref().map_err(|not_changed| &not_changed.error), None);
+    changed
+}
+
+async fn converse<S>(
+    frames: &mut Frames<S>,
+    udid: &Udid,
+    change: &Change<'_>,
+    passcode_sheet: &mut watch::Receiver<Sheet>,
+    asked: &mut impl FnMut(bool),
+) -> Result<(), NotChanged>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let greeted = greet(frames, udid.as_str()).await;
     greeted.map_err(|error| NotChanged { error, in_doubt: false })?;
     let answered = async {
-        greeting::request(&mut frames, change.request(udid)).await?;
+        greeting::request(frames, change.request(udid)).await?;
         let (mut watching, mut asked_since) = (true, None);
         loop {
             let patience = async {
@@ -98,7 +116,7 @@ where
             };
             tokio::select! {
                 biased;
-                answer = result(&mut frames, udid) => return answer,
+                answer = result(frames, udid) => return answer,
                 () = patience => {
                     return Err(TransferError::NobodyTyped { seconds: NOBODY_TYPES_AFTER.as_secs() });
                 }
@@ -116,7 +134,7 @@ where
     };
     match tokio::time::timeout(ANSWER_SECONDS_MAX, answered).await {
         Ok(Ok(())) => {
-            say_goodbye(&mut frames).await;
+            say_goodbye(frames).await;
             Ok(())
         }
         Ok(Err(error)) => Err(NotChanged { in_doubt: !matches!(error, TransferError::Device { .. }), error }),
@@ -177,7 +195,7 @@ mod tests {
             request
         };
         let (_sheet, passcode_sheet) = watch::channel(Sheet::default());
-        tokio::join!(phone, change_password(ours, &udid, &change, passcode_sheet, |_| {}))
+        tokio::join!(phone, change_password(ours, &udid, &change, passcode_sheet, |_| {}, Recorder::default()))
     }
 
     #[tokio::test]

@@ -31,6 +31,7 @@ use super::{
     operations,
     passcode::{NOBODY_TYPES_AFTER, Sheet},
     place::Place,
+    recording::Recorder,
     request::{Message, OddPath, Request},
     upload::{self, Received, Upload},
     writers::Writers,
@@ -174,6 +175,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             bytes_expected: None,
             passcode_asked: false,
         })
+    }
+
+    /// What writes down the conversation.
+    pub const fn recorder(&mut self) -> &mut Recorder {
+        &mut self.frames.recorder
     }
 
     /// Grows with every byte that comes or goes.

@@ -51,7 +51,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sending<'_, S> {
         let mut failed = Vec::new();
         for place in files {
             self.name(place.as_str()).await?;
-            match self.file(place).await? {
+            let before = self.sent.bytes;
+            let done = self.file(place).await?;
+            self.frames.recorder.sent(place, self.sent.bytes - before, done.as_ref().err());
+            match done {
                 Ok(()) => self.sent.files += 1,
                 Err(error) => {
                     self.frames.send(&frame(CODE_ERROR_LOCAL, error.to_string().as_bytes())).await?;

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Refused, TransferError};
+use super::{Refused, TransferError, recording::Recorder};
 
 /// The longest message; batches of moves and lists of names stay far below.
 pub const MESSAGE_BYTES_MAX: u32 = 16 * 1024 * 1024;
@@ -28,21 +28,25 @@ pub struct Frames<S> {
     stream: S,
     buffer: BytesMut,
     activity: Arc<AtomicU64>,
+    /// Writes down what is said.
+    pub recorder: Recorder,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     /// Takes the socket after TLS, before the first DeviceLink message; `activity` counts the bytes that move, either way.
     pub fn new(stream: S, activity: Arc<AtomicU64>) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(READ_BYTES), activity }
+        Self { stream, buffer: BytesMut::with_capacity(READ_BYTES), activity, recorder: Recorder::default() }
     }
 
     async fn read_more(&mut self) -> Result<(), TransferError> {
         self.buffer.reserve(READ_BYTES);
+        self.recorder.waits();
         let count = self.stream.read_buf(&mut self.buffer).await.map_err(TransferError::LinkLost)?;
         if count == 0 {
             return Err(TransferError::LinkLost(io::ErrorKind::UnexpectedEof.into()));
         }
         self.activity.fetch_add(count as u64, Ordering::Relaxed);
+        self.recorder.got(count);
         Ok(())
     }
 
@@ -89,7 +93,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         }
         self.have(4 + bytes as usize).await?;
         self.buffer.advance(4);
-        Ok(self.buffer.split_to(bytes as usize).freeze())
+        let message = self.buffer.split_to(bytes as usize).freeze();
+        self.recorder.came(&message);
+        Ok(message)
     }
 
     /// Sends raw bytes. What the phone takes is a sign of life as good as what it sends: a manifest of 1.2 GB takes it
@@ -116,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
 
     /// Sends one message.
     pub async fn send_message(&mut self, message: Vec<plist::Value>) -> Result<(), TransferError> {
+        self.recorder.went(&message);
         let mut bytes = vec![0; 4];
         plist::Value::Array(message)
             .to_writer_binary(&mut bytes)

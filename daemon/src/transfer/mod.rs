@@ -20,6 +20,7 @@ pub mod meter;
 pub mod operations;
 pub mod passcode;
 pub mod place;
+pub mod recording;
 pub mod request;
 pub mod restore_applications;
 pub mod sync_lock;

@@ -6,6 +6,7 @@ use backstay_shared::health::Failure;
 use idevice::notification_proxy::NotificationProxyClient;
 use tokio::sync::watch;
 
+use super::recording::{Line, Log};
 use crate::phone::{
     guard::Framing,
     link::{Session, guard, within},
@@ -15,8 +16,14 @@ use crate::phone::{
 const PRESENTED: &str = "com.apple.LocalAuthentication.ui.presented";
 const DISMISSED: &str = "com.apple.LocalAuthentication.ui.dismissed";
 
-/// Posted when the person at the phone cancels. Source: `idevicebackup2.c`.
+/// What the phone's owner may do to a backup, as far as it is posted. Source: the same.
 const CANCELLED: &str = "com.apple.itunes-client.syncCancelRequest";
+const OTHERS: [(&str, &str); 4] = [
+    (CANCELLED, "sync-cancel"),
+    ("com.apple.itunes-client.syncSuspendRequest", "sync-suspend"),
+    ("com.apple.itunes-client.syncResumeRequest", "sync-resume"),
+    ("com.apple.mobile.backup.domain_changed", "backup-domain-changed"),
+];
 
 /// The phone takes its sheet down after some 3 minutes and answers 208. One that does not say so is left alone after this
 /// long: who has not typed by now is not there, and other programs wait for the phone.
@@ -38,10 +45,11 @@ pub struct Sheet {
 ///
 /// # Errors
 /// When notification_proxy can't be reached.
-pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<Sheet>, Failure> {
+pub async fn watch_sheet(session: &mut Session, log: Log) -> Result<watch::Receiver<Sheet>, Failure> {
     let socket = session.service("com.apple.mobile.notification_proxy").await?;
     let mut client = NotificationProxyClient::new(guard(socket, Framing::PropertyLists)?);
-    within("observing the passcode sheet", client.observe_notifications(&[PRESENTED, DISMISSED, CANCELLED])).await?;
+    let observed: Vec<&str> = [PRESENTED, DISMISSED].into_iter().chain(OTHERS.map(|(name, _)| name)).collect();
+    within("observing the passcode sheet", client.observe_notifications(&observed)).await?;
     let (sender, receiver) = watch::channel(Sheet::default());
     tokio::spawn(async move {
         loop {
@@ -49,6 +57,9 @@ pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<Sheet>
                 heard = client.receive_notification() => heard,
                 () = sender.closed() => return,
             };
+            if let Ok(name) = &heard {
+                log.line(Line::new('*', "notification").with("of", called(name)));
+            }
             match heard {
                 Ok(name) if name == PRESENTED => sender.send_modify(|sheet| {
                     (sheet.is_up, sheet.was_shown) = (true, true);
@@ -66,4 +77,13 @@ pub async fn watch_sheet(session: &mut Session) -> Result<watch::Receiver<Sheet>
         }
     });
     Ok(receiver)
+}
+
+/// What a record calls a notification.
+fn called(name: &str) -> &'static str {
+    match name {
+        PRESENTED => "passcode-sheet-presented",
+        DISMISSED => "passcode-sheet-dismissed",
+        name => OTHERS.iter().find(|(known, _)| *known == name).map_or("another", |(_, called)| called),
+    }
 }

@@ -150,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
     async fn receive_one(&mut self) -> Result<bool, TransferError> {
         let Some(device_path) = name(self.frames, "a device path").await? else { return Ok(false) };
         let Some(file_path) = name(self.frames, "a file path").await? else { return Ok(false) };
+        self.frames.recorder.file(&device_path, &file_path);
         let more = match Place::new(&file_path, self.udid) {
             Ok(place) if !place.is_whole_backup() => self.receive_file(place, device_path).await?,
             Ok(_) => self.leave_out(&Refused::Path { path: file_path, why: "is the phone's folder itself" }).await?,
@@ -306,17 +307,26 @@ async fn next_step<S: AsyncRead + AsyncWrite + Unpin>(
     let code = frames.code().await?;
     let payload = length as usize - 1;
     match code {
-        CODE_FILE_DATA => Ok(Step::Data(payload)),
+        CODE_FILE_DATA => {
+            frames.recorder.block(payload);
+            Ok(Step::Data(payload))
+        }
         CODE_SUCCESS => {
             skip(frames, payload).await?;
+            frames.recorder.file_ended(code, false);
             Ok(Step::End)
         }
-        CODE_ERROR_REMOTE if after_data && payload == 0 => Ok(Step::End),
+        CODE_ERROR_REMOTE if after_data && payload == 0 => {
+            frames.recorder.file_ended(code, true);
+            Ok(Step::End)
+        }
         CODE_ERROR_REMOTE | CODE_ERROR_LOCAL => {
             let kept = payload.min(2000);
             let text = frames.exactly(kept).await?;
             skip(frames, payload - kept).await?;
-            Ok(Step::Unreadable(String::from_utf8_lossy(&text).into_owned()))
+            let text = String::from_utf8_lossy(&text).into_owned();
+            frames.recorder.unreadable(code, &text);
+            Ok(Step::Unreadable(text))
         }
         code => Err(Refused::Malformed { what: format!("a file block with code {code:#04x}") }.into()),
     }

@@ -191,6 +191,16 @@ impl Transaction {
         &self.layout
     }
 
+    /// True when there is a backup before.
+    pub const fn has_base(&self) -> bool {
+        self.base_identity.is_some()
+    }
+
+    /// True when the tree is what an interrupted run left.
+    pub const fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
     /// True when the phone is to be asked for everything. One that goes on with what it sent before is asked for the rest.
     pub const fn wants_everything(&self) -> bool {
         self.afresh && !self.is_resumed

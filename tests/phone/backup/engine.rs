@@ -159,7 +159,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         let (mut sent, mut number, mut batches) = (0, 0, 0);
         let mut rest = &files[..];
         while !rest.is_empty() {
-            let (count, bytes) = self.batch(rest);
+            let (count, bytes) = self.batch(rest, batches);
             self.link.begin_upload(upload_percent(batches, sent as f64 / upload.max(1) as f64), bytes).await?;
             self.link.upload_oddities().await?;
             let mut done = 0;
@@ -209,7 +209,11 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
     }
 
     /// How many of these files go together, and their bytes.
-    fn batch(&self, files: &[&DataFile]) -> (usize, u64) {
+    fn batch(&self, files: &[&DataFile], number: usize) -> (usize, u64) {
+        if let Some(count) = self.phone().batch_files(number) {
+            let count = count.min(files.len());
+            return (count, files[..count].iter().map(|file| self.payload_length(file)).sum());
+        }
         let most = self.phone().batch_bytes();
         let mut bytes = 0;
         for (count, file) in files.iter().enumerate().take(FILES_PER_UPLOAD) {

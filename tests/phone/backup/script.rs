@@ -22,7 +22,8 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn of(phone: &Phone, data: &DataSet) -> Self {
-        let id = |index| data.file(index).map(|file: &DataFile| file.file_id);
+        let files: Vec<&DataFile> = data.files().collect();
+        let id = |index: usize| files.get(index).map(|file| file.file_id);
         let mut script = Self::default();
         let mut unreadable = phone.unreadable();
         match phone.fault() {

@@ -2,6 +2,7 @@
 //! while a program is at work. Each stays until it is set back.
 
 mod backup;
+mod batches;
 mod cloud;
 mod facts;
 mod freezing;
@@ -28,6 +29,7 @@ pub use tls::{Handshake, TlsFailure};
 #[derive(Default)]
 pub(super) struct Switches {
     backup: backup::BackupSwitches,
+    batches: batches::BatchSwitches,
     cloud: cloud::CloudSwitches,
     heartbeat: heartbeat::HeartbeatSwitches,
     link: link::LinkSwitches,

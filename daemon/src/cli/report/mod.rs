@@ -5,6 +5,7 @@
 
 pub mod known;
 pub mod redact;
+pub mod session;
 
 use std::{
     fs::{self, OpenOptions},
@@ -42,6 +43,13 @@ const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(5);
 pub struct Arguments {
     /// Where to put it, - for standard output; a new file in this folder when left out
     file: Option<PathBuf>,
+    /// Save how the last backup, restore or change of the password went between iPhone and computer, without contents
+    /// and names, and nothing else
+    #[arg(long)]
+    session: bool,
+    /// With an iPhone of this name or UDID, or a unique part of either; the last one when left out
+    #[arg(long, value_name = "PHONE", requires = "session")]
+    phone: Option<String>,
 }
 
 /// Carries it out.
@@ -49,12 +57,15 @@ pub struct Arguments {
 /// # Errors
 /// When the file can't be made, or is there already.
 pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
-    let report = gather(given).await?;
+    let (report, what) = match arguments.session {
+        true => (session(given, arguments.phone.as_deref()).await?, "backstay-session"),
+        false => (gather(given).await?, "backstay-report"),
+    };
     if arguments.file.as_deref() == Some(Path::new("-")) {
         return output::line(&report);
     }
     let stamp = Utc::now().format("%Y-%m-%dT%H%M%SZ");
-    let file = arguments.file.clone().unwrap_or_else(|| format!("backstay-report-{stamp}.txt").into());
+    let file = arguments.file.clone().unwrap_or_else(|| format!("{what}-{stamp}.txt").into());
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -67,8 +78,16 @@ pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
     ))
 }
 
-async fn gather(given: &Given) -> Result<String, CliError> {
-    let findings = doctor::look(given).await;
+/// The record has no names; the filter looks once more.
+async fn session(given: &Given, phone: Option<&str>) -> Result<String, CliError> {
+    let record = session::newest(given, phone)?;
+    let (known, _) = known(given).await;
+    let redaction = Redaction::new(known).map_err(|error| CliError::Usage(format!("the filter: {error}")))?;
+    Ok(redaction.record(&record))
+}
+
+/// What this computer knows of names and numbers, and what the daemon shows.
+async fn known(given: &Given) -> (Vec<(String, String)>, Option<Overview>) {
     let overview = tokio::time::timeout(ANSWER_SECONDS_MAX, overview(given)).await.ok().flatten();
     let muxer = Muxer::from_environment(&given.paths.log_dir).ok();
     let attached = match &muxer {
@@ -76,7 +95,12 @@ async fn gather(given: &Given) -> Result<String, CliError> {
         None => None,
     }
     .unwrap_or_default();
-    let mut known = known::values(given, overview.as_ref(), &attached, muxer.as_ref()).await;
+    (known::values(given, overview.as_ref(), &attached, muxer.as_ref()).await, overview)
+}
+
+async fn gather(given: &Given) -> Result<String, CliError> {
+    let findings = doctor::look(given).await;
+    let (mut known, overview) = known(given).await;
     // A phone may have gone since the doctor saw it.
     known.extend(findings.iter().filter_map(|finding| Some((finding.phone.clone()?, "<phone>".to_owned()))));
     let redaction = Redaction::new(known).map_err(|error| CliError::Usage(format!("the filter: {error}")))?;

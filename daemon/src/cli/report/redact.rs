@@ -118,20 +118,8 @@ impl Redaction {
 
     /// The text without them.
     pub fn text(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        let mut replace = |expression: &Regex, with: &dyn Fn(&Captures<'_>) -> String| {
-            if let Cow::Owned(replaced) = expression.replace_all(&text, with) {
-                text = replaced;
-            }
-        };
-        for (expression, name) in &self.known {
-            replace(expression, &|_| name.clone());
-        }
-        replace(&self.url, &|found| address(&found[0], &found[1], &found[2]));
-        for (expression, name) in &self.number_like {
-            replace(expression, &|_| (*name).to_owned());
-        }
-        replace(&self.path, &|found| {
+        let mut text = self.without_values(text);
+        replace(&mut text, &self.path, &|found| {
             // What is left of an address of Apple's.
             if found[0].trim_start().starts_with("//") {
                 return found[0].to_owned();
@@ -142,8 +130,29 @@ impl Redaction {
             let start = path.find('/').and_then(|slash| path[..slash].rfind(' ')).map_or(0, |space| space + 1);
             format!("{}{}{end}", &path[..start], self.path(&path[start..]))
         });
-        replace(&self.file, &|found| format!("<file>.{}", &found[1]));
-        replace(&self.serial_like, &|found| {
+        replace(&mut text, &self.file, &|found| format!("<file>.{}", &found[1]));
+        self.without_serials(text)
+    }
+
+    /// The record of a conversation without them: its paths are shapes already, and say nothing.
+    pub fn record(&self, text: &str) -> String {
+        self.without_serials(self.without_values(text))
+    }
+
+    fn without_values(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (expression, name) in &self.known {
+            replace(&mut text, expression, &|_| name.clone());
+        }
+        replace(&mut text, &self.url, &|found| address(&found[0], &found[1], &found[2]));
+        for (expression, name) in &self.number_like {
+            replace(&mut text, expression, &|_| (*name).to_owned());
+        }
+        text
+    }
+
+    fn without_serials(&self, mut text: String) -> String {
+        replace(&mut text, &self.serial_like, &|found| {
             let mixed = found[0].bytes().any(|byte| byte.is_ascii_digit())
                 && found[0].bytes().any(|byte| byte.is_ascii_alphabetic());
             if mixed { "<serial>".to_owned() } else { found[0].to_owned() }
@@ -200,6 +209,12 @@ impl Redaction {
 
     fn stranger(&self, name: &str) -> String {
         blake3::keyed_hash(&self.salt, name.as_bytes()).to_hex()[..8].to_owned()
+    }
+}
+
+fn replace(text: &mut String, expression: &Regex, with: &dyn Fn(&Captures<'_>) -> String) {
+    if let Cow::Owned(replaced) = expression.replace_all(text, with) {
+        *text = replaced;
     }
 }
 
@@ -297,6 +312,16 @@ mod tests {
         ] {
             assert_eq!(redaction.text(text), told);
         }
+    }
+
+    #[test]
+    fn a_record_keeps_its_shapes_and_loses_what_slipped_in() {
+        let redaction = redaction();
+        let line =
+            "1.000 < DLMessageMoveItems kinds={U/Snapshot/xx/<file>->U/xx/<file>:128} from=/.b/6/<10>/<4>.sqlite";
+        assert_eq!(redaction.record(line), line);
+        let slipped = "text=Tom udid=00008120-001A2D3E0C40201E serial=C39X1234ABCD mac=02:00:5e:10:00:ff";
+        assert_eq!(redaction.record(slipped), "text=<user> udid=<phone-1-id> serial=<serial> mac=<mac>");
     }
 
     #[test]

@@ -160,6 +160,11 @@ impl Session {
         }
     }
 
+    /// By what it and this computer know each other. It is never logged, shown or reported.
+    pub const fn pair_record(&self) -> &PairingFile {
+        &self.record
+    }
+
     /// The way to its phone.
     pub fn way(&self) -> (Muxer, Attached) {
         (self.muxer.clone(), self.attached.clone())

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     transfer::{
-        conversation::Order, digests::Digests, download::Sent, restore_applications::RestoreApplications,
+        conversation::Order, digests::Digests, download::Sent, recording, restore_applications::RestoreApplications,
         sync_lock::SyncLock,
     },
     vault::encryption::Password,
@@ -121,6 +121,8 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
         Some(applications) => Some(RestoreApplications::write(&mut session, applications).await?),
         None => None,
     };
+    let log = recording::begin(&job.attached.udid, "restore");
+    recording::tell_tree(&log, &job.base.join(job.source.as_str()), true, false);
     let matter = Matter {
         order: Order::Restore {
             target: job.attached.udid.clone(),
@@ -135,6 +137,7 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
         usb: job.attached.usb,
         progress: &job.progress,
         cancel: &job.cancel,
+        log: log.clone(),
     };
     let result = match device_link::converse(&mut session, &facts, matter).await {
         Ok(outcome) => {
@@ -143,6 +146,7 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
         }
         Err(failure) => Err(failure),
     };
+    recording::tell_result(&log, result.as_ref().err());
     match (&result, applications) {
         (Err(_), Some(applications)) => applications.remove().await,
         // The phone is about to restart and ends everything else by itself.

@@ -23,6 +23,7 @@ use crate::{
         conversation::Order,
         digests::{Digests, Origin},
         info_plist,
+        recording::{self, Ending},
         sync_lock::SyncLock,
         upload::Received,
     },
@@ -47,6 +48,8 @@ pub(super) struct Run {
     digests: Digests,
     checked: Checked,
     passcode_asked: bool,
+    /// The record of the conversation.
+    recorded: Ending,
     noted: bool,
     /// The last backup is from before the phone was erased.
     erased: bool,
@@ -63,6 +66,7 @@ impl Run {
             digests: Digests::default(),
             checked: Checked::default(),
             passcode_asked: false,
+            recorded: Ending::default(),
             noted: false,
             erased: false,
             passwords: Vec::new(),
@@ -81,6 +85,7 @@ impl Run {
             }
             done => done,
         };
+        recording::tell_result(&self.recorded.log, result.as_ref().err());
         let ended = Ended { checked: std::mem::take(&mut self.checked), result, ..self.so_far() };
         // Without the lock another Backstay's run is under way, and its own to note. What a person decided is kept.
         let was_cancelled = ended.result.as_ref().is_err_and(|failure| failure.id == FailureId::CancelledByUser);
@@ -181,6 +186,7 @@ impl Run {
         let digests = &self.digests;
         let facts = self.checked.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
+        self.recorded.unreadables.tell_rows(&self.recorded.log, transaction.layout(), &self.passwords);
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
         let verified = transaction.verify(&self.passwords, digests, self.received.unreadable.names());
@@ -298,6 +304,9 @@ impl Run {
         let layout = transaction.layout().clone();
         let info = info_plist::write(&layout.next_tree(), info).map_err(|error| diagnose::disk(&error))?;
         self.digests.received(Name::new("Info.plist"), info, true);
+        let log = recording::begin(&self.job.attached.udid, "backup");
+        recording::tell_tree(&log, &layout.next_tree(), transaction.has_base(), transaction.is_resumed());
+        self.recorded.log = log.clone();
         let (retention, of_history) = (self.job.settings.retention(), self.job.settings.make_room);
         let (full, aside) = (transaction.wants_everything(), transaction.aside().cloned());
         let mut make_room = |missing, welcome| transaction.make_room(missing, welcome, &retention, of_history);
@@ -311,10 +320,12 @@ impl Run {
             usb: self.job.attached.usb,
             progress: &self.job.progress,
             cancel: &self.job.cancel,
+            log,
         };
         let outcome = device_link::converse(session, facts, matter).await?;
         self.passcode_asked = outcome.passcode_asked;
         self.received = outcome.received;
+        self.recorded = outcome.recorded;
         self.digests = outcome.digests;
         // Whatever the phone did to it.
         self.digests.received(Name::new("Info.plist"), info, true);
