@@ -462,3 +462,7 @@ async fn stalled(activity: Arc<AtomicU64>) -> u64 {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+//! The conversation with a phone in the same process, whose clock runs only while everybody waits.
+
+use backstay_shared::overview::Progress;
+use tokio::io::DuplexStream;
+
+use super::*;
+
+const UDID: &str = "00008120-001A2D3E0C40201E";
+const BYTES_PER_SECOND: u64 = 500_000;
+
+/// A conversation on a folder of its own, and the phone's end of it.
+fn conversation(base: &std::path::Path) -> (Conversation<DuplexStream>, Frames<DuplexStream>) {
+    let (ours, theirs) = tokio::io::duplex(256 * 1024);
+    std::fs::create_dir_all(base.join(UDID)).unwrap();
+    let (_, passcode_sheet) = watch::channel(Sheet::default());
+    let plan = Plan {
+        base: base.to_owned(),
+        aside: None,
+        udid: UDID.parse().unwrap(),
+        digests: Digests::default(),
+        order: Order::Backup { full: false },
+        passcode_sheet,
+        cancel: CancellationToken::new(),
+    };
+    let meter = Meter::new(watch::Sender::new(Progress::start()));
+    (Conversation::new(ours, plan, meter).unwrap(), Frames::new(theirs, Arc::default()))
+}
+
+async fn greets(phone: &mut Frames<DuplexStream>) {
+    phone.send_message(vec!["DLMessageVersionExchange".into(), 400.into(), 0.into()]).await.unwrap();
+    phone.message().await.unwrap();
+    phone.send_message(vec!["DLMessageDeviceReady".into()]).await.unwrap();
+    phone.message().await.unwrap();
+    ends(phone, 0).await;
+    phone.message().await.unwrap();
+}
+
+async fn ends(phone: &mut Frames<DuplexStream>, code: i64) {
+    let result = [("ErrorCode".to_owned(), plist::Value::from(code))].into_iter().collect();
+    phone.send_message(vec!["DLMessageProcessMessage".into(), plist::Value::Dictionary(result)]).await.unwrap();
+}
+
+async fn carried_out(conversation: &mut Conversation<DuplexStream>) -> Result<(), TransferError> {
+    conversation.carry_out(std::future::pending(), &mut |_, _| false).await
+}
+
+/// A list of files as the largest phones have it, at the pace of a bad Wi-Fi: forty minutes to the phone, in which it says
+/// nothing, and forty back. The clock stands while somebody computes.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_1_2_gb_goes_both_ways_at_half_a_megabyte_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut conversation, mut phone) = conversation(folder.path());
+    // A file without blocks takes no room.
+    let bytes = 1_200_000_000_u64;
+    let list = std::fs::File::create(folder.path().join(UDID).join("Manifest.db")).unwrap();
+    list.set_len(bytes).unwrap();
+    let began = Instant::now();
+    let talk = async {
+        greets(&mut phone).await;
+        let paths = plist::Value::Array(vec![format!("{UDID}/Manifest.db").into()]);
+        phone.send_message(vec!["DLMessageDownloadFiles".into(), paths, empty(), 0.into()]).await.unwrap();
+        let name = phone.number().await.unwrap();
+        phone.exactly(name as usize).await.unwrap();
+        let (mut came, mut paid) = (0_u64, 0_u64);
+        loop {
+            let length = phone.number().await.unwrap() as usize;
+            if phone.code().await.unwrap() != 0x0c {
+                break;
+            }
+            came += phone.exactly(length - 1).await.unwrap().len() as u64;
+            if came - paid >= BYTES_PER_SECOND {
+                paid = came;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        assert_eq!((came, phone.number().await.unwrap()), (bytes, 0));
+        phone.message().await.unwrap();
+        let there = began.elapsed();
+        assert!(there > SILENCE_MAX, "{there:?}");
+        let announced = vec!["DLMessageUploadFiles".into(), empty(), 0.into(), bytes.into()];
+        phone.send_message(announced).await.unwrap();
+        for text in ["/var/tmp/Manifest.db", &format!("{UDID}/Manifest.db")] {
+            phone.send(&(text.len() as u32).to_be_bytes()).await.unwrap();
+            phone.send(text.as_bytes()).await.unwrap();
+        }
+        let mut block = (BYTES_PER_SECOND as u32 + 1).to_be_bytes().to_vec();
+        block.push(0x0c);
+        block.resize(5 + BYTES_PER_SECOND as usize, 0);
+        for _ in 0..bytes / BYTES_PER_SECOND {
+            phone.send(&block).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        phone.send(&[0, 0, 0, 1, 0, 0, 0, 0, 0]).await.unwrap();
+        phone.message().await.unwrap();
+        ends(&mut phone, 0).await;
+        // The goodbye.
+        phone.message().await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(carried_out(&mut conversation), talk);
+    ended.unwrap();
+    assert_eq!((conversation.sent.bytes, conversation.received.bytes), (bytes, bytes));
+}
+
+/// Whatever came before, and whichever side is to speak.
+#[tokio::test(start_paused = true)]
+async fn silence_has_one_limit() {
+    for (bytes_before, minutes, is_stalled) in
+        [(0, 30, false), (1 << 20, 30, false), (0, 32, true), (1 << 20, 32, true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut conversation, mut phone) = conversation(folder.path());
+        let talk = async {
+            greets(&mut phone).await;
+            let mut upload = Vec::new();
+            for text in ["/var/tmp/x", &format!("{UDID}/x")] {
+                upload.extend_from_slice(&(text.len() as u32).to_be_bytes());
+                upload.extend_from_slice(text.as_bytes());
+            }
+            upload.extend_from_slice(&(bytes_before as u32 + 1).to_be_bytes());
+            upload.push(0x0c);
+            upload.resize(upload.len() + bytes_before, 7);
+            let announced = vec!["DLMessageUploadFiles".into(), empty(), 0.into(), 0.into()];
+            phone.send_message(announced).await.unwrap();
+            phone.send(&upload).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(60) * minutes).await;
+            // The host may have gone.
+            drop(phone.send(&[0, 0, 0, 1, 0, 0, 0, 0, 0]).await);
+            if phone.message().await.is_ok() {
+                ends(&mut phone, 0).await;
+                // The goodbye.
+                phone.message().await.unwrap();
+            }
+        };
+        let run = async {
+            let ended = carried_out(&mut conversation).await;
+            drop(conversation);
+            ended
+        };
+        let (ended, ()) = tokio::join!(run, talk);
+        let stalled = matches!(ended, Err(TransferError::Stalled { seconds }) if seconds >= 31 * 60);
+        assert_eq!((stalled, ended.is_ok()), (is_stalled, !is_stalled), "{bytes_before}, {minutes} min: {ended:?}");
+    }
+}
