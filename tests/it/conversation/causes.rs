@@ -5,7 +5,7 @@ use backstay_tests::{
     world::{World, frozen, text},
 };
 
-use super::{failure, good, judge};
+use super::{failure, good, judge, patience::hurried};
 
 /// A record without an escrow bag, as some programs leave it: once the screen locks, nothing can be read.
 #[tokio::test(flavor = "multi_thread")]
@@ -84,4 +84,21 @@ async fn the_version_of_device_link_is_the_phones_own() {
         good(&world).await;
         assert_eq!(world.phone.device_link_answer(), Some(version[0]));
     }
+}
+
+/// After a change of its password the service takes the connection and does not greet. Nothing was asked of the phone yet, so
+/// that it is told soon, and tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_backup_service_is_told_as_such() {
+    let world = World::new(DataSetSpec::mixed(645, 60, 300_000)).await;
+    world.phone.set_backup_password(Some(crate::proof::PASSWORD));
+    world.phone.set_busy_after_password(true);
+    let (code, object) = crate::proof::run(&world, &["encryption", "off"]).await;
+    assert_eq!(code, 0, "{object}");
+    let (code, objects) = hurried(&world, 30, &["backup", "--once"]).await;
+    let last = objects.last().unwrap();
+    assert_eq!((code, &last["failure"]["id"]), (1, &"device-backup-busy".into()), "{last}");
+    assert!((180..200).contains(&last["evidence"]["seconds"].as_u64().unwrap()), "{last}");
+    world.phone.backup_service_is_idle();
+    good(&world).await;
 }

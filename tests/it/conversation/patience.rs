@@ -31,7 +31,7 @@ fn minutes(count: u32, pace: u32) -> Duration {
 }
 
 /// Runs `backstay` on the world's backups in that time; its exit code and every object that it printed.
-async fn hurried(world: &World, pace: u32, arguments: &[&str]) -> (i32, Vec<Value>) {
+pub(super) async fn hurried(world: &World, pace: u32, arguments: &[&str]) -> (i32, Vec<Value>) {
     let mut command = world.command(binary("backstay"));
     command.arg("--root").arg(world.root()).args(arguments).arg("--json");
     if pace > 1 {
@@ -143,7 +143,9 @@ async fn a_large_list_of_files_over_a_slow_link() {
         .inspect(|object| assert!(object["bytes_total"].as_u64() >= Some(bytes / 2), "{object}"))
         .filter_map(|object| object["bytes"].as_u64())
         .collect();
-    assert!(sending.len() > 3 && sending.is_sorted(), "{sending:?}");
+    // The phone fetches the new one as well, at its end.
+    let falls = sending.windows(2).filter(|pair| pair[1] < pair[0]).count();
+    assert!(sending.len() > 3 && falls <= 1, "{sending:?}");
     judge(&world);
 }
 
