@@ -14,6 +14,9 @@ const DERIVED: i64 = 1;
 const DERIVED_FOLDER: i64 = 2;
 const LOST: i64 = 3;
 
+/// A phone has changed too much by then, and what was kept takes room.
+const SECONDS_MAX: i64 = 30 * 24 * 3600;
+
 const NOTHING: Option<i64> = None;
 
 impl Ledger {
@@ -26,7 +29,8 @@ impl Ledger {
         let entries = digests.kept();
         self.write(|transaction| {
             transaction.execute_batch("DELETE FROM received; DELETE FROM interrupted")?;
-            transaction.execute("INSERT INTO interrupted (base, afresh) VALUES (?1, ?2)", (base, afresh))?;
+            transaction
+                .execute("INSERT INTO interrupted (base, afresh, at) VALUES (?1, ?2, unixepoch())", (base, afresh))?;
             let mut insert = transaction.prepare(
                 "INSERT OR REPLACE INTO received (name, kind, size, digest, sha1) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
@@ -49,8 +53,8 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be read.
     pub fn has_interrupted(&self, base: Option<&str>) -> Result<bool, LedgerError> {
-        let query = "SELECT EXISTS (SELECT 1 FROM interrupted WHERE base IS ?1)";
-        self.connection.query_row(query, [base], |row| row.get(0)).map_err(|error| self.error(error))
+        let query = "SELECT EXISTS (SELECT 1 FROM interrupted WHERE base IS ?1 AND at > unixepoch() - ?2)";
+        self.connection.query_row(query, (base, SECONDS_MAX), |row| row.get(0)).map_err(|error| self.error(error))
     }
 
     /// What is in that tree; none when there is none. From now on the tree changes, so that this is forgotten.
@@ -58,8 +62,8 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be read or written.
     pub fn take_interrupted(&mut self, base: Option<&str>) -> Result<Option<Interrupted>, LedgerError> {
-        let query = "SELECT afresh FROM interrupted WHERE base IS ?1";
-        let afresh = self.connection.query_row(query, [base], |row| row.get(0)).optional();
+        let query = "SELECT afresh FROM interrupted WHERE base IS ?1 AND at > unixepoch() - ?2";
+        let afresh = self.connection.query_row(query, (base, SECONDS_MAX), |row| row.get(0)).optional();
         let interrupted = match afresh.map_err(|error| self.error(error))? {
             Some(afresh) => {
                 let digests = self.received().map_err(|error| self.error(error))?;

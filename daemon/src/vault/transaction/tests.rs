@@ -278,3 +278,51 @@ fn p1_without_clones_the_backup_is_put_back() {
         assert!(!layout.next().exists());
     }
 }
+
+/// What a broken run left is gone on with on its own backup alone, as it was left, and not for ever.
+#[test]
+fn what_a_broken_run_left_has_its_backup_and_its_time() {
+    const STAGED: &str = "Snapshot/ab/ab0d7e5fb2ce288813306e4d4636395e047a3d28";
+    for (what, goes_on) in [
+        ("as it was left", true),
+        ("a month later", false),
+        ("on another backup", false),
+        ("a file is shorter", false),
+        ("a file is gone", false),
+        ("everything is wanted", false),
+        ("in part", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        commit(&layout, "one", Utc::now());
+        let before = content(&layout.latest());
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), false).unwrap();
+        assert!(!transaction.is_resumed());
+        let staged = layout.next_tree().join(STAGED);
+        fs::create_dir_all(staged.parent().unwrap()).unwrap();
+        fs::write(&staged, "what came").unwrap();
+        let mut digests = Digests::default();
+        digests.received(Name::new(STAGED), checksum::of_file(&staged).unwrap(), what != "in part");
+        assert_eq!(transaction.keep(&digests).unwrap(), what != "in part", "{what}");
+        drop(transaction);
+        match what {
+            "a month later" => {
+                let ledger = rusqlite::Connection::open(layout.ledger()).unwrap();
+                ledger.execute("UPDATE interrupted SET at = at - 31 * 24 * 3600", []).unwrap();
+            }
+            "on another backup" => make_tree(&layout.latest(), "another"),
+            "a file is shorter" => fs::write(&staged, "what").unwrap(),
+            "a file is gone" => fs::remove_file(&staged).unwrap(),
+            _ => {}
+        }
+        let afresh = what == "everything is wanted";
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), afresh).unwrap();
+        assert_eq!((transaction.is_resumed(), staged.exists()), (goes_on, goes_on), "{what}");
+        assert_eq!(transaction.take_digests().of(&Name::new(STAGED)).is_some(), goes_on, "{what}");
+        assert_eq!(content(&layout.latest()) == before, what != "on another backup", "{what}");
+        // A run that is killed leaves nothing that is known.
+        drop(transaction);
+        let transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), false).unwrap();
+        assert!(!transaction.is_resumed() && !staged.exists(), "{what}");
+    }
+}
