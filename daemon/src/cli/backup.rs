@@ -112,6 +112,11 @@ fn told(receipt: &Receipt, as_json: bool) -> Result<(), CliError> {
         receipt.files_received,
         readable_bytes(receipt.bytes_received),
     ))?;
+    match receipt.made_room {
+        0 => {}
+        1 => output::line("the oldest snapshot was removed to make room")?,
+        count => output::line(&format!("{count} of the oldest snapshots were removed to make room"))?,
+    }
     output::notes(receipt.notes)?;
     output::unproved(receipt.unproved)?;
     for doubt in &receipt.doubtful {

@@ -11,6 +11,9 @@ use crate::{
     vault::{forecast, free_space, layout::Layout, receipt},
 };
 
+/// What is made free at least; the phone asks for more once it knows what it sends.
+const ROOM_LEAST_BYTES: u64 = 16 << 20;
+
 /// What was seen.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
@@ -40,9 +43,15 @@ pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
         })?;
         // Before anybody is asked for a passcode.
         if may_make_room && free <= ROOM_SLACK_BYTES && layout.ledger().exists() {
-            match free_space::free(&layout, ROOM_SLACK_BYTES + ROOM_COMFORT_BYTES) {
-                Ok(freed) => free = freed.bytes_free,
-                Err(error) => tracing::warn!(%error, "no room can be made"),
+            // With room to spare, where that can be; else what the phone asks for before it begins, and some.
+            for wanted in [ROOM_SLACK_BYTES + ROOM_COMFORT_BYTES, ROOM_SLACK_BYTES + ROOM_LEAST_BYTES] {
+                match free_space::free(&layout, wanted) {
+                    Ok(freed) => free = freed.bytes_free,
+                    Err(error) => tracing::warn!(%error, "no room can be made"),
+                }
+                if free > ROOM_SLACK_BYTES {
+                    break;
+                }
             }
         }
         // Receipts that can't be read are the business of whoever commits the next one.

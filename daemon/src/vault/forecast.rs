@@ -77,6 +77,7 @@ mod tests {
             doubtful: Vec::new(),
             device_key: None,
             after_erasing: false,
+            made_room: 0,
             tree: String::new(),
             made_by: String::new(),
         }

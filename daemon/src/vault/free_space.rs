@@ -94,7 +94,8 @@ pub fn free_locked(layout: &Layout, ledger: &mut Ledger, bytes_wanted: u64) -> R
 }
 
 /// In a backup, whose phone lacks the first of these bytes and would welcome the second: what the rules no longer keep
-/// goes first, then old snapshots where `of_history`. True when there is as much as the phone lacks.
+/// goes first, then old snapshots where `of_history`. True when there is as much as the phone lacks; and how many of the old
+/// snapshots went.
 ///
 /// # Errors
 /// When the ledger or the disk can't be read.
@@ -104,24 +105,24 @@ pub fn for_run(
     (missing, welcome): (u64, u64),
     retention: &Retention,
     of_history: bool,
-) -> Result<bool, VaultError> {
+) -> Result<(bool, u64), VaultError> {
     let before = bytes_free(layout)?;
     // The phone counts on more than it lacks.
     let wanted = before.saturating_add(missing).saturating_add(MISSING_SLACK_BYTES);
     history::clear_removed(layout);
     history::prune(layout, ledger, retention)?;
-    let mut free = bytes_free(layout)?;
+    let (mut free, mut removed) = (bytes_free(layout)?, 0);
     for enough in [before.saturating_add(welcome).max(wanted), wanted] {
         if of_history && free < wanted {
             let freed = free_locked(layout, ledger, enough)?;
             free = freed.bytes_free;
+            removed += freed.removed.len() as u64;
             if let [first, ..] = &freed.removed[..] {
-                let removed = freed.removed.len();
                 tracing::info!(removed, first = first.id, free, "old snapshots made room for the backup");
             }
         }
     }
-    Ok(free >= wanted)
+    Ok((free >= wanted, removed))
 }
 
 /// Other programs write to the disk meanwhile.

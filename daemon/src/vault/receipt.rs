@@ -60,6 +60,9 @@ pub struct Receipt {
     /// The phone was erased after the backup before this one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_erasing: bool,
+    /// Older snapshots that went to make room for this one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub made_room: u64,
     /// BLAKE3 of the tree's `Info.plist`, which is new in every run: says which tree this is about.
     pub tree: String,
     /// Version of Backstay.

@@ -86,6 +86,17 @@ pub fn lock(layout: &Layout) -> Result<LockFile, VaultError> {
     }
 }
 
+/// What a run begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The backup before: the phone sends what has changed.
+    OnTop,
+    /// Nothing: the phone sends everything.
+    Afresh,
+    /// Nothing at all, since the phone was erased and what is kept of it is of another life.
+    OtherContent,
+}
+
 /// The right to make a backup of one phone. While it lives nobody else can.
 #[derive(Debug)]
 pub struct Transaction {
@@ -100,6 +111,8 @@ pub struct Transaction {
     is_resumed: bool,
     digests: Digests,
     ledger_was_renewed: bool,
+    /// Snapshots that went to make room.
+    made_room: u64,
     aside: Option<Aside>,
     _lock: LockFile,
 }
@@ -107,15 +120,15 @@ pub struct Transaction {
 impl Transaction {
     /// Takes the lock, finishes what an earlier run left behind, and clones the latest backup into `next`.
     ///
-    /// What an interrupted run left on the same backup is kept as it is: the phone may go on where it stopped. `afresh`
-    /// begins from nothing, and so does a run on a backup that is damaged: whatever a phone finds of it, it reads, also
-    /// where it is to send everything (libimobiledevice 1582).
+    /// What an interrupted run left on the same backup is kept as it is: the phone may go on where it stopped. A run that
+    /// wants everything begins from nothing, and so does one on a backup that is damaged: whatever a phone finds of it, it
+    /// reads, also where it is to send everything (libimobiledevice 1582).
     ///
     /// `begun` is noted first: a run that is killed from then on is known to have been begun.
     ///
     /// # Errors
     /// When another Backstay has the lock, or of the file system.
-    pub fn begin(layout: Layout, retention: &Retention, begun: &EndedRun, afresh: bool) -> Result<Self, VaultError> {
+    pub fn begin(layout: Layout, retention: &Retention, begun: &EndedRun, start: Start) -> Result<Self, VaultError> {
         let own = layout.own();
         let lock = lock(&layout)?;
         let Recovered { mut ledger, renewed: ledger_was_renewed } = recovery::recover(&layout)?;
@@ -138,15 +151,19 @@ impl Transaction {
         }
         // One that the ledger does not know was changed by somebody else in mid-run.
         let base_is_damaged = is_broken || has_base && base.as_ref().is_none_or(|base| base.damaged);
-        let resumed = interrupted::take(&layout, &mut ledger, identity.as_deref())?
-            .filter(|resumed| !afresh && (resumed.afresh || !base_is_damaged));
+        let resumed = interrupted::take(&layout, &mut ledger, identity.as_deref())?.filter(|resumed| match start {
+            Start::OnTop => resumed.afresh || !base_is_damaged,
+            // Else a full backup over a bad cable would never end.
+            Start::Afresh => resumed.afresh,
+            Start::OtherContent => false,
+        });
         let afresh = match &resumed {
             Some(resumed) => resumed.afresh,
-            None => afresh || base_is_damaged,
+            None => start != Start::OnTop || base_is_damaged,
         };
         let mut aside = None;
         if resumed.is_some() {
-            tracing::info!("what an interrupted run received is there to go on with");
+            tracing::info!(afresh, "what an interrupted run received is there to go on with");
         } else {
             discard(&layout)?;
             disk::make_private(&layout.next()).map_err(failed("creating", &layout.next()))?;
@@ -181,6 +198,7 @@ impl Transaction {
             ledger,
             afresh,
             ledger_was_renewed,
+            made_room: 0,
             aside,
             _lock: lock,
         })
@@ -229,12 +247,20 @@ impl Transaction {
     /// `of_history`. True when as much as is `missing` came free; it stops at `welcome`. Both are bytes.
     pub fn make_room(&mut self, missing: u64, welcome: u64, retention: &Retention, of_history: bool) -> bool {
         match free_space::for_run(&self.layout, &mut self.ledger, (missing, welcome), retention, of_history) {
-            Ok(is_enough) => is_enough,
+            Ok((is_enough, removed)) => {
+                self.made_room += removed;
+                is_enough
+            }
             Err(error) => {
                 tracing::warn!(%error, "no room can be made");
                 false
             }
         }
+    }
+
+    /// How many snapshots went to make room.
+    pub const fn made_room(&self) -> u64 {
+        self.made_room
     }
 
     /// True when the record of checksums was lost or damaged.

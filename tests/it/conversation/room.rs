@@ -57,6 +57,7 @@ async fn old_snapshots_make_room_in_the_run() {
         let snapshots: usize = lines.next_line().await.unwrap().unwrap().trim().parse().unwrap();
         if make_room {
             assert!((1..3).contains(&snapshots), "{snapshots} older snapshots are left");
+            assert!(last["receipt"]["made_room"].as_u64() >= Some(1), "{last}");
         } else {
             assert_eq!((&last["failure"]["id"], snapshots), (&"host-disk-full".into(), 2), "{last}");
         }
@@ -65,4 +66,40 @@ async fn old_snapshots_make_room_in_the_run() {
         assert_eq!(verified["damaged"], 0, "{verified}");
         assert!(child.wait().await.unwrap().success());
     }
+}
+
+/// A disk so full that no backup would begin: room is made before the phone is asked for anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_snapshots_make_room_before_the_run() {
+    let world = World::new(DataSetSpec::uniform(652, 50, 2_000_000)).await;
+    world.configure("[backup]\nkeep_last = 10\n");
+    let root = world.root().display().to_string();
+    let backstay = binary("backstay").display().to_string();
+    let script = format!(
+        "set -e; back_up() {{ '{backstay}' --root '{root}' backup --once --json | tail -n 1; }}
+         mount -t tmpfs -o size=500m tmpfs '{root}'
+         back_up; read -r go; back_up; read -r go; back_up; read -r go
+         head -c 180000000 /dev/zero > '{root}/filler'; back_up || true
+         '{backstay}' --root '{root}' verify --deep --json"
+    );
+    let mut command = world.command("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut go = child.stdin.take().unwrap();
+    let mut last = serde_json::Value::Null;
+    for round in 0..4 {
+        let line = lines.next_line().await.unwrap().expect("the script goes on");
+        last = serde_json::from_str(&line).unwrap();
+        assert_eq!(last["event"], "done", "round {round}: {last}");
+        world.phone.mutate(Mutation::Change { count: if round < 2 { 50 } else { 20 } });
+        if round < 3 {
+            tokio::io::AsyncWriteExt::write_all(&mut go, b"go\n").await.unwrap();
+        }
+    }
+    assert_eq!(world.phone.purges(), 0, "it had room when it asked: {last}");
+    let verified: serde_json::Value =
+        serde_json::from_str(&lines.next_line().await.unwrap().expect("verify answers")).unwrap();
+    assert_eq!(verified["damaged"], 0, "{verified}");
+    assert!(child.wait().await.unwrap().success());
 }

@@ -9,7 +9,7 @@ pub mod session;
 
 use std::{
     fs::{self, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -57,33 +57,41 @@ pub struct Arguments {
 /// # Errors
 /// When the file can't be made, or is there already.
 pub async fn run(given: &Given, arguments: &Arguments) -> Result<(), CliError> {
-    let (report, what) = match arguments.session {
-        true => (session(given, arguments.phone.as_deref()).await?, "backstay-session"),
-        false => (gather(given).await?, "backstay-report"),
+    let now = || Utc::now().format("%Y-%m-%dT%H%M%SZ").to_string();
+    let (report, name, taken_out) = match arguments.session {
+        true => {
+            let (record, of) = session(given, arguments.phone.as_deref()).await?;
+            (record, format!("backstay-session-{of}.txt"), "Contents, names, phone and serial numbers are not in it")
+        }
+        false => {
+            let name = format!("backstay-report-{}.txt", now());
+            (gather(given).await?, name, "Names, numbers and folders were taken out")
+        }
     };
     if arguments.file.as_deref() == Some(Path::new("-")) {
         return output::line(&report);
     }
-    let stamp = Utc::now().format("%Y-%m-%dT%H%M%SZ");
-    let file = arguments.file.clone().unwrap_or_else(|| format!("{what}-{stamp}.txt").into());
+    let file = arguments.file.clone().unwrap_or_else(|| name.into());
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(&file)
         .and_then(|mut file| file.write_all(report.as_bytes()));
-    written.map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
-    output::line(&format!(
-        "Saved {}. Names, numbers and folders were taken out; look through it before you pass it on.",
-        file.display()
-    ))
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            CliError::Usage(format!("{} is there already; name another file", file.display()))
+        }
+        _ => CliError::Usage(format!("{}: {error}", file.display())),
+    })?;
+    output::line(&format!("Saved {}. {taken_out}; look through it before you pass it on.", file.display()))
 }
 
-/// The record has no names; the filter looks once more.
-async fn session(given: &Given, phone: Option<&str>) -> Result<String, CliError> {
-    let record = session::newest(given, phone)?;
+/// The record, and of which conversation it is. The record has no names; the filter looks once more.
+async fn session(given: &Given, phone: Option<&str>) -> Result<(String, String), CliError> {
+    let (record, of) = session::newest(given, phone)?;
     let (known, _) = known(given).await;
     let redaction = Redaction::new(known).map_err(|error| CliError::Usage(format!("the filter: {error}")))?;
-    Ok(redaction.record(&record))
+    Ok((redaction.record(&record), of))
 }
 
 /// What this computer knows of names and numbers, and what the daemon shows.

@@ -12,11 +12,11 @@ use crate::{
 /// A larger record is not ours.
 const RECORD_BYTES_MAX: u64 = 16 << 20;
 
-/// The newest record, or that of the phone that is named.
+/// The newest record, or that of the phone that is named; and when and of what it is.
 ///
 /// # Errors
 /// When there is none, or the name fits none or several.
-pub fn newest(given: &Given, wanted: Option<&str>) -> Result<String, CliError> {
+pub fn newest(given: &Given, wanted: Option<&str>) -> Result<(String, String), CliError> {
     let mut records = recording::newest(&given.paths.log_dir);
     let index = match wanted {
         None => records.len().checked_sub(1),
@@ -43,6 +43,9 @@ pub fn newest(given: &Given, wanted: Option<&str>) -> Result<String, CliError> {
     let unreadable = |error: String| CliError::Failed(format!("{}: {error}", file.display()));
     match fs::metadata(&file) {
         Ok(facts) if facts.len() > RECORD_BYTES_MAX => Err(unreadable("is too large to be a record".into())),
-        _ => fs::read_to_string(&file).map_err(|error| unreadable(error.to_string())),
+        _ => {
+            let record = fs::read_to_string(&file).map_err(|error| unreadable(error.to_string()))?;
+            Ok((record, file.file_stem().unwrap_or_default().to_string_lossy().into_owned()))
+        }
     }
 }

@@ -35,7 +35,7 @@ use crate::{
         ledger::{Ledger, LedgerError},
         name::Name,
         receipt::{self, Receipt},
-        transaction::{Transaction, VaultError},
+        transaction::{Start, Transaction, VaultError},
         verify::{Finding, VerifyError},
     },
 };
@@ -120,8 +120,12 @@ impl Run {
         }
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
         self.erased = self.checked.facts.as_ref().is_some_and(|facts| was_erased(&layout, facts));
-        let afresh = self.job.full || self.erased;
-        let begun = Transaction::begin(layout, &self.job.settings.retention(), &self.so_far().told(), afresh);
+        let start = match (self.erased, self.job.full) {
+            (true, _) => Start::OtherContent,
+            (false, true) => Start::Afresh,
+            (false, false) => Start::OnTop,
+        };
+        let begun = Transaction::begin(layout, &self.job.settings.retention(), &self.so_far().told(), start);
         self.noted = !matches!(begun, Err(VaultError::Busy { .. }));
         let mut transaction = begun.map_err(|error| diagnose::vault(&error))?;
         self.digests = transaction.take_digests();
@@ -230,6 +234,7 @@ impl Run {
             full: verified.full,
             device_key: facts.device_key(),
             after_erasing: self.erased,
+            made_room: transaction.made_room(),
             unproved: verified.unproved,
             notes: verified.notes,
             doubts: verified.doubts.count,

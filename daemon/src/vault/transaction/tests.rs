@@ -61,6 +61,7 @@ fn receipt_for(transaction: &Transaction, verified_at: DateTime<Utc>) -> Receipt
         doubtful: Vec::new(),
         device_key: None,
         after_erasing: false,
+        made_room: 0,
         tree: receipt::tree_identity(&tree).unwrap().unwrap(),
         made_by: "test".into(),
     }
@@ -88,7 +89,7 @@ fn content(tree: &Path) -> String {
 }
 
 fn commit(layout: &Layout, mark: &str, at: DateTime<Utc>) {
-    let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), false).unwrap();
+    let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
     make_tree(&layout.next_tree(), mark);
     let receipt = receipt_for(&transaction, at);
     let inventory = inventory_of(&transaction);
@@ -126,7 +127,7 @@ fn p5_a_commit_is_finished_wherever_it_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
         make_tree(&layout.latest(), "old");
-        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), false).unwrap();
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
         make_tree(&layout.next_tree(), "new");
         let receipt = receipt_for(&transaction, Utc::now());
         if stop != "before ledger" {
@@ -202,8 +203,8 @@ fn the_clock_may_be_set_back() {
 #[test]
 fn only_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
-    let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), false).unwrap();
-    let second = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), false);
+    let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
+    let second = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), Start::OnTop);
     assert!(matches!(second, Err(VaultError::Busy { .. })));
 }
 
@@ -290,13 +291,14 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
         ("a file is shorter", false),
         ("a file is gone", false),
         ("everything is wanted", false),
+        ("the phone was erased", false),
         ("in part", false),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
         commit(&layout, "one", Utc::now());
         let before = content(&layout.latest());
-        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), false).unwrap();
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
         assert!(!transaction.is_resumed());
         let staged = layout.next_tree().join(STAGED);
         fs::create_dir_all(staged.parent().unwrap()).unwrap();
@@ -315,14 +317,18 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
             "a file is gone" => fs::remove_file(&staged).unwrap(),
             _ => {}
         }
-        let afresh = what == "everything is wanted";
-        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), afresh).unwrap();
+        let start = match what {
+            "everything is wanted" => Start::Afresh,
+            "the phone was erased" => Start::OtherContent,
+            _ => Start::OnTop,
+        };
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), start).unwrap();
         assert_eq!((transaction.is_resumed(), staged.exists()), (goes_on, goes_on), "{what}");
         assert_eq!(transaction.take_digests().of(&Name::new(STAGED)).is_some(), goes_on, "{what}");
         assert_eq!(content(&layout.latest()) == before, what != "on another backup", "{what}");
         // A run that is killed leaves nothing that is known.
         drop(transaction);
-        let transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), false).unwrap();
+        let transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
         assert!(!transaction.is_resumed() && !staged.exists(), "{what}");
     }
 }
