@@ -231,3 +231,27 @@ async fn p2_a_sync_that_fails_is_no_backup() {
     }
     place.must_back_up().await;
 }
+
+/// Without clones there is no history: the last good content of a file that the phone can't read stays in its place, and a
+/// full backup begins without what the phone reads first.
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_without_hard_links_the_last_good_content_stays() {
+    needs!();
+    let place = crate::place::Place::new(83).await;
+    place.disk().without_hard_links();
+    let world = &place.world;
+    world.phone.mutate(Mutation::Change { count: 12 });
+    let data = world.phone.data();
+    let (index, file) = data.files().enumerate().find(|(_, file)| file.size > 1000).expect("such a file");
+    let stored = world.latest().join(file.file_id.path());
+    let before = std::fs::read(&stored).unwrap();
+    world.phone.set_unreadable(vec![(index, backstay_tests::phone::Unreadable::default())]);
+    let (code, object) = world.back_up_once().await;
+    assert_eq!((code, &object["receipt"]["warning"]["id"]), (0, &"device-io-error".into()), "{object}");
+    assert_eq!(std::fs::read(&stored).unwrap(), before, "what was good of it is there");
+    assert!(object["receipt"]["doubtful"].to_string().contains(&*file.relative_path), "{object}");
+    world.phone.set_unreadable(Vec::new());
+    let output = world.backstay(&["backup", "--once", "--json", "--full"]).await;
+    assert!(output.status.success(), "{}", backstay_tests::world::text(&output));
+    world.judge();
+}

@@ -1,6 +1,6 @@
 //! One mobilebackup2 conversation with a phone whose session is open: from starting the service to what its end means.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use backstay_shared::{
     health::{Failure, FailureId},
@@ -24,7 +24,7 @@ use crate::{
         recording::{self, Ending, Log, Recorder},
         upload::Received,
     },
-    vault::aside::Aside,
+    vault::{aside::Aside, name::Name},
 };
 
 /// What it is about.
@@ -37,6 +37,8 @@ pub struct Matter<'a> {
     pub aside: Option<Aside>,
     /// What came in an earlier run and is there.
     pub digests: Digests,
+    /// Files that the phone could not read in it, and whether nobody misses them.
+    pub unreadable: HashMap<Name, bool>,
     /// Makes room on the disk.
     pub make_room: &'a mut MakeRoom<'a>,
     /// Whose backup it is.
@@ -86,6 +88,7 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
         aside: matter.aside,
         udid: matter.source.clone(),
         digests: matter.digests,
+        unreadable: matter.unreadable,
         order: matter.order,
         passcode_sheet,
         cancel: matter.cancel.clone(),
@@ -144,7 +147,7 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
         _ => failure,
     });
     let result = match result {
-        Err(failure) => Err(told_by_its_cause(failure, &received, session).await),
+        Err(failure) => Err(by_its_cause(failure, &received, session).await),
         result => result,
     };
     let digests = std::mem::take(&mut conversation.digests);
@@ -152,12 +155,15 @@ pub async fn converse(session: &mut Session, facts: &Facts, matter: Matter<'_>) 
 }
 
 /// What the phone's code alone does not say.
-async fn told_by_its_cause(failure: Failure, received: &Received, session: &mut Session) -> Failure {
+async fn by_its_cause(failure: Failure, received: &Received, session: &mut Session) -> Failure {
     if failure.id == FailureId::DeviceDataRefused {
         return failure;
     }
-    // A phone that was told "no" about a path outside its folder may end over it.
-    if let (Some(104 | 103), Some(why)) = (failure.evidence.code, &received.odd_paths.first) {
+    // A phone that heard "no" about a path outside its folder may end over it.
+    let has_other_reason = received.unreadable.missed().is_some();
+    if let (Some(104 | 103), Some(why), false) =
+        (failure.evidence.code, &received.odd_paths.first_refused, has_other_reason)
+    {
         let mut refused = Failure { id: FailureId::DeviceDataRefused, ..failure };
         refused.evidence.text = Some(why.to_string());
         return refused;

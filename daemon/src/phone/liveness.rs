@@ -29,6 +29,10 @@ const USB_SECONDS_MAX: Duration = Duration::from_secs(15);
 /// A network has: gaps of 10 s and more pass, and the connections live on.
 const WIFI_SECONDS_MAX: Duration = Duration::from_secs(60);
 
+/// Each question has at least so long, and one alone is not enough: this computer may have stood still itself.
+const ANSWER_SECONDS_MIN: Duration = Duration::from_secs(1);
+const MISSES_MIN: u32 = 2;
+
 /// Ends, with the seconds, when neither a byte moved nor a question was answered for so long. Over Wi-Fi also when nothing
 /// moves and the phone's heart has stopped for so long.
 pub async fn lost(
@@ -38,7 +42,7 @@ pub async fn lost(
     pulse: Option<watch::Receiver<Pulse>>,
 ) -> u64 {
     let patience = if attached.usb { USB_SECONDS_MAX } else { WIFI_SECONDS_MAX };
-    let mut alive_at = Instant::now();
+    let (mut alive_at, mut misses) = (Instant::now(), 0);
     let mut seen = bytes_seen.load(Ordering::Relaxed);
     loop {
         tokio::time::sleep(EVERY).await;
@@ -51,10 +55,13 @@ pub async fn lost(
             Some(Pulse::Silent(seconds)) if !moving && seconds >= patience.as_secs() => return seconds,
             _ => {}
         }
-        let left = patience.saturating_sub(alive_at.elapsed()).min(ANSWER_SECONDS_MAX);
+        let left = patience.saturating_sub(alive_at.elapsed()).clamp(ANSWER_SECONDS_MIN, ANSWER_SECONDS_MAX);
         if moving || answers(&muxer, &attached, left).await {
-            alive_at = Instant::now();
-        } else if alive_at.elapsed() >= patience && bytes_seen.load(Ordering::Relaxed) == seen {
+            (alive_at, misses) = (Instant::now(), 0);
+            continue;
+        }
+        misses += 1;
+        if misses >= MISSES_MIN && alive_at.elapsed() >= patience && bytes_seen.load(Ordering::Relaxed) == seen {
             return alive_at.elapsed().as_secs();
         }
     }

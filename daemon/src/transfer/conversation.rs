@@ -1,6 +1,7 @@
 //! The DeviceLink conversation itself: the phone asks, the computer answers, until the phone tells the result.
 
 use std::{
+    collections::HashMap,
     io,
     path::PathBuf,
     sync::{
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     DiskError, TransferError, device_link_code,
-    digests::Digests,
+    digests::{Digests, name_of},
     download::{Sending, Sent, multi_status},
     folders::Folders,
     frames::Frames,
@@ -33,12 +34,13 @@ use super::{
     place::Place,
     recording::Recorder,
     request::{Message, OddPath, Request},
+    unreadable::UnreadableFiles,
     upload::{self, Received, Upload},
     writers::Writers,
 };
 use crate::{
     host::disk,
-    vault::{aside::Aside, encryption::Password},
+    vault::{aside::Aside, encryption::Password, name::Name},
 };
 
 /// So long a phone may say nothing, whatever came before: 15 minutes were seen with 100,000 photos, and minutes around a
@@ -59,6 +61,8 @@ pub struct Plan {
     pub udid: Udid,
     /// What came in an earlier run and is there.
     pub digests: Digests,
+    /// Files that the phone could not read in it, and whether nobody misses them.
+    pub unreadable: HashMap<Name, bool>,
     /// What the phone is asked to do.
     pub order: Order,
     /// The phone shows its passcode sheet.
@@ -165,10 +169,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             writers: Writers::start(&plan.base, plan.aside.as_ref())?,
             hashing: Hashing::start()?,
             digests: std::mem::take(&mut plan.digests),
+            received: Received {
+                unreadable: UnreadableFiles::of_earlier(std::mem::take(&mut plan.unreadable)),
+                ..Received::default()
+            },
             plan,
             meter,
             activity,
-            received: Received::default(),
             sent: Sent::default(),
             disk_error: None,
             bytes_missing: None,
@@ -240,7 +247,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
 
     /// A later run that goes on with what came must not take a part of a file for the file.
     fn remove_parts(&mut self) {
-        let parts = self.digests.take_parts(self.plan.udid.as_str()).into_iter().chain(self.received.under_way.take());
+        let unreadable = self.received.unreadable.names();
+        let mut parts = self.digests.take_parts(self.plan.udid.as_str(), |name| unreadable.contains_key(name));
+        if let Some(place) = self.received.under_way.take() {
+            // What came of it earlier is gone, too.
+            self.digests.forget_file(&name_of(&place));
+            parts.push(place);
+        }
         for place in parts {
             if let Err(error) = self.folders.remove_file(&place) {
                 tracing::debug!(?place, %error, "a part of a file stays");
@@ -261,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 self.meter.percent(percent);
             }
             for OddPath { why, .. } in &message.odd {
-                self.received.odd_paths.add(why)?;
+                self.received.odd_paths.add(why, true)?;
             }
             match message.request {
                 Request::Result { code: 0, .. } => {

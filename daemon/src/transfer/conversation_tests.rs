@@ -6,7 +6,7 @@ use tokio::io::DuplexStream;
 use super::*;
 
 const UDID: &str = "00008120-001A2D3E0C40201E";
-const BYTES_PER_SECOND: u64 = 500_000;
+const BYTES_PER_SECOND: u64 = 50_000;
 
 /// A conversation on a folder of its own, and the phone's end of it.
 fn conversation(base: &std::path::Path) -> (Conversation<DuplexStream>, Frames<DuplexStream>) {
@@ -18,6 +18,7 @@ fn conversation(base: &std::path::Path) -> (Conversation<DuplexStream>, Frames<D
         aside: None,
         udid: UDID.parse().unwrap(),
         digests: Digests::default(),
+        unreadable: HashMap::new(),
         order: Order::Backup { full: false },
         passcode_sheet,
         cancel: CancellationToken::new(),
@@ -44,14 +45,14 @@ async fn carried_out(conversation: &mut Conversation<DuplexStream>) -> Result<()
     conversation.carry_out(std::future::pending(), &mut |_, _| false).await
 }
 
-/// A list of files as the largest phones have it, at the pace of a bad Wi-Fi: forty minutes to the phone, in which it says
-/// nothing, and forty back. The clock stands while somebody computes.
+/// A list of files over a link on which it takes as long as the largest of 1.2 GB at half a megabyte a second: forty minutes
+/// to the phone, in which it says nothing, and forty back. The clock stands while somebody computes.
 #[tokio::test(start_paused = true)]
-async fn a_list_of_1_2_gb_goes_both_ways_at_half_a_megabyte_a_second() {
+async fn a_list_of_files_takes_forty_minutes_each_way() {
     let folder = tempfile::tempdir().unwrap();
     let (mut conversation, mut phone) = conversation(folder.path());
     // A file without blocks takes no room.
-    let bytes = 1_200_000_000_u64;
+    let bytes = 120_000_000_u64;
     let list = std::fs::File::create(folder.path().join(UDID).join("Manifest.db")).unwrap();
     list.set_len(bytes).unwrap();
     let began = Instant::now();

@@ -62,6 +62,11 @@ impl Digests {
         self.touched.insert(name, origin);
     }
 
+    /// Nothing is known of this file any more.
+    pub fn forget_file(&mut self, name: &Name) {
+        self.touched.remove(name);
+    }
+
     /// All of it, for a later run.
     pub fn kept(&self) -> Vec<Kept> {
         let files = self.touched.iter().map(|(name, origin)| Kept::File(name.clone(), *origin));
@@ -83,11 +88,11 @@ impl Digests {
         self.touched.iter()
     }
 
-    /// Forgets the files that came without their end, and says where they are.
-    pub fn take_parts(&mut self, udid: &str) -> Vec<Place> {
+    /// Forgets the files that came without their end, but for those that stay so, and says where they are.
+    pub fn take_parts(&mut self, udid: &str, stays: impl Fn(&Name) -> bool) -> Vec<Place> {
         let mut parts = Vec::new();
         self.touched.retain(|name, origin| {
-            let is_part = matches!(origin, Origin::Received { whole: false, .. });
+            let is_part = matches!(origin, Origin::Received { whole: false, .. }) && !stays(&name.in_place());
             parts.extend(is_part.then(|| Place::new(&format!("{udid}/{name}"), udid).ok()).flatten());
             !is_part
         });

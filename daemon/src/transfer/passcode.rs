@@ -26,7 +26,7 @@ const OTHERS: [(&str, &str); 4] = [
 ];
 
 /// The phone takes its sheet down after some 3 minutes and answers 208. One that does not say so is left alone after this
-/// long: who has not typed by now is not there, and other programs wait for the phone.
+/// long: a person who is there has typed by now, and other programs wait for the phone.
 pub const NOBODY_TYPES_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// What is known of the sheet, and of the person before it.

@@ -1,6 +1,6 @@
 //! Files that the phone could not read itself. A run goes on after them, and so may the phone's own success.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::vault::name::Name;
 
@@ -34,44 +34,51 @@ pub struct Unreadable {
 #[derive(Debug, Clone, Default)]
 pub struct UnreadableFiles {
     count: u64,
-    harmless: u64,
+    /// More than can be named.
+    unnamed: u64,
     first: Vec<(Name, Unreadable)>,
-    names: HashSet<Name>,
+    /// And whether nobody misses it.
+    names: HashMap<Name, bool>,
 }
 
 impl UnreadableFiles {
+    /// Those of an earlier try.
+    pub fn of_earlier(names: HashMap<Name, bool>) -> Self {
+        let missed = names.iter().filter(|(_, is_harmless)| !**is_harmless).take(KEPT_MAX);
+        let told = |name: &Name| Unreadable { device_path: name.to_string(), reason: "in an earlier try".into() };
+        let first = missed.map(|(name, _)| (name.clone(), told(name))).collect();
+        Self { count: names.len() as u64, unnamed: 0, first, names }
+    }
+
     /// One more, which would be under this name.
     pub fn add(&mut self, name: Name, file: Unreadable) {
-        if self.names.contains(&name) {
+        if self.names.contains_key(&name) {
             return;
         }
         let is_harmless = is_harmless(&file.device_path);
         match (is_harmless, self.first.len() < KEPT_MAX) {
             (true, _) => tracing::debug!(?file, "the phone could not read a file that nobody misses"),
             (false, true) => tracing::warn!(?file, "the phone could not read one of its files"),
-            // A log that nobody can read is none.
+            // A log of thousands of lines helps nobody.
             (false, false) => {}
         }
         self.count += 1;
-        self.harmless += u64::from(is_harmless);
         if self.names.len() < NAMES_MAX {
-            self.names.insert(name.clone());
+            self.names.insert(name.clone(), is_harmless);
+        } else {
+            self.unnamed += 1;
         }
         if self.first.len() < KEPT_MAX && !is_harmless {
             self.first.push((name, file));
         }
     }
 
-    /// The phone could read it after all.
+    /// The phone sent it after all.
     pub fn came(&mut self, name: &Name) {
-        if self.names.is_empty() || !self.names.remove(name) {
-            return;
+        if self.names.remove(name).is_some() {
+            self.count -= 1;
+            self.first.retain(|(of, _)| of != name);
         }
-        self.count -= 1;
-        let before = self.first.len();
-        self.first.retain(|(of, _)| of != name);
-        // One that is not among the first is taken for a harmless one: these are few.
-        self.harmless -= u64::from(before == self.first.len()).min(self.harmless);
     }
 
     /// How many.
@@ -79,14 +86,15 @@ impl UnreadableFiles {
         self.count
     }
 
-    /// Where they are.
-    pub const fn names(&self) -> &HashSet<Name> {
+    /// Where they are, and whether nobody misses them.
+    pub const fn names(&self) -> &HashMap<Name, bool> {
         &self.names
     }
 
     /// The first one that somebody may miss, and how many of these there are.
     pub fn missed(&self) -> Option<(&Unreadable, u64)> {
-        self.first.first().map(|(_, file)| (file, self.count - self.harmless))
+        let missed = self.names.values().filter(|is_harmless| !**is_harmless).count() as u64;
+        self.first.first().map(|(_, file)| (file, missed + self.unnamed))
     }
 }
 

@@ -23,7 +23,6 @@ use super::{
     unreadable::{Unreadable, UnreadableFiles},
     writers::Writers,
 };
-use crate::vault::name::Name;
 
 /// The file is complete.
 const CODE_SUCCESS: u8 = 0x00;
@@ -66,8 +65,8 @@ pub struct Received {
 pub struct OddPaths {
     /// How many.
     pub count: u64,
-    /// What was wrong with the first.
-    pub first: Option<Refused>,
+    /// What was wrong with the first that the phone was refused; a file that belongs nowhere is only left out.
+    pub first_refused: Option<Refused>,
 }
 
 impl OddPaths {
@@ -75,11 +74,13 @@ impl OddPaths {
     ///
     /// # Errors
     /// When there are too many of them.
-    pub fn add(&mut self, why: &Refused) -> Result<(), Refused> {
+    pub fn add(&mut self, why: &Refused, is_refused: bool) -> Result<(), Refused> {
         self.count += 1;
-        if self.first.is_none() {
+        if self.count == 1 {
             tracing::warn!(%why, "the phone names a path outside its folder; nothing is done about it");
-            self.first = Some(why.clone());
+        }
+        if is_refused {
+            self.first_refused.get_or_insert_with(|| why.clone());
         }
         if self.count > ODD_PATHS_MAX { Err(why.clone()) } else { Ok(()) }
     }
@@ -163,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
     /// Takes a file from the socket that belongs nowhere. One of them ends no run: whether the backup lacks it, the check
     /// of its list says.
     async fn leave_out(&mut self, why: &Refused) -> Result<bool, TransferError> {
-        self.received.odd_paths.add(why)?;
+        self.received.odd_paths.add(why, false)?;
         let mut step = next_step(self.frames, false).await?;
         while let Step::Data(bytes) = step {
             skip(self.frames, bytes).await?;
@@ -232,21 +233,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Upload<'_, S> {
 
     /// Notes how a file ended; true when it is complete.
     fn note(&mut self, end: Step, place: &Place, device_path: String, bytes: u64) -> bool {
-        let name = match name_of(place) {
-            Name::Staged(id) => Name::Payload(id),
-            name => name,
-        };
+        let name = name_of(place).in_place();
         if let Step::Unreadable(reason) = end {
             self.received.unreadable.add(name, Unreadable { device_path, reason });
             return false;
         }
+        self.received.unreadable.came(&name);
         self.received.files += 1;
         self.received.bytes += bytes;
-        let whole = matches!(end, Step::End);
-        if whole {
-            self.received.unreadable.came(&name);
-        }
-        whole
+        matches!(end, Step::End)
     }
 
     fn write(&mut self, file: &mut Option<File>, place: &Place, content: &[u8]) {

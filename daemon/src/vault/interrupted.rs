@@ -24,24 +24,22 @@ use crate::{
 pub struct Interrupted {
     /// The run began from nothing, though there was a backup.
     pub afresh: bool,
+    /// The phone's `DeviceKey`, which it has until it is erased.
+    pub device_key: Option<String>,
     /// What came.
     pub digests: Digests,
+    /// What the phone could not read, and whether nobody misses it; a stand-in is in its place.
+    pub unreadable: HashMap<Name, bool>,
 }
 
 /// Keeps what came of a run on the backup `base`.
 ///
 /// # Errors
 /// Of the file system, or when the ledger can't be written; the tree is then of no use.
-pub fn keep(
-    layout: &Layout,
-    ledger: &mut Ledger,
-    base: Option<&str>,
-    afresh: bool,
-    digests: &Digests,
-) -> Result<(), VaultError> {
+pub fn keep(layout: &Layout, ledger: &mut Ledger, base: Option<&str>, run: &Interrupted) -> Result<(), VaultError> {
     // The files first: after a power cut the ledger would speak of files that are empty.
     disk::sync_tree(&layout.next()).map_err(failed("syncing", &layout.next()))?;
-    Ok(ledger.note_interrupted(base, afresh, digests)?)
+    Ok(ledger.note_interrupted(base, run)?)
 }
 
 /// What an earlier run on the backup `base` left for the next one, if it is as it was left. From now on the tree changes,
@@ -68,7 +66,7 @@ fn first_difference(layout: &Layout, found: &[Found], digests: &Digests) -> Opti
     let is_as_it_came = |name: &Name, origin: &Origin| {
         let size = sizes.get(name).copied().flatten();
         match origin {
-            Origin::Received { checksums, whole } => *whole && size == Some(checksums.size),
+            Origin::Received { checksums, .. } => size == Some(checksums.size),
             // A folder that was moved as a whole is one, too.
             Origin::Derived => size.is_some() || is_folder(layout, name),
         }

@@ -40,6 +40,14 @@ impl Name {
         file_id(hex).map(Self::Payload)
     }
 
+    /// Where the phone puts it in the end.
+    pub fn in_place(&self) -> Self {
+        match self {
+            Self::Staged(id) => Self::Payload(*id),
+            name => name.clone(),
+        }
+    }
+
     /// Where it is below a tree.
     pub fn below(&self, tree: &Path) -> std::path::PathBuf {
         self.to_string().split('/').fold(tree.to_owned(), |path, part| path.join(part))

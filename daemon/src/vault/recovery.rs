@@ -64,7 +64,7 @@ fn recover_once(layout: &Layout) -> Result<Recovered, VaultError> {
     if !finished && exists(&layout.aside())? {
         undo_aside(layout, &ledger, &entries)?;
     } else if !finished {
-        let identity = receipt::tree_identity(&layout.latest()).map_err(failed("reading", &layout.latest()))?;
+        let identity = base_identity(layout)?;
         // Of use to the phone when it goes on; of anything else nobody knows what is whole.
         if !ledger.has_interrupted(identity.as_deref())? {
             remove_all(&layout.next())?;
@@ -76,6 +76,15 @@ fn recover_once(layout: &Layout) -> Result<Recovered, VaultError> {
         ledger.held(newest.number)?;
     }
     Ok(Recovered { ledger, renewed: damaged || is_lost })
+}
+
+/// The latest backup as one that the next can build on, by its identity.
+pub(super) fn base_identity(layout: &Layout) -> Result<Option<String>, VaultError> {
+    let latest = layout.latest();
+    if !exists(&latest.join("Manifest.db"))? && !exists(&latest.join("Status.plist"))? {
+        return Ok(None);
+    }
+    receipt::tree_identity(&latest).map_err(failed("reading", &latest))
 }
 
 fn exists(path: &Path) -> Result<bool, VaultError> {

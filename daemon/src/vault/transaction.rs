@@ -20,10 +20,11 @@ use super::{
     checksum, clone,
     encryption::{self, Password},
     evidence::Evidence,
-    free_space, history, interrupted,
+    free_space, history,
+    interrupted::{self, Interrupted},
     inventory::{self, Inventory},
     layout::Layout,
-    ledger::{Held, Ledger, LedgerError, NewSnapshot},
+    ledger::{Held, Ledger, LedgerError, NewSnapshot, NotRead},
     name::Name,
     parts::{Parts, is_foreign},
     proof::{Rule, difference},
@@ -87,14 +88,12 @@ pub fn lock(layout: &Layout) -> Result<LockFile, VaultError> {
 }
 
 /// What a run begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// The backup before: the phone sends what has changed.
-    OnTop,
-    /// Nothing: the phone sends everything.
-    Afresh,
-    /// Nothing at all, since the phone was erased and what is kept of it is of another life.
-    OtherContent,
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Start<'a> {
+    /// Nothing rather than the backup before: the phone sends everything.
+    pub afresh: bool,
+    /// The phone's `DeviceKey`: with another one it was erased, and what an interrupted run left is of another life.
+    pub device_key: Option<&'a str>,
 }
 
 /// The right to make a backup of one phone. While it lives nobody else can.
@@ -109,7 +108,9 @@ pub struct Transaction {
     /// Everything is to come.
     afresh: bool,
     is_resumed: bool,
-    digests: Digests,
+    /// What there is to go on with, until the run takes it.
+    resumed: Option<Interrupted>,
+    device_key: Option<String>,
     ledger_was_renewed: bool,
     /// Snapshots that went to make room.
     made_room: u64,
@@ -128,7 +129,12 @@ impl Transaction {
     ///
     /// # Errors
     /// When another Backstay has the lock, or of the file system.
-    pub fn begin(layout: Layout, retention: &Retention, begun: &EndedRun, start: Start) -> Result<Self, VaultError> {
+    pub fn begin(
+        layout: Layout,
+        retention: &Retention,
+        begun: &EndedRun,
+        start: Start<'_>,
+    ) -> Result<Self, VaultError> {
         let own = layout.own();
         let lock = lock(&layout)?;
         let Recovered { mut ledger, renewed: ledger_was_renewed } = recovery::recover(&layout)?;
@@ -151,18 +157,17 @@ impl Transaction {
         }
         // One that the ledger does not know was changed by somebody else in mid-run.
         let base_is_damaged = is_broken || has_base && base.as_ref().is_none_or(|base| base.damaged);
-        let resumed = interrupted::take(&layout, &mut ledger, identity.as_deref())?.filter(|resumed| match start {
-            Start::OnTop => resumed.afresh || !base_is_damaged,
-            // Else a full backup over a bad cable would never end.
-            Start::Afresh => resumed.afresh,
-            Start::OtherContent => false,
-        });
+        let resumed = interrupted::take(&layout, &mut ledger, identity.as_deref())?
+            // Begun from nothing it is gone on with in any case: else a full backup over a bad cable would never end.
+            .filter(|resumed| resumed.afresh || !start.afresh && !base_is_damaged)
+            .filter(|resumed| resumed.device_key.as_deref() == start.device_key);
         let afresh = match &resumed {
             Some(resumed) => resumed.afresh,
-            None => start != Start::OnTop || base_is_damaged,
+            None => start.afresh || base_is_damaged,
         };
+        let is_resumed = resumed.is_some();
         let mut aside = None;
-        if resumed.is_some() {
+        if is_resumed {
             tracing::info!(afresh, "what an interrupted run received is there to go on with");
         } else {
             discard(&layout)?;
@@ -192,8 +197,9 @@ impl Transaction {
         Ok(Self {
             base_is_known: base.is_some() && (!afresh || aside.is_some()),
             base_identity: identity,
-            digests: resumed.as_ref().map_or_else(Digests::default, |resumed| resumed.digests.clone()),
-            is_resumed: resumed.is_some(),
+            resumed,
+            is_resumed,
+            device_key: start.device_key.map(str::to_owned),
             layout,
             ledger,
             afresh,
@@ -225,21 +231,24 @@ impl Transaction {
     }
 
     /// What came in an earlier run and is there.
-    pub fn take_digests(&mut self) -> Digests {
-        std::mem::take(&mut self.digests)
+    pub fn take_resumed(&mut self) -> (Digests, HashMap<Name, bool>) {
+        self.resumed.take().map_or_else(Default::default, |resumed| (resumed.digests, resumed.unreadable))
     }
 
-    /// Keeps what came for the next run; false when that is of no use to it.
+    /// Keeps what came for the next run, with what the phone could not read; false when it is of no use.
     ///
     /// # Errors
     /// Of the file system, or when the ledger can't be written.
-    pub fn keep(&mut self, digests: &Digests) -> Result<bool, VaultError> {
-        let is_in_part = |(_, origin): (&Name, &Origin)| matches!(origin, Origin::Received { whole: false, .. });
+    pub fn keep(&mut self, digests: Digests, unreadable: HashMap<Name, bool>) -> Result<bool, VaultError> {
+        let is_cut = |(name, origin): (&Name, &Origin)| {
+            matches!(origin, Origin::Received { whole: false, .. }) && !unreadable.contains_key(&name.in_place())
+        };
         let is_of_phone = |(name, _): (&Name, &Origin)| matches!(name, Name::Staged(_) | Name::Payload(_));
-        if self.aside.is_some() || digests.touched().any(is_in_part) || !digests.touched().any(is_of_phone) {
+        if self.aside.is_some() || digests.touched().any(is_cut) || !digests.touched().any(is_of_phone) {
             return Ok(false);
         }
-        interrupted::keep(&self.layout, &mut self.ledger, self.base_identity.as_deref(), self.afresh, digests)?;
+        let run = Interrupted { afresh: self.afresh, device_key: self.device_key.clone(), digests, unreadable };
+        interrupted::keep(&self.layout, &mut self.ledger, self.base_identity.as_deref(), &run)?;
         Ok(true)
     }
 
@@ -281,16 +290,43 @@ impl Transaction {
     pub fn verify(
         &mut self,
         passwords: &[Password],
-        digests: &Digests,
-        unreadable: &HashSet<Name>,
+        digests: &mut Digests,
+        unreadable: &HashMap<Name, bool>,
     ) -> Result<Result<(Verified, Inventory), VerifyError>, VaultError> {
+        self.put_back_unreadable(digests, unreadable)?;
         let held = self.ledger.held(i64::MAX)?;
-        let mut unreadable = unreadable.clone();
+        let mut names: HashSet<Name> = unreadable.keys().cloned().collect();
         if let Some(newest) = self.ledger.newest()?.filter(|_| self.base_is_known) {
             // What could not be read then, and did not come now, is still not known.
-            unreadable.extend(self.ledger.unreadable(newest.number)?);
+            names.extend(self.ledger.unreadable(newest.number)?);
         }
-        Ok(self.verify_with(passwords, digests, &unreadable, held))
+        let verified = self.verify_with(passwords, digests, &names, held);
+        Ok(verified.map(|(verified, mut inventory)| {
+            // The phone may leave out of its list what it can't read; it is missed all the same.
+            let listed: HashSet<&Name> = verified.unreadable.iter().map(|file| &file.name).collect();
+            let others = unreadable.iter().filter(|(name, _)| !listed.contains(name));
+            let others = others.map(|(name, harmless)| NotRead { name: name.clone(), harmless: *harmless, size: None });
+            inventory.unreadable = others.chain(verified.unreadable.iter().cloned()).collect();
+            (verified, inventory)
+        }))
+    }
+
+    /// On a disk that can't clone there is no history in which the last good content of a file could stay: there it takes
+    /// the place of what came in its stead.
+    fn put_back_unreadable(&self, digests: &mut Digests, unreadable: &HashMap<Name, bool>) -> Result<(), VaultError> {
+        if self.aside.is_none() {
+            return Ok(());
+        }
+        let moved = self.layout.aside().join(self.layout.udid().as_str());
+        for name in unreadable.keys() {
+            let (kept, path) = (name.below(&moved), name.below(&self.layout.next_tree()));
+            match fs::rename(&kept, &path) {
+                Ok(()) => digests.forget_file(name),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("moving", &path)(error)),
+            }
+        }
+        Ok(())
     }
 
     fn verify_with(
@@ -327,8 +363,7 @@ impl Transaction {
             self.compare_contradicted(&verified.contradicted_names, digests)?;
         }
         drop(evidence);
-        let mut inventory = inventory::take(&tree, &verified.found, held, self.base_is_known, digests)?;
-        inventory.unreadable = std::mem::take(&mut verified.unreadable);
+        let inventory = inventory::take(&tree, &verified.found, held, self.base_is_known, digests)?;
         verified.found = Vec::new();
         Ok((verified, inventory))
     }

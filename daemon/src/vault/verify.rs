@@ -304,7 +304,7 @@ pub fn against_manifest(
         let known = known(&name, &file);
         if known == Known::Unreadable {
             let harmless = unreadable::is_harmless(file.relative_path);
-            verified.unreadable.push(NotRead { name: name.clone(), harmless });
+            verified.unreadable.push(NotRead { name: name.clone(), harmless, size: file.record.size });
         }
         let case = Case { file: &file, here, known, form: &form };
         let (rule, verdict) = match case.judge() {

@@ -83,3 +83,25 @@ async fn a_link_that_is_dead_before_the_backup_begins() {
     daemon.phone_shows("the backup is done", backed_up).await;
     world.judge();
 }
+
+/// A computer that stood still for longer than a dead link may last asks before it gives up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_computer_that_stood_still_finds_its_phone_alive() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let world = World::new(DataSetSpec::mixed(447, 60, 5_000_000)).await;
+    world.phone.set_fault(Some(Fault::PauseAt { bytes: 1_000_000 }));
+    let mut events = world.phone.events();
+    let mut command = world.command(backstay_tests::binaries::binary("backstay"));
+    command.arg("--root").arg(world.root()).args(["backup", "--once"]);
+    let mut child = command.spawn().unwrap();
+    happens(&mut events, &Event::Paused).await;
+    let process = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    tokio::time::sleep(Duration::from_secs(17)).await;
+    kill_process(process, Signal::CONT).unwrap();
+    // Long enough for it to look around.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    world.phone.go_on();
+    assert!(child.wait().await.unwrap().success());
+    world.judge();
+}

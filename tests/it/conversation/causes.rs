@@ -72,6 +72,7 @@ async fn a_cancel_on_the_phone_ends_the_run() {
     assert!(text(&output).contains("cancelled-on-device"), "{}", text(&output));
     world.phone.clear_mishaps();
     good(&world).await;
+    assert!(world.phone.bytes_resumed() > 100_000, "what came is kept");
     judge(&world);
 }
 

@@ -128,3 +128,59 @@ async fn a_forced_run_goes_on_with_nothing() {
     assert_eq!(world.phone.bytes_resumed(), 0);
     judge(&world);
 }
+
+/// A full backup over a bad cable ends at last, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_run_that_broke_off_goes_on() {
+    let world = World::new(DataSetSpec::mixed(665, 100, 3_000_000)).await;
+    good(&world).await;
+    for arguments in [&["backup", "--once", "--full"][..], &["backup", "--once"]] {
+        world.phone.set_fault(Some(Fault::UnplugAt { bytes: 2_000_000 }));
+        let output = world.backstay(&["backup", "--once", "--full"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        world.phone.plug_in();
+        world.phone.set_fault(None);
+        let output = world.backstay(arguments).await;
+        assert!(output.status.success(), "{}", backstay_tests::world::text(&output));
+        assert!(world.phone.bytes_resumed() > 1_000_000, "{arguments:?}: {}", world.phone.bytes_resumed());
+        judge(&world);
+        verified(&world).await;
+    }
+}
+
+/// A run that did not come so far as to ask the phone leaves what was there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_asked_nothing_loses_nothing() {
+    let world = World::new(DataSetSpec::mixed(666, 100, 3_000_000)).await;
+    world.phone.set_backup_password(Some(PASSWORD));
+    world.phone.set_fault(Some(Fault::UnplugAt { bytes: 2_000_000 }));
+    assert_eq!(back_up(&world).await.0, 1);
+    world.phone.plug_in();
+    world.phone.set_fault(None);
+    // Nobody gives the password.
+    let output = world.backstay(&["backup", "--once", "--json"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", backstay_tests::world::text(&output));
+    let (code, object) = back_up(&world).await;
+    assert_eq!(code, 0, "{object}");
+    assert!(world.phone.bytes_resumed() > 1_000_000, "{}", world.phone.bytes_resumed());
+    judged(&world, &world.latest()).unwrap();
+}
+
+/// Also beside files that the phone can't read: what stands in for them is known as such in the next run.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_can_not_be_read_are_no_hindrance() {
+    let world = World::new(DataSetSpec::mixed(667, 100, 3_000_000)).await;
+    let (index, file) = super::file(&world, super::ordinary);
+    world.phone.set_unreadable(vec![(index, backstay_tests::phone::Unreadable::default())]);
+    for bytes in [2_900_000, 2_900_000] {
+        world.phone.set_fault(Some(Fault::UnplugAt { bytes }));
+        assert_eq!(world.back_up_once().await.0, 1);
+        world.phone.plug_in();
+    }
+    world.phone.set_fault(None);
+    let object = good(&world).await;
+    assert!(world.phone.bytes_resumed() > 1_000_000, "{}", world.phone.bytes_resumed());
+    assert_eq!(object["receipt"]["warning"]["id"], "device-io-error", "{object}");
+    assert!(object["receipt"]["doubtful"].to_string().contains(&*file.relative_path), "{object}");
+    verified(&world).await;
+}

@@ -3,7 +3,7 @@
 use std::fs;
 
 use backstay_tests::{
-    phone::{Event, Fault, dataset::DataSetSpec},
+    phone::{Event, Fault, Unreadable, dataset::DataSetSpec},
     world::World,
 };
 
@@ -42,6 +42,17 @@ async fn some_odd_paths_end_no_run() {
         assert_eq!(fs::read_to_string(&mine).unwrap(), "mine", "{what}");
         assert!(!world.root().join("odd").exists() && !world.root().join(".b").exists(), "{what}");
     }
+}
+
+/// One odd path explains nothing that has a reason of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_path_hides_no_other_reason() {
+    let world = World::new(DataSetSpec::mixed(633, 60, 300_000)).await;
+    world.phone.set_shrugs_at_refusals(true);
+    world.phone.set_odd_paths(1);
+    let (index, _) = super::file(&world, super::ordinary);
+    world.phone.set_unreadable(vec![(index, Unreadable { fatal: true, ..Unreadable::default() })]);
+    failure(&world, "device-io-error").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

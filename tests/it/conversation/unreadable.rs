@@ -69,19 +69,26 @@ async fn what_nobody_misses_is_no_more_than_a_note() {
     }
 }
 
-/// The snapshot with the last good content stays, whatever the rules and the room say.
+/// The snapshot with the last good content stays, whatever the rules and the room say, and whatever the phone does with the
+/// file.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_good_content_stays_in_the_history() {
+    for manner in [Unreadable::default(), Unreadable::LEFT_OUT, Unreadable::ONLY_LISTED] {
+        last_good_content_stays(manner).await;
+    }
+}
+
+async fn last_good_content_stays(manner: Unreadable) {
     let world = World::new(DataSetSpec::mixed(603, 60, 600_000)).await;
     world.configure("[backup]\nkeep_last = 0\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0\n");
     good(&world).await;
     world.phone.mutate(Mutation::Change { count: 60 });
     let (index, file) = file(&world, ordinary);
-    world.phone.set_unreadable(vec![(index, Unreadable::default())]);
-    for round in 0..3 {
+    world.phone.set_unreadable(vec![(index, manner)]);
+    for round in 0..2 {
         good(&world).await;
         let kept = older(&world);
-        assert_eq!(kept.len(), 1, "round {round}: {kept:?}");
+        assert_eq!(kept.len(), 1, "{manner:?}, round {round}: {kept:?}");
         assert!(fs::metadata(kept[0].join(file.file_id.path())).unwrap().len() > 0, "round {round}");
         world.phone.mutate(Mutation::Add { count: 1, size: 10 });
     }

@@ -2,7 +2,7 @@
 
 pub mod preflight;
 
-use std::{path::PathBuf, thread};
+use std::{collections::HashMap, path::PathBuf, thread};
 
 use backstay_shared::{
     health::{Failure, FailureId},
@@ -131,6 +131,7 @@ async fn restore(job: &Job, sent: &mut Sent) -> Result<(), Failure> {
         },
         aside: None,
         digests: Digests::default(),
+        unreadable: HashMap::new(),
         make_room: &mut |_, _| false,
         base: &job.base,
         source: &job.source,

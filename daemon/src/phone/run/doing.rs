@@ -1,5 +1,7 @@
 //! How a run is carried out: look first, receive, check what came, commit.
 
+use std::collections::HashMap;
+
 use backstay_shared::{
     health::{Failure, FailureId},
     overview::Phase,
@@ -46,6 +48,10 @@ pub(super) struct Run {
     received: Received,
     /// What of it is in the tree.
     digests: Digests,
+    /// What the phone could not read, and whether nobody misses it.
+    unreadable: HashMap<Name, bool>,
+    /// The phone was asked for its backup.
+    conversed: bool,
     checked: Checked,
     passcode_asked: bool,
     /// The record of the conversation.
@@ -64,6 +70,8 @@ impl Run {
             started_at: Utc::now(),
             received: Received::default(),
             digests: Digests::default(),
+            unreadable: HashMap::new(),
+            conversed: false,
             checked: Checked::default(),
             passcode_asked: false,
             recorded: Ending::default(),
@@ -120,15 +128,12 @@ impl Run {
         }
         let layout = Layout::new(&self.job.root, &self.job.attached.udid);
         self.erased = self.checked.facts.as_ref().is_some_and(|facts| was_erased(&layout, facts));
-        let start = match (self.erased, self.job.full) {
-            (true, _) => Start::OtherContent,
-            (false, true) => Start::Afresh,
-            (false, false) => Start::OnTop,
-        };
+        let device_key = self.checked.facts.as_ref().and_then(Facts::device_key);
+        let start = Start { afresh: self.job.full || self.erased, device_key: device_key.as_deref() };
         let begun = Transaction::begin(layout, &self.job.settings.retention(), &self.so_far().told(), start);
         self.noted = !matches!(begun, Err(VaultError::Busy { .. }));
         let mut transaction = begun.map_err(|error| diagnose::vault(&error))?;
-        self.digests = transaction.take_digests();
+        (self.digests, self.unreadable) = transaction.take_resumed();
         match self.carry_through(&mut transaction).await {
             Ok(receipt) => {
                 self.note(&Ended { result: Ok(receipt.clone()), ..self.so_far() });
@@ -138,7 +143,9 @@ impl Run {
                 Ok(receipt)
             }
             Err(failure) => {
-                if !(worth_keeping(failure.id) && self.keep(&mut transaction))
+                // A run that did not come to the conversation leaves what was there before.
+                let is_of_use = !self.conversed || worth_keeping(failure.id);
+                if !(is_of_use && self.keep(&mut transaction))
                     && let Err(error) = transaction.discard()
                 {
                     tracing::warn!(%error, "what is left of the failed run can't be removed");
@@ -160,8 +167,9 @@ impl Run {
     }
 
     /// Keeps what came for the next run; false when it can't be.
-    fn keep(&self, transaction: &mut Transaction) -> bool {
-        transaction.keep(&self.digests).unwrap_or_else(|error| {
+    fn keep(&mut self, transaction: &mut Transaction) -> bool {
+        let (digests, unreadable) = (std::mem::take(&mut self.digests), std::mem::take(&mut self.unreadable));
+        transaction.keep(digests, unreadable).unwrap_or_else(|error| {
             tracing::warn!(%error, "what came can't be kept for the next run");
             false
         })
@@ -187,18 +195,17 @@ impl Run {
     /// Everything up to the verified tree.
     async fn fill(&mut self, transaction: &mut Transaction) -> Result<(Receipt, Inventory), Failure> {
         self.receive(transaction).await?;
-        let digests = &self.digests;
         let facts = self.checked.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
-        self.recorded.unreadables.tell_rows(&self.recorded.log, transaction.layout(), &self.passwords);
         let tree = transaction.layout().next_tree();
         let unreadable = diagnose::unreadable_files(&self.received);
-        let verified = transaction.verify(&self.passwords, digests, self.received.unreadable.names());
+        let verified = transaction.verify(&self.passwords, &mut self.digests, &self.unreadable);
         let (verified, inventory) =
             verified.map_err(|error| vault_failed(transaction, &error))?.map_err(|error| match &error {
                 VerifyError::Encryption(EncryptionError::WrongPassword) => self.not_opened(transaction.layout()),
                 _ => diagnose::verification(&error),
             })?;
+        self.recorded.unreadables.tell_rows(&self.recorded.log, &verified.unreadable);
         let again = transaction.contradicted_again(&verified).map_err(|error| diagnose::ledger(&error))?;
         let contradicted = &verified.contradicted;
         if contradicted.count > 0 && !again {
@@ -212,7 +219,7 @@ impl Run {
             diagnose::disk(&DiskError { operation: "reading", path: tree.join("Info.plist"), source })
         })?;
         // It names the tree, so that it has to be the one that was written for this run.
-        let written = digests.of(&Name::new("Info.plist"));
+        let written = self.digests.of(&Name::new("Info.plist"));
         let is_ours = matches!(written, Some(Origin::Received { checksums, .. })
             if identity.as_deref() == Some(blake3::Hash::from_bytes(checksums.digest).to_hex().as_str()));
         if identity.is_some() && !is_ours {
@@ -320,6 +327,7 @@ impl Run {
             aside,
             base: &layout.next(),
             digests: self.digests.clone(),
+            unreadable: self.unreadable.clone(),
             make_room: &mut make_room,
             source: &self.job.attached.udid,
             usb: self.job.attached.usb,
@@ -330,6 +338,8 @@ impl Run {
         let outcome = device_link::converse(session, facts, matter).await?;
         self.passcode_asked = outcome.passcode_asked;
         self.received = outcome.received;
+        self.unreadable = self.received.unreadable.names().clone();
+        self.conversed = true;
         self.recorded = outcome.recorded;
         self.digests = outcome.digests;
         // Whatever the phone did to it.
@@ -363,9 +373,9 @@ fn vault_failed(transaction: &Transaction, error: &VaultError) -> Failure {
 /// Failures after which the phone can go on with what has come.
 pub(super) const fn worth_keeping(id: FailureId) -> bool {
     use FailureId::{
-        BackupPasswordWrong, BackupStalled, CancelledByUser, DeviceAgentDied, DeviceLocked, HostAsleep,
-        PasscodeNotEntered, SessionLost, UsbDisconnected, UsbmuxdNotRunning, WifiDeviceAsleep, WifiHeartbeatLost,
-        WifiLost,
+        BackupPasswordWrong, BackupStalled, CancelledByUser, CancelledOnDevice, DeviceAgentDied, DeviceBackupBusy,
+        DeviceLocked, HostAsleep, PasscodeNotEntered, SessionLost, UsbDisconnected, UsbmuxdNotRunning,
+        WifiDeviceAsleep, WifiHeartbeatLost, WifiLost,
     };
     // Told apart by what is seen of the network, which is no news of what has come.
     let link_broke = wifi::is_about_the_network(id);
@@ -384,6 +394,9 @@ pub(super) const fn worth_keeping(id: FailureId) -> bool {
             | HostAsleep
             | BackupStalled
             | CancelledByUser
+            // The person at the phone may want it to go on another day.
+            | CancelledOnDevice
+            | DeviceBackupBusy
             // Whole, as far as anybody can tell: with the right password the next run needs only what changed.
             | BackupPasswordWrong
         )

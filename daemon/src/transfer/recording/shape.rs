@@ -94,9 +94,15 @@ const NAMED: &str = "FileProvider/backup/backup_manifest.db";
 /// More parts are only counted.
 const PARTS_MAX: usize = 12;
 
+/// Of a longer path only its length is kept: nobody has one.
+const PATH_BYTES_MAX: usize = 1024;
+
 /// A path of the phone or of the backup, for example `U/Snapshot/xx/<file>`, `/.b/6/Containers/<10>/<4>.sqlite`. `U` is
 /// the phone's own identifier, `<4>` a part of so many characters. A slash in front stays.
 pub(super) fn shape(path: &str, udid: &str) -> String {
+    if path.len() > PATH_BYTES_MAX {
+        return format!("<{}-long>", path.len());
+    }
     if let Some(before) = path.strip_suffix(NAMED).filter(|before| before.is_empty() || before.ends_with('/')) {
         return format!("{}{NAMED}", shape(before, udid));
     }
@@ -110,6 +116,14 @@ pub(super) fn shape(path: &str, udid: &str) -> String {
 
 /// One part of a path.
 pub(super) fn part_shape(part: &str, udid: &str) -> String {
+    match part.split_once('-') {
+        // A domain has one name behind it, whatever that looks like.
+        Some((domain, rest)) if DOMAINS.contains(&domain) => format!("{domain}-{}", plain_part_shape(rest, udid)),
+        _ => plain_part_shape(part, udid),
+    }
+}
+
+fn plain_part_shape(part: &str, udid: &str) -> String {
     if part == udid {
         return "U".into();
     }
@@ -122,11 +136,6 @@ pub(super) fn part_shape(part: &str, udid: &str) -> String {
         2 if hexadecimal => return "xx".into(),
         40 if hexadecimal => return "<file>".into(),
         _ => {}
-    }
-    if let Some((domain, rest)) = part.split_once('-')
-        && DOMAINS.contains(&domain)
-    {
-        return format!("{domain}-{}", part_shape(rest, udid));
     }
     let ending = part.rsplit_once('.').filter(|(_, ending)| ENDINGS.contains(&ending.to_lowercase().as_str()));
     match ending {
@@ -166,6 +175,17 @@ mod tests {
     use super::*;
 
     const UDID: &str = "00008120-001A2D3E0C40201E";
+
+    #[test]
+    fn no_path_is_too_long_to_be_shaped() {
+        for part in ["AppDomain-", "FileProvider/backup/backup_manifest.db/", "a/", "x"] {
+            let long = part.repeat((16 << 20) / part.len());
+            assert!(shape(&long, UDID).len() < 30);
+            let short = &long[..1000];
+            assert!(shape(short, UDID).len() < 1000, "{part}");
+            assert!(part_shape(&long, UDID).len() < 100, "{part}");
+        }
+    }
 
     #[test]
     fn paths_keep_their_shape_alone() {

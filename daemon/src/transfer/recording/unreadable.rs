@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use super::log::{Line, Log};
-use crate::vault::{
-    encryption::Password, layout::Layout, manifest::Manifest, name::Name, scratch::Scratch, verify::Opened,
-};
+use crate::vault::{ledger::NotRead, name::Name};
 
 /// More are only counted.
 const KEPT_MAX: usize = 1000;
@@ -56,36 +54,14 @@ impl Unreadables {
         }
     }
 
-    /// Which of them are in the phone's list, and what it says of their size. A list that can't be opened is told so.
-    pub fn tell_rows(&self, log: &Log, layout: &Layout, passwords: &[Password]) {
-        if self.known.is_empty() {
-            return;
-        }
-        let tree = layout.next_tree();
-        let scratch = Scratch::of(layout);
-        let rows = match Opened::new(&tree, passwords, &scratch) {
-            Ok(opened) => self.rows(&opened.manifest),
-            Err(_) => None,
-        };
-        let Some(rows) = rows else {
-            return log.last_line(Line::new('*', "rows").with("list", "not-opened"));
-        };
+    /// Which of them are in the phone's list, and what it says of their size.
+    pub fn tell_rows(&self, log: &Log, listed: &[NotRead]) {
+        let sizes: HashMap<&Name, Option<u64>> = listed.iter().map(|file| (&file.name, file.size)).collect();
         for (id, Fate { number, .. }) in self.in_order() {
-            let line = Line::new('*', "row").with("unreadable", number).with("listed", yes(rows.contains_key(&id)));
-            log.last_line(line.with_some("size", rows.get(&id).copied().flatten()));
+            let row = sizes.get(&Name::Payload(id));
+            let line = Line::new('*', "row").with("unreadable", number).with("listed", yes(row.is_some()));
+            log.last_line(line.with_some("size", row.copied().flatten()));
         }
-    }
-
-    fn rows(&self, manifest: &Manifest) -> Option<HashMap<[u8; 20], Option<u64>>> {
-        let mut found = HashMap::new();
-        let read = manifest.for_each_file(|file| {
-            if let Some(Name::Payload(id)) = Name::of_file_id(file.file_id)
-                && self.known.contains_key(&id)
-            {
-                found.insert(id, file.record.size);
-            }
-        });
-        read.is_ok().then_some(found)
     }
 }
 

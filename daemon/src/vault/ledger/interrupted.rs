@@ -1,6 +1,8 @@
 //! What an interrupted run received, kept for the next one.
 
-use rusqlite::{OptionalExtension, Row, types::Type};
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, types::Type};
 
 use super::{Ledger, LedgerError};
 use crate::{
@@ -13,6 +15,8 @@ const CAME: i64 = 0;
 const DERIVED: i64 = 1;
 const DERIVED_FOLDER: i64 = 2;
 const LOST: i64 = 3;
+const UNREADABLE: i64 = 4;
+const UNREADABLE_HARMLESS: i64 = 5;
 
 /// A phone has changed too much by then, and what was kept takes room.
 const SECONDS_MAX: i64 = 30 * 24 * 3600;
@@ -20,24 +24,30 @@ const SECONDS_MAX: i64 = 30 * 24 * 3600;
 const NOTHING: Option<i64> = None;
 
 impl Ledger {
-    /// Notes what is in the tree that an interrupted run leaves behind. `base` is the identity of the backup that the run
-    /// builds on; none for a first one. `afresh` when it began from nothing all the same.
+    /// Notes what is in the tree that an interrupted run on the backup `base` leaves behind; a first one has no base.
     ///
     /// # Errors
     /// When the ledger can't be written.
-    pub fn note_interrupted(&mut self, base: Option<&str>, afresh: bool, digests: &Digests) -> Result<(), LedgerError> {
-        let entries = digests.kept();
+    pub fn note_interrupted(&mut self, base: Option<&str>, run: &Interrupted) -> Result<(), LedgerError> {
+        let entries = run.digests.kept();
         self.write(|transaction| {
             transaction.execute_batch("DELETE FROM received; DELETE FROM interrupted")?;
-            transaction
-                .execute("INSERT INTO interrupted (base, afresh, at) VALUES (?1, ?2, unixepoch())", (base, afresh))?;
+            transaction.execute(
+                "INSERT INTO interrupted (base, afresh, device_key, at) VALUES (?1, ?2, ?3, unixepoch())",
+                (base, run.afresh, &run.device_key),
+            )?;
             let mut insert = transaction.prepare(
                 "INSERT OR REPLACE INTO received (name, kind, size, digest, sha1) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
             for entry in &entries {
                 match entry {
-                    Kept::File(name, Origin::Received { checksums: Checksums { size, digest, sha1 }, .. }) => {
-                        insert.execute((name, CAME, size.cast_signed(), digest, sha1))?
+                    Kept::File(name, Origin::Received { checksums: Checksums { size, digest, sha1 }, whole }) => {
+                        let kind = match (whole, run.unreadable.get(&name.in_place())) {
+                            (true, _) => CAME,
+                            (false, Some(true)) => UNREADABLE_HARMLESS,
+                            (false, _) => UNREADABLE,
+                        };
+                        insert.execute((name, kind, size.cast_signed(), digest, sha1))?
                     }
                     Kept::File(name, Origin::Derived) => insert.execute((name, DERIVED, NOTHING, NOTHING, NOTHING))?,
                     Kept::Folder(name) => insert.execute((name, DERIVED_FOLDER, NOTHING, NOTHING, NOTHING))?,
@@ -57,17 +67,18 @@ impl Ledger {
         self.connection.query_row(query, (base, SECONDS_MAX), |row| row.get(0)).map_err(|error| self.error(error))
     }
 
-    /// What is in that tree; none when there is none. From now on the tree changes, so that this is forgotten.
+    /// What is in that tree, if there is one. From now on the tree changes, so that this is forgotten.
     ///
     /// # Errors
     /// When the ledger can't be read or written.
     pub fn take_interrupted(&mut self, base: Option<&str>) -> Result<Option<Interrupted>, LedgerError> {
-        let query = "SELECT afresh FROM interrupted WHERE base IS ?1 AND at > unixepoch() - ?2";
-        let afresh = self.connection.query_row(query, (base, SECONDS_MAX), |row| row.get(0)).optional();
-        let interrupted = match afresh.map_err(|error| self.error(error))? {
-            Some(afresh) => {
-                let digests = self.received().map_err(|error| self.error(error))?;
-                Some(Interrupted { afresh, digests })
+        let query = "SELECT afresh, device_key FROM interrupted WHERE base IS ?1 AND at > unixepoch() - ?2";
+        let found =
+            self.connection.query_row(query, (base, SECONDS_MAX), |row| Ok((row.get(0)?, row.get(1)?))).optional();
+        let interrupted = match found.map_err(|error| self.error(error))? {
+            Some((afresh, device_key)) => {
+                let (digests, unreadable) = self.received().map_err(|error| self.error(error))?;
+                Some(Interrupted { afresh, device_key, digests, unreadable })
             }
             None => None,
         };
@@ -89,28 +100,28 @@ impl Ledger {
         }
     }
 
-    fn received(&self) -> rusqlite::Result<Digests> {
-        let mut digests = Digests::default();
+    fn received(&self) -> rusqlite::Result<(Digests, HashMap<Name, bool>)> {
+        let (mut digests, mut unreadable) = (Digests::default(), HashMap::new());
         let mut statement = self.connection.prepare("SELECT name, kind, size, digest, sha1 FROM received")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            digests.keep(kept(row)?);
+            let name = || row.get::<_, Name>(0);
+            let kind: i64 = row.get(1)?;
+            digests.keep(match kind {
+                CAME | UNREADABLE | UNREADABLE_HARMLESS => {
+                    let size = row.get::<_, i64>(2)?.cast_unsigned();
+                    let checksums = Checksums { size, digest: row.get(3)?, sha1: row.get(4)? };
+                    if kind != CAME {
+                        unreadable.insert(name()?.in_place(), kind == UNREADABLE_HARMLESS);
+                    }
+                    Kept::File(name()?, Origin::Received { checksums, whole: kind == CAME })
+                }
+                DERIVED => Kept::File(name()?, Origin::Derived),
+                DERIVED_FOLDER => Kept::Folder(name()?.to_string()),
+                LOST => Kept::Lost(row.get(0)?),
+                _ => return Err(rusqlite::Error::InvalidColumnType(1, "kind".into(), Type::Integer)),
+            });
         }
-        Ok(digests)
+        Ok((digests, unreadable))
     }
-}
-
-fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
-    let name = || row.get::<_, Name>(0);
-    Ok(match row.get(1)? {
-        CAME => {
-            let size = row.get::<_, i64>(2)?.cast_unsigned();
-            let checksums = Checksums { size, digest: row.get(3)?, sha1: row.get(4)? };
-            Kept::File(name()?, Origin::Received { checksums, whole: true })
-        }
-        DERIVED => Kept::File(name()?, Origin::Derived),
-        DERIVED_FOLDER => Kept::Folder(row.get::<_, Name>(0)?.to_string()),
-        LOST => Kept::Lost(row.get(0)?),
-        _ => return Err(rusqlite::Error::InvalidColumnType(1, "kind".into(), Type::Integer)),
-    })
 }

@@ -71,10 +71,11 @@ const SCHEMA: &str = "
         PRIMARY KEY (number, name)
     ) WITHOUT ROWID;
     -- The tree that an interrupted run left, by the identity of the one that it builds on; and what is in it.
-    CREATE TABLE interrupted (base TEXT, afresh INTEGER NOT NULL, at INTEGER NOT NULL);
+    CREATE TABLE interrupted (base TEXT, afresh INTEGER NOT NULL, device_key TEXT, at INTEGER NOT NULL);
     CREATE TABLE received (
         name NOT NULL,
-        kind INTEGER NOT NULL,        -- 0 came whole, 1 made of an earlier file, 2 a folder of such, 3 came and is lost
+        kind INTEGER NOT NULL,        -- 0 came whole, 1 made of an earlier file, 2 a folder of such, 3 came and is
+                                      -- lost, 4 the phone could not read it, 5 nor does anybody miss it
         size INTEGER,
         digest BLOB,
         sha1 BLOB,
@@ -100,7 +101,7 @@ const FROM_FORMAT_1: &str = "
 /// From format 2.
 const FROM_FORMAT_2: &str = "
     ALTER TABLE unreadable ADD COLUMN harmless INTEGER NOT NULL DEFAULT 0;
-    CREATE TABLE interrupted (base TEXT, afresh INTEGER NOT NULL, at INTEGER NOT NULL);
+    CREATE TABLE interrupted (base TEXT, afresh INTEGER NOT NULL, device_key TEXT, at INTEGER NOT NULL);
     CREATE TABLE received (
         name NOT NULL, kind INTEGER NOT NULL, size INTEGER, digest BLOB, sha1 BLOB, PRIMARY KEY (name, kind)
     ) WITHOUT ROWID;

@@ -107,6 +107,8 @@ pub struct NotRead {
     pub name: Name,
     /// Nobody misses it.
     pub harmless: bool,
+    /// Its row's `Size`, where it has a row.
+    pub size: Option<u64>,
 }
 
 impl Ledger {
@@ -171,7 +173,7 @@ impl Ledger {
                 }
                 let mut insert = transaction
                     .prepare("INSERT OR IGNORE INTO unreadable (number, name, harmless) VALUES (?1, ?2, ?3)")?;
-                for NotRead { name, harmless } in &snapshot.unreadable {
+                for NotRead { name, harmless, .. } in &snapshot.unreadable {
                     insert.execute((number, name, harmless))?;
                 }
             }

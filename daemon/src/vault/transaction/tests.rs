@@ -89,7 +89,7 @@ fn content(tree: &Path) -> String {
 }
 
 fn commit(layout: &Layout, mark: &str, at: DateTime<Utc>) {
-    let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
+    let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::default()).unwrap();
     make_tree(&layout.next_tree(), mark);
     let receipt = receipt_for(&transaction, at);
     let inventory = inventory_of(&transaction);
@@ -127,7 +127,7 @@ fn p5_a_commit_is_finished_wherever_it_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
         make_tree(&layout.latest(), "old");
-        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::default()).unwrap();
         make_tree(&layout.next_tree(), "new");
         let receipt = receipt_for(&transaction, Utc::now());
         if stop != "before ledger" {
@@ -203,8 +203,8 @@ fn the_clock_may_be_set_back() {
 #[test]
 fn only_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
-    let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
-    let second = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), Start::OnTop);
+    let _first = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), Start::default()).unwrap();
+    let second = Transaction::begin(layout(folder.path()), &KEEP_ALL, &begun(), Start::default());
     assert!(matches!(second, Err(VaultError::Busy { .. })));
 }
 
@@ -298,14 +298,14 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
         let layout = layout(folder.path());
         commit(&layout, "one", Utc::now());
         let before = content(&layout.latest());
-        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
+        let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::default()).unwrap();
         assert!(!transaction.is_resumed());
         let staged = layout.next_tree().join(STAGED);
         fs::create_dir_all(staged.parent().unwrap()).unwrap();
         fs::write(&staged, "what came").unwrap();
         let mut digests = Digests::default();
         digests.received(Name::new(STAGED), checksum::of_file(&staged).unwrap(), what != "in part");
-        assert_eq!(transaction.keep(&digests).unwrap(), what != "in part", "{what}");
+        assert_eq!(transaction.keep(digests, HashMap::new()).unwrap(), what != "in part", "{what}");
         drop(transaction);
         match what {
             "a month later" => {
@@ -318,17 +318,17 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
             _ => {}
         }
         let start = match what {
-            "everything is wanted" => Start::Afresh,
-            "the phone was erased" => Start::OtherContent,
-            _ => Start::OnTop,
+            "everything is wanted" => Start { afresh: true, device_key: None },
+            "the phone was erased" => Start { afresh: false, device_key: Some("another") },
+            _ => Start::default(),
         };
         let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), start).unwrap();
         assert_eq!((transaction.is_resumed(), staged.exists()), (goes_on, goes_on), "{what}");
-        assert_eq!(transaction.take_digests().of(&Name::new(STAGED)).is_some(), goes_on, "{what}");
+        assert_eq!(transaction.take_resumed().0.of(&Name::new(STAGED)).is_some(), goes_on, "{what}");
         assert_eq!(content(&layout.latest()) == before, what != "on another backup", "{what}");
         // A run that is killed leaves nothing that is known.
         drop(transaction);
-        let transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::OnTop).unwrap();
+        let transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::default()).unwrap();
         assert!(!transaction.is_resumed() && !staged.exists(), "{what}");
     }
 }
