@@ -47,6 +47,9 @@ use crate::{
 /// large manifest (libimobiledevice 1413, 1707). Whether it is still there, lockdownd says meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
 
+/// A phone that asks for room more often would have the whole history.
+const PURGES_MAX: u32 = 3;
+
 /// News of the sheet may be so much later than what the phone says of it here.
 const SHEET_NEWS_MAX: Duration = Duration::from_millis(200);
 
@@ -148,6 +151,8 @@ pub struct Conversation<S> {
     pub sent: Sent,
     /// The first disk error; it tells why the phone gave up.
     pub disk_error: Option<DiskError>,
+    /// How often the phone asked for room.
+    purges: u32,
     /// Bytes that the phone reckoned to be missing.
     pub bytes_missing: Option<u64>,
     /// Bytes that the phone announced, those that came included.
@@ -178,6 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             activity,
             sent: Sent::default(),
             disk_error: None,
+            purges: 0,
             bytes_missing: None,
             bytes_expected: None,
             passcode_asked: false,
@@ -384,7 +390,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 // The phone asks for 2 GiB more than it lacks (source: disassembly quoted in pymobiledevice3 #1879).
                 let missing = bytes.saturating_sub(2 << 30);
                 // After "success" the phone asks for the free space again, and goes on with the passcode it was given.
-                if make_room(missing, bytes) {
+                self.purges += 1;
+                if self.purges <= PURGES_MAX && make_room(missing, bytes) {
                     self.bytes_missing = None;
                     return self.status(0, EMPTY, bytes.into()).await;
                 }

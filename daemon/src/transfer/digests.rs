@@ -23,6 +23,8 @@ pub enum Origin {
 #[derive(Debug, Clone, Default)]
 pub struct Digests {
     touched: HashMap<Name, Origin>,
+    /// Those of them that came in an earlier try, and when that began.
+    earlier: HashMap<Name, i64>,
     /// Folders of earlier runs that were moved or copied as a whole.
     derived_folders: Vec<String>,
     /// Files that came and were thrown away without being put into their place.
@@ -32,8 +34,8 @@ pub struct Digests {
 /// One entry of [`Digests`] as it is kept between two runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
-    /// A file and where it comes from.
-    File(Name, Origin),
+    /// A file and where it comes from; and when the try began that brought it, in seconds since 1970.
+    File(Name, Origin, Option<i64>),
     /// A folder that was moved or copied as a whole, by its path below the tree.
     Folder(String),
     /// A file whose bytes came and were thrown away.
@@ -52,6 +54,7 @@ fn below_tree(place: &Place) -> &str {
 impl Digests {
     /// A file came; `whole` when the phone said that it is complete.
     pub fn received(&mut self, name: Name, checksums: Checksums, whole: bool) {
+        self.earlier.remove(&name);
         self.put(name, Origin::Received { checksums, whole });
     }
 
@@ -67,9 +70,18 @@ impl Digests {
         self.touched.remove(name);
     }
 
-    /// All of it, for a later run.
-    pub fn kept(&self) -> Vec<Kept> {
-        let files = self.touched.iter().map(|(name, origin)| Kept::File(name.clone(), *origin));
+    /// When the earlier try began in which a file came, in seconds since 1970.
+    pub fn came_earlier(&self, name: &Name) -> Option<i64> {
+        self.earlier.get(name).copied()
+    }
+
+    /// All of it, for a later run; this one began at `began`.
+    pub fn kept(&self, began: i64) -> Vec<Kept> {
+        let file = |(name, origin): (&Name, &Origin)| {
+            let came = matches!(origin, Origin::Received { .. });
+            Kept::File(name.clone(), *origin, came.then(|| self.came_earlier(name).unwrap_or(began)))
+        };
+        let files = self.touched.iter().map(file);
         let folders = self.derived_folders.iter().cloned().map(Kept::Folder);
         files.chain(folders).chain(self.lost.iter().copied().map(Kept::Lost)).collect()
     }
@@ -77,7 +89,12 @@ impl Digests {
     /// Adds what an earlier run has kept.
     pub fn keep(&mut self, kept: Kept) {
         match kept {
-            Kept::File(name, origin) => drop(self.touched.insert(name, origin)),
+            Kept::File(name, origin, began) => {
+                if let Some(began) = began {
+                    self.earlier.insert(name.clone(), began);
+                }
+                self.touched.insert(name, origin);
+            }
             Kept::Folder(path) => self.derived_folders.push(path),
             Kept::Lost(id) => drop(self.lost.insert(id)),
         }
@@ -92,7 +109,10 @@ impl Digests {
     pub fn take_parts(&mut self, udid: &str, stays: impl Fn(&Name) -> bool) -> Vec<Place> {
         let mut parts = Vec::new();
         self.touched.retain(|name, origin| {
-            let is_part = matches!(origin, Origin::Received { whole: false, .. }) && !stays(&name.in_place());
+            // One that is in its place already can't be missed by a phone that goes on.
+            let is_part = matches!(origin, Origin::Received { whole: false, .. })
+                && !matches!(name, Name::Payload(_))
+                && !stays(&name.in_place());
             parts.extend(is_part.then(|| Place::new(&format!("{udid}/{name}"), udid).ok()).flatten());
             !is_part
         });
@@ -131,6 +151,7 @@ impl Digests {
         let (from, to) = (below_tree(from), below_tree(to));
         let origin = self.touched.get(&Name::new(from)).copied();
         self.put(Name::new(to), origin.unwrap_or(Origin::Derived));
+        self.carry(&Name::new(from), Name::new(to));
         if matches!(Name::new(from), Name::Other(_)) && origin.is_none() {
             // It may be a folder.
             let inside: Vec<(Name, Origin)> = self
@@ -141,8 +162,19 @@ impl Digests {
                     is_below(&path, from).then(|| (Name::new(&format!("{to}{}", &path[from.len()..])), *origin))
                 })
                 .collect();
+            for (name, _) in &inside {
+                let path = name.to_string();
+                self.carry(&Name::new(&format!("{from}{}", &path[to.len()..])), name.clone());
+            }
             self.touched.extend(inside);
             self.derived_folders.push(to.to_owned());
+        }
+    }
+
+    fn carry(&mut self, from: &Name, to: Name) {
+        match self.came_earlier(from) {
+            Some(began) => drop(self.earlier.insert(to, began)),
+            None => drop(self.earlier.remove(&to)),
         }
     }
 

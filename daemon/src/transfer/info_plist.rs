@@ -3,7 +3,7 @@
 //! Source of the keys: `idevicebackup2.c` and backups made by Finder.
 
 use std::{
-    io,
+    io::{self, Write},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -129,10 +129,19 @@ pub fn write(tree: &Path, info: &Dictionary) -> Result<Checksums, DiskError> {
     let mut content = Vec::new();
     let written = plist::to_writer_xml(&mut content, info)
         .map_err(|error| error.into_io().unwrap_or_else(io::Error::other))
-        .and_then(|()| std::fs::write(&temporary, &content))
+        .and_then(|()| write_new(temporary.as_ref(), &content))
         .and_then(|()| std::fs::rename(&temporary, &path));
     written.map_err(|source| DiskError { operation: "writing", path, source })?;
     Ok(checksum::of(&content))
+}
+
+/// Whatever lies there goes: it may be a link to somebody's file.
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::File::create_new(path)?.write_all(content)
 }
 
 /// Apps from the store with what a restore needs of them, and the identifiers of all that were installed.

@@ -47,9 +47,12 @@ impl Evidence<'_> {
             Some(Origin::Received { whole: false, .. }) if self.unreadable.contains(name) => return Known::Unreadable,
             Some(Origin::Received { checksums, whole }) => {
                 let Checksums { size, sha1, .. } = checksums;
+                // New bytes came for what an earlier try has put into its place, and they are gone.
+                let whole = whole && !self.digests.was_lost(name);
+                let since = self.digests.came_earlier(name);
                 // Of a large file only where the row has one to compare with.
                 let sha1 = sha1.or_else(|| file.record.digest.and_then(|_| self.sha1_of(name)));
-                return Known::Came { size, sha1, whole };
+                return Known::Came { size, sha1, whole, since };
             }
             Some(Origin::Derived) => return self.read_now(name, file),
             None if self.unreadable.contains(name) => return Known::Unreadable,
@@ -99,7 +102,10 @@ impl Evidence<'_> {
     /// beside the manifest.
     pub fn is_part(&self, name: &Name) -> bool {
         match name {
-            Name::Payload(_) | Name::Staged(_) => matches!(self.digests.of(name), Some(Origin::Received { .. })),
+            Name::Payload(_) | Name::Staged(_) => {
+                let came = matches!(self.digests.of(name), Some(Origin::Received { .. }));
+                came && self.digests.came_earlier(name).is_none()
+            }
             Name::Other(_) => {
                 let known = self.held.contains_key(name) || self.digests.of(name).is_some();
                 Parts::by_form().contains(name) || known && !is_foreign(name)

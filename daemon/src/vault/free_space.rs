@@ -59,7 +59,16 @@ pub fn plan(layout: &Layout, ledger: &Ledger, bytes_wanted: u64) -> Result<Freed
 pub fn free(layout: &Layout, bytes_wanted: u64) -> Result<Freed, VaultError> {
     let _lock = transaction::lock(layout)?;
     let mut ledger = recovery::recover(layout)?.ledger;
-    free_locked(layout, &mut ledger, bytes_wanted)
+    let freed = free_locked(layout, &mut ledger, bytes_wanted)?;
+    if freed.bytes_free >= bytes_wanted || !layout.next().exists() {
+        return Ok(freed);
+    }
+    // What an interrupted run received is of no use while it leaves no room for the next one.
+    tracing::info!("what an interrupted run received goes to make room");
+    ledger.forget_interrupted()?;
+    recovery::recover(layout)?;
+    let again = free_locked(layout, &mut ledger, bytes_wanted)?;
+    Ok(Freed { bytes_free_before: freed.bytes_free_before, ..again })
 }
 
 /// The same for who holds the lock.

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fs, io};
 
 use super::{
     layout::Layout,
-    ledger::Ledger,
+    ledger::{Ledger, LedgerError},
     name::Name,
     recovery::failed,
     transaction::VaultError,
@@ -26,6 +26,8 @@ pub struct Interrupted {
     pub afresh: bool,
     /// The phone's `DeviceKey`, which it has until it is erased.
     pub device_key: Option<String>,
+    /// When the run began, in seconds since 1970: what changed on the phone later is not in what came.
+    pub began: i64,
     /// What came.
     pub digests: Digests,
     /// What the phone could not read, and whether nobody misses it; a stand-in is in its place.
@@ -48,8 +50,22 @@ pub fn keep(layout: &Layout, ledger: &mut Ledger, base: Option<&str>, run: &Inte
 /// # Errors
 /// When the ledger can't be used.
 pub fn take(layout: &Layout, ledger: &mut Ledger, base: Option<&str>) -> Result<Option<Interrupted>, VaultError> {
-    let Some(interrupted) = ledger.take_interrupted(base)? else { return Ok(None) };
-    match tree::list(&layout.next_tree()).map(|found| first_difference(layout, &found, &interrupted.digests)) {
+    let interrupted = match ledger.take_interrupted(base) {
+        Ok(Some(interrupted)) => interrupted,
+        Ok(None) => return Ok(None),
+        Err(LedgerError::Damaged { why, .. }) => {
+            tracing::warn!(why, "what the ledger says of an interrupted run can't be read");
+            ledger.forget_interrupted()?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // A phone writes through what lies there: nothing but plain files and folders.
+    let tree = layout.next_tree();
+    if !fs::symlink_metadata(&tree).is_ok_and(|facts| facts.is_dir()) {
+        return Ok(None);
+    }
+    match tree::list(&tree).map(|found| first_difference(layout, &found, &interrupted.digests)) {
         Ok(None) => Ok(Some(interrupted)),
         Ok(Some(name)) => {
             tracing::warn!(%name, "what an interrupted run left has changed and is of no use");
@@ -71,9 +87,10 @@ fn first_difference(layout: &Layout, found: &[Found], digests: &Digests) -> Opti
             Origin::Derived => size.is_some() || is_folder(layout, name),
         }
     };
+    let strange = found.iter().find(|found| found.size.is_none()).map(|found| &found.name);
     let changed = digests.touched().find(|(name, origin)| !is_as_it_came(name, origin)).map(|(name, _)| name);
     let stranger = |found: &&Found| matches!(found.name, Name::Staged(_)) && digests.of(&found.name).is_none();
-    changed.or_else(|| found.iter().find(stranger).map(|found| &found.name)).cloned()
+    strange.or(changed).or_else(|| found.iter().find(stranger).map(|found| &found.name)).cloned()
 }
 
 fn is_folder(layout: &Layout, name: &Name) -> bool {

@@ -82,6 +82,8 @@ pub enum Known {
         sha1: Option<Sha1>,
         /// The phone said that it is complete.
         whole: bool,
+        /// It came in an earlier try, which began then, in seconds since 1970.
+        since: Option<i64>,
     },
     /// The ledger has it.
     Kept {
@@ -243,11 +245,32 @@ fn complete(case: &Case<'_>) -> io::Result<Option<Verdict>> {
 }
 
 fn received(case: &Case<'_>) -> io::Result<Option<Verdict>> {
-    let Known::Came { size, .. } = case.known else { return Ok(None) };
-    Ok(Some(match difference(case.stored(), size) {
-        Some(what) => Verdict::Damage(what),
-        None => whole(case, size, Proof::Received),
+    let Known::Came { size, since, .. } = case.known else { return Ok(None) };
+    Ok(Some(match (difference(case.stored(), size), since) {
+        (Some(what), _) => Verdict::Damage(what),
+        (None, Some(since)) => return came_earlier(case, size, since).map(Some),
+        (None, None) => whole(case, size, Proof::Received),
     }))
+}
+
+/// The clocks of phone and computer differ by less.
+const CLOCKS_SECONDS_MAX: i64 = 60;
+
+/// What came in an earlier try is what the phone had when that began: what the list dates later is another one, unless the
+/// phone changed it back.
+fn came_earlier(case: &Case<'_>, size: u64, since: i64) -> io::Result<Verdict> {
+    if let Some(stored) = case.stored()
+        && let Form::Broken(what) = (case.form)(stored)?
+    {
+        return Ok(Verdict::Damage(what));
+    }
+    Ok(match case.file.record.modified {
+        Some(modified) if modified > since.saturating_add(CLOCKS_SECONDS_MAX) => Verdict::Doubt(
+            "has a later date in the list than the try in which it came: it may be an older one",
+            Proof::Missing,
+        ),
+        _ => whole(case, size, Proof::Received),
+    })
 }
 
 fn carried_over(case: &Case<'_>) -> io::Result<Option<Verdict>> {

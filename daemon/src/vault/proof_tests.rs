@@ -9,7 +9,7 @@ const OTHER: Sha1 = [2; 20];
 const KEY: [u8; 44] = [3; 44];
 
 fn came(size: u64, whole: bool) -> Known {
-    Known::Came { size, sha1: Some(SHA1), whole }
+    Known::Came { size, sha1: Some(SHA1), whole, since: None }
 }
 
 fn kept(size: u64, proof: Proof, row: RowChange) -> Known {
@@ -240,5 +240,29 @@ fn a_database_is_at_least_as_long_as_its_pages() {
         (None, 100, text, Form::Fits),
     ] {
         assert_eq!(form(listed, length, header), expected, "{listed:?} {length}");
+    }
+}
+
+/// What came in an earlier try is what the phone had then.
+#[test]
+fn what_came_earlier_has_its_time() {
+    let later = Verdict::Doubt(
+        "has a later date in the list than the try in which it came: it may be an older one",
+        Proof::Missing,
+    );
+    for (digest, modified, form, verdict) in [
+        (None, Some(900), Form::Fits, Verdict::Whole(Proof::Received)),
+        (None, Some(1050), Form::Fits, Verdict::Whole(Proof::Received)),
+        (None, Some(1061), Form::Fits, later),
+        (None, None, Form::Fits, Verdict::Whole(Proof::Received)),
+        (None, Some(900), Form::Broken("is torn"), Verdict::Damage("is torn")),
+        (Some(&SHA1[..]), Some(5000), Form::Fits, Verdict::Whole(Proof::Digest)),
+    ] {
+        let record = Record { size: Some(100), modified, digest, ..Record::default() };
+        let file = ManifestFile { file_id: ID, domain: "HomeDomain", relative_path: "x", record };
+        let here = Found { name: Name::of_file_id(ID).unwrap(), size: Some(100) };
+        let known = Known::Came { size: 100, sha1: Some(SHA1), whole: true, since: Some(1000) };
+        let case = Case { file: &file, here: Some(&here), known, form: &|_| Ok(form) };
+        assert_eq!(case.judge().unwrap().1, verdict, "{digest:?}, {modified:?}, {form:?}");
     }
 }

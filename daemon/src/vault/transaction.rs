@@ -108,6 +108,8 @@ pub struct Transaction {
     /// Everything is to come.
     afresh: bool,
     is_resumed: bool,
+    /// In seconds since 1970.
+    began: i64,
     /// What there is to go on with, until the run takes it.
     resumed: Option<Interrupted>,
     device_key: Option<String>,
@@ -199,6 +201,7 @@ impl Transaction {
             base_identity: identity,
             resumed,
             is_resumed,
+            began: Utc::now().timestamp(),
             device_key: start.device_key.map(str::to_owned),
             layout,
             ledger,
@@ -247,7 +250,8 @@ impl Transaction {
         if self.aside.is_some() || digests.touched().any(is_cut) || !digests.touched().any(is_of_phone) {
             return Ok(false);
         }
-        let run = Interrupted { afresh: self.afresh, device_key: self.device_key.clone(), digests, unreadable };
+        let (afresh, device_key) = (self.afresh, self.device_key.clone());
+        let run = Interrupted { afresh, device_key, began: self.began, digests, unreadable };
         interrupted::keep(&self.layout, &mut self.ledger, self.base_identity.as_deref(), &run)?;
         Ok(true)
     }

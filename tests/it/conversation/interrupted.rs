@@ -172,7 +172,7 @@ async fn files_that_can_not_be_read_are_no_hindrance() {
     let world = World::new(DataSetSpec::mixed(667, 100, 3_000_000)).await;
     let (index, file) = super::file(&world, super::ordinary);
     world.phone.set_unreadable(vec![(index, backstay_tests::phone::Unreadable::default())]);
-    for bytes in [2_900_000, 2_900_000] {
+    for bytes in [2_000_000, 500_000] {
         world.phone.set_fault(Some(Fault::UnplugAt { bytes }));
         assert_eq!(world.back_up_once().await.0, 1);
         world.phone.plug_in();

@@ -168,8 +168,8 @@ const KNOWN: &[&str] = &[
     "zero-length",
 ];
 
-/// Digits of a number that may stay: longer ones may be somebody's.
-const DIGITS_MAX: usize = 6;
+/// Digits of a number that may stay: codes have so many, and longer ones, also in pieces, may be somebody's.
+const DIGITS_MAX: usize = 3;
 
 /// Longer texts are cut.
 const LENGTH_MAX: usize = 300;

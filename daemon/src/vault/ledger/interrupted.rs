@@ -29,7 +29,7 @@ impl Ledger {
     /// # Errors
     /// When the ledger can't be written.
     pub fn note_interrupted(&mut self, base: Option<&str>, run: &Interrupted) -> Result<(), LedgerError> {
-        let entries = run.digests.kept();
+        let entries = run.digests.kept(run.began);
         self.write(|transaction| {
             transaction.execute_batch("DELETE FROM received; DELETE FROM interrupted")?;
             transaction.execute(
@@ -37,21 +37,28 @@ impl Ledger {
                 (base, run.afresh, &run.device_key),
             )?;
             let mut insert = transaction.prepare(
-                "INSERT OR REPLACE INTO received (name, kind, size, digest, sha1) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO received (name, kind, size, digest, sha1, began)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for entry in &entries {
                 match entry {
-                    Kept::File(name, Origin::Received { checksums: Checksums { size, digest, sha1 }, whole }) => {
+                    Kept::File(
+                        name,
+                        Origin::Received { checksums: Checksums { size, digest, sha1 }, whole },
+                        began,
+                    ) => {
                         let kind = match (whole, run.unreadable.get(&name.in_place())) {
                             (true, _) => CAME,
                             (false, Some(true)) => UNREADABLE_HARMLESS,
                             (false, _) => UNREADABLE,
                         };
-                        insert.execute((name, kind, size.cast_signed(), digest, sha1))?
+                        insert.execute((name, kind, size.cast_signed(), digest, sha1, began))?
                     }
-                    Kept::File(name, Origin::Derived) => insert.execute((name, DERIVED, NOTHING, NOTHING, NOTHING))?,
-                    Kept::Folder(name) => insert.execute((name, DERIVED_FOLDER, NOTHING, NOTHING, NOTHING))?,
-                    Kept::Lost(id) => insert.execute((&id[..], LOST, NOTHING, NOTHING, NOTHING))?,
+                    Kept::File(name, Origin::Derived, _) => {
+                        insert.execute((name, DERIVED, NOTHING, NOTHING, NOTHING, NOTHING))?
+                    }
+                    Kept::Folder(name) => insert.execute((name, DERIVED_FOLDER, NOTHING, NOTHING, NOTHING, NOTHING))?,
+                    Kept::Lost(id) => insert.execute((&id[..], LOST, NOTHING, NOTHING, NOTHING, NOTHING))?,
                 };
             }
             Ok(())
@@ -78,7 +85,7 @@ impl Ledger {
         let interrupted = match found.map_err(|error| self.error(error))? {
             Some((afresh, device_key)) => {
                 let (digests, unreadable) = self.received().map_err(|error| self.error(error))?;
-                Some(Interrupted { afresh, device_key, digests, unreadable })
+                Some(Interrupted { afresh, device_key, began: 0, digests, unreadable })
             }
             None => None,
         };
@@ -102,7 +109,7 @@ impl Ledger {
 
     fn received(&self) -> rusqlite::Result<(Digests, HashMap<Name, bool>)> {
         let (mut digests, mut unreadable) = (Digests::default(), HashMap::new());
-        let mut statement = self.connection.prepare("SELECT name, kind, size, digest, sha1 FROM received")?;
+        let mut statement = self.connection.prepare("SELECT name, kind, size, digest, sha1, began FROM received")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let name = || row.get::<_, Name>(0);
@@ -114,9 +121,9 @@ impl Ledger {
                     if kind != CAME {
                         unreadable.insert(name()?.in_place(), kind == UNREADABLE_HARMLESS);
                     }
-                    Kept::File(name()?, Origin::Received { checksums, whole: kind == CAME })
+                    Kept::File(name()?, Origin::Received { checksums, whole: kind == CAME }, row.get(5)?)
                 }
-                DERIVED => Kept::File(name()?, Origin::Derived),
+                DERIVED => Kept::File(name()?, Origin::Derived, None),
                 DERIVED_FOLDER => Kept::Folder(name()?.to_string()),
                 LOST => Kept::Lost(row.get(0)?),
                 _ => return Err(rusqlite::Error::InvalidColumnType(1, "kind".into(), Type::Integer)),

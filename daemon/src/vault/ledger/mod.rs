@@ -79,6 +79,7 @@ const SCHEMA: &str = "
         size INTEGER,
         digest BLOB,
         sha1 BLOB,
+        began INTEGER,                -- when the run began in which it came, seconds since 1970
         PRIMARY KEY (name, kind)
     ) WITHOUT ROWID;
     CREATE TABLE runs (
@@ -103,7 +104,8 @@ const FROM_FORMAT_2: &str = "
     ALTER TABLE unreadable ADD COLUMN harmless INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE interrupted (base TEXT, afresh INTEGER NOT NULL, device_key TEXT, at INTEGER NOT NULL);
     CREATE TABLE received (
-        name NOT NULL, kind INTEGER NOT NULL, size INTEGER, digest BLOB, sha1 BLOB, PRIMARY KEY (name, kind)
+        name NOT NULL, kind INTEGER NOT NULL, size INTEGER, digest BLOB, sha1 BLOB, began INTEGER,
+        PRIMARY KEY (name, kind)
     ) WITHOUT ROWID;
 ";
 

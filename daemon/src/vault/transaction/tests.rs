@@ -292,6 +292,9 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
         ("a file is gone", false),
         ("everything is wanted", false),
         ("the phone was erased", false),
+        ("a row of it can't be read", false),
+        ("a link lies in it", false),
+        ("it is a link itself", false),
         ("in part", false),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -311,6 +314,21 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
             "a month later" => {
                 let ledger = rusqlite::Connection::open(layout.ledger()).unwrap();
                 ledger.execute("UPDATE interrupted SET at = at - 31 * 24 * 3600", []).unwrap();
+            }
+            "a row of it can't be read" => {
+                let ledger = rusqlite::Connection::open(layout.ledger()).unwrap();
+                ledger.execute("UPDATE received SET name = x'0102'", []).unwrap();
+                ledger.execute("INSERT INTO received (name, kind) VALUES (3, 9)", []).unwrap();
+            }
+            #[cfg(unix)]
+            "a link lies in it" => {
+                std::os::unix::fs::symlink("/etc/hostname", layout.next_tree().join("Manifest.plist.new")).unwrap();
+            }
+            #[cfg(unix)]
+            "it is a link itself" => {
+                let elsewhere = folder.path().join("elsewhere");
+                fs::rename(layout.next_tree(), &elsewhere).unwrap();
+                std::os::unix::fs::symlink(&elsewhere, layout.next_tree()).unwrap();
             }
             "on another backup" => make_tree(&layout.latest(), "another"),
             "a file is shorter" => fs::write(&staged, "what").unwrap(),
