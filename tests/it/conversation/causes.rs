@@ -94,12 +94,10 @@ async fn a_busy_backup_service_is_told_as_such() {
     let world = World::new(DataSetSpec::mixed(645, 60, 300_000)).await;
     world.phone.set_backup_password(Some(crate::proof::PASSWORD));
     world.phone.set_busy_after_password(true);
-    let mut command = world.command(backstay_tests::binaries::binary("backstay"));
-    command.arg("--root").arg(world.root()).args(["encryption", "off", "--password-stdin"]);
-    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    let password = format!("{}\n", crate::proof::PASSWORD);
-    tokio::io::AsyncWriteExt::write_all(&mut child.stdin.take().unwrap(), password.as_bytes()).await.unwrap();
-    assert!(child.wait().await.unwrap().success());
+    let mut command = world.command("idevicebackup2");
+    command.args(["-u", world.phone.udid(), "encryption", "off", crate::proof::PASSWORD]).arg(world.root());
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", text(&output));
     let (code, objects) = hurried(&world, 30, &["backup", "--once"]).await;
     let last = objects.last().unwrap();
     assert_eq!((code, &last["failure"]["id"]), (1, &"device-backup-busy".into()), "{last}");

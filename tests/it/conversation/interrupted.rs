@@ -2,7 +2,7 @@
 
 use backstay_tests::{
     phone::{
-        Fault, Interrupted,
+        Fault, Interrupted, Mishap, Moment,
         dataset::{DataSetSpec, Mutation},
     },
     random::{Random, seed},
@@ -183,4 +183,26 @@ async fn files_that_can_not_be_read_are_no_hindrance() {
     assert_eq!(object["receipt"]["warning"]["id"], "device-io-error", "{object}");
     assert!(object["receipt"]["doubtful"].to_string().contains(&*file.relative_path), "{object}");
     verified(&world).await;
+}
+
+/// Files are in their places when the link breaks; one of them comes again in the next run and is lost on the phone's side.
+#[tokio::test(flavor = "multi_thread")]
+async fn p2_a_file_that_came_again_and_was_lost_is_found() {
+    let world = World::new(DataSetSpec::mixed(668, 500, 3_000_000)).await;
+    good(&world).await;
+    world.phone.mutate(Mutation::Change { count: 500 });
+    world.phone.during_backups(Moment::BetweenMoves(3), Mishap::Closed);
+    let (code, object) = world.back_up_once().await;
+    assert_eq!(code, 1, "{object}");
+    world.phone.clear_mishaps();
+    world.phone.mutate(Mutation::Change { count: 500 });
+    let data = world.phone.data();
+    // Moves go in the order of the files: an early one is in its place.
+    let index = data.files().position(super::ordinary).expect("such a file");
+    world.phone.set_fault(Some(Fault::MoveLost { index }));
+    let object = super::failure(&world, "backup-verify-failed").await;
+    assert!(object.to_string().contains(&*data.file(index).unwrap().relative_path), "{object}");
+    world.phone.set_fault(None);
+    good(&world).await;
+    judge(&world);
 }

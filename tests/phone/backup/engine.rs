@@ -103,6 +103,7 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         self.put_into_place(&plan).await?;
         self.send_status(plan.full(), "finished").await?;
         self.remove(&[self.path("Snapshot")], 100.0).await?;
+        misbehave::mishaps(self.link, Moment::BeforeJudgement).await?;
         judgement::judge(self.link, &self.folder, &self.data, &self.script, manifest).await?;
         self.phone().journal().end();
         match self.phone().fault() {
@@ -293,11 +294,13 @@ impl<'l, 'p, S: Stream> Backup<'l, 'p, S> {
         // Each alone and behind all files: where `Manifest.db` is new, they are in place.
         let manifests = ["Manifest.db", "Manifest.plist"].map(|name| [self.move_of(name)]);
         let total = (files.len() + manifests.len()) as f64;
-        let mut done = 0;
+        let (mut done, mut message) = (0, 0);
         for items in files.chunks(MOVES_PER_MESSAGE).chain(manifests.iter().map(|item| &item[..])) {
             let progress = UPLOAD_PERCENT + (100.0 - UPLOAD_PERCENT) * f64::from(done) / total;
             check_written("move files", &self.link.move_items(items, progress).await?)?;
             done += items.len() as u32;
+            misbehave::mishaps(self.link, Moment::BetweenMoves(message)).await?;
+            message += 1;
         }
         Ok(())
     }

@@ -20,6 +20,10 @@ pub enum Moment {
     BeforeManifest,
     /// Both manifests were sent, moving everything into place is next.
     BeforeMoves,
+    /// The message of moves of this number, from 0, was answered, and another one is next.
+    BetweenMoves(usize),
+    /// Everything is in place and `Snapshot` is gone, the phone looks at it next.
+    BeforeJudgement,
 }
 
 /// What happens then.
