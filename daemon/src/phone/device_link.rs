@@ -159,11 +159,11 @@ async fn by_its_cause(failure: Failure, received: &Received, session: &mut Sessi
     if failure.id == FailureId::DeviceDataRefused {
         return failure;
     }
-    // A phone that heard "no" about a path outside its folder may end over it.
-    let has_other_reason = received.unreadable.missed().is_some();
-    if let (Some(104 | 103), Some(why), false) =
-        (failure.evidence.code, &received.odd_paths.first_refused, has_other_reason)
-    {
+    // A phone that heard "no" about a path outside its folder may end over it, and so may one that misses here
+    // (MBErrorDomain/4) what it sent there.
+    let is_missing_here = failure.evidence.text.as_ref().is_some_and(|text| text.contains("/4)"));
+    let may_be_odd = (received.odd_paths.refused || is_missing_here) && received.unreadable.missed().is_none();
+    if let (Some(104 | 103), Some(why), true) = (failure.evidence.code, &received.odd_paths.first, may_be_odd) {
         let mut refused = Failure { id: FailureId::DeviceDataRefused, ..failure };
         refused.evidence.text = Some(why.to_string());
         return refused;

@@ -65,8 +65,10 @@ pub struct Received {
 pub struct OddPaths {
     /// How many.
     pub count: u64,
-    /// What was wrong with the first that the phone was refused; a file that belongs nowhere is only left out.
-    pub first_refused: Option<Refused>,
+    /// What was wrong with the first.
+    pub first: Option<Refused>,
+    /// The phone heard "no" about one; a file that belongs nowhere is only left out.
+    pub refused: bool,
 }
 
 impl OddPaths {
@@ -76,12 +78,11 @@ impl OddPaths {
     /// When there are too many of them.
     pub fn add(&mut self, why: &Refused, is_refused: bool) -> Result<(), Refused> {
         self.count += 1;
-        if self.count == 1 {
+        if self.first.is_none() {
             tracing::warn!(%why, "the phone names a path outside its folder; nothing is done about it");
+            self.first = Some(why.clone());
         }
-        if is_refused {
-            self.first_refused.get_or_insert_with(|| why.clone());
-        }
+        self.refused |= is_refused;
         if self.count > ODD_PATHS_MAX { Err(why.clone()) } else { Ok(()) }
     }
 }

@@ -140,6 +140,7 @@ async fn a_phone_lost_on_wifi_and_a_full_disk() {
 async fn room_is_made_of_old_snapshots() {
     let Some(disk) = SmallDisk::new(DataSetSpec::uniform(434, 5, 4_000_000), 384 << 20).await else { return };
     let world = &disk.world;
+    world.configure("[backup]\nmake_room = false\n");
     let daemon = world.daemon().await;
     daemon.phone_shows("the backup is done", backed_up).await;
     for _ in 0..3 {
