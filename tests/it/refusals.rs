@@ -26,12 +26,13 @@ async fn run(world: &World) -> Outcome {
     Outcome { code: output.status.code().unwrap(), object, peak_bytes }
 }
 
-/// Every name in the world but those that Backstay itself may write.
+/// Every name in the world but those that Backstay itself may write: its own of the backups, and the records of
+/// conversations.
 fn outside(world: &World) -> Vec<String> {
     let (mut folders, mut found) = (vec![world.folder.path().to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
-            if entry.file_name() == ".backstay" {
+            if entry.file_name() == ".backstay" || entry.file_name() == "sessions" {
                 continue;
             }
             if entry.file_type().unwrap().is_dir() {
