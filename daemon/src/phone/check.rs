@@ -8,7 +8,13 @@ use crate::{
     host::{disk, volume},
     preflight::{self, ROOM_COMFORT_BYTES, ROOM_SLACK_BYTES, Situation},
     transfer::DiskError,
-    vault::{forecast, free_space, layout::Layout, receipt},
+    vault::{
+        forecast,
+        free_space::{self, Freed},
+        layout::Layout,
+        receipt,
+        transaction::VaultError,
+    },
 };
 
 /// What is made free at least; the phone asks for more once it knows what it sends.
@@ -44,8 +50,14 @@ pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
         // Before anybody is asked for a passcode.
         if may_make_room && free <= ROOM_SLACK_BYTES && layout.ledger().exists() {
             // With room to spare, where that can be; else what the phone asks for before it begins, and some.
-            for wanted in [ROOM_SLACK_BYTES + ROOM_COMFORT_BYTES, ROOM_SLACK_BYTES + ROOM_LEAST_BYTES] {
-                match free_space::free(&layout, wanted) {
+            type Free = fn(&Layout, u64) -> Result<Freed, VaultError>;
+            let tries: [(Free, u64); 3] = [
+                (free_space::free, ROOM_SLACK_BYTES + ROOM_COMFORT_BYTES),
+                (free_space::free, ROOM_SLACK_BYTES + ROOM_LEAST_BYTES),
+                (free_space::free_interrupted_too, ROOM_SLACK_BYTES + ROOM_LEAST_BYTES),
+            ];
+            for (free_with, wanted) in tries {
+                match free_with(&layout, wanted) {
                     Ok(freed) => free = freed.bytes_free,
                     Err(error) => tracing::warn!(%error, "no room can be made"),
                 }

@@ -273,7 +273,8 @@ impl Phones {
     /// Of the disk; `backup-in-progress-elsewhere` while a backup runs.
     pub async fn free_space(&self, udid: &Udid, bytes_wanted: u64) -> Result<(), Refusal> {
         let layout = Layout::new(&self.surroundings.root, udid);
-        let freeing = tokio::task::spawn_blocking(move || free_space::free(&layout, bytes_wanted)).await;
+        let freeing =
+            tokio::task::spawn_blocking(move || free_space::free_interrupted_too(&layout, bytes_wanted)).await;
         let freed = match freeing {
             Ok(freed) => freed.map_err(|error| Refusal::Failure(diagnose::vault(&error)))?,
             Err(error) => return Err(Refusal::Failure(Failure::from(FailureId::HostIoError).text(error))),

@@ -59,14 +59,28 @@ pub fn plan(layout: &Layout, ledger: &Ledger, bytes_wanted: u64) -> Result<Freed
 pub fn free(layout: &Layout, bytes_wanted: u64) -> Result<Freed, VaultError> {
     let _lock = transaction::lock(layout)?;
     let mut ledger = recovery::recover(layout)?.ledger;
-    let freed = free_locked(layout, &mut ledger, bytes_wanted)?;
-    if freed.bytes_free >= bytes_wanted || !layout.next().exists() {
+    free_locked(layout, &mut ledger, bytes_wanted)
+}
+
+/// As [`free`], and where the snapshots are not enough, what an interrupted run received goes first: it is no backup, and of
+/// no use while it leaves no room for the next one.
+///
+/// # Errors
+/// As [`free`].
+pub fn free_interrupted_too(layout: &Layout, bytes_wanted: u64) -> Result<Freed, VaultError> {
+    let freed = free(layout, bytes_wanted)?;
+    if freed.bytes_free >= bytes_wanted {
         return Ok(freed);
     }
-    // What an interrupted run received is of no use while it leaves no room for the next one.
+    let _lock = transaction::lock(layout)?;
+    let mut ledger = recovery::recover(layout)?.ledger;
+    if !layout.next().exists() {
+        return Ok(freed);
+    }
     tracing::info!("what an interrupted run received goes to make room");
     ledger.forget_interrupted()?;
-    recovery::recover(layout)?;
+    // Without its record the tree is removed.
+    let mut ledger = recovery::recover(layout)?.ledger;
     let again = free_locked(layout, &mut ledger, bytes_wanted)?;
     Ok(Freed { bytes_free_before: freed.bytes_free_before, ..again })
 }

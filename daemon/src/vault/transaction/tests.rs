@@ -350,3 +350,25 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
         assert!(!transaction.is_resumed() && !staged.exists(), "{what}");
     }
 }
+
+/// A run that looks for room keeps what an interrupted one received; only where nothing else is left does it go.
+#[test]
+fn what_a_broken_run_left_goes_last() {
+    const STAGED: &str = "Snapshot/ab/ab0d7e5fb2ce288813306e4d4636395e047a3d28";
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout(folder.path());
+    commit(&layout, "one", Utc::now());
+    let mut transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::default()).unwrap();
+    let staged = layout.next_tree().join(STAGED);
+    fs::create_dir_all(staged.parent().unwrap()).unwrap();
+    fs::write(&staged, "what came").unwrap();
+    let mut digests = Digests::default();
+    digests.received(Name::new(STAGED), checksum::of_file(&staged).unwrap(), true);
+    assert!(transaction.keep(digests, HashMap::new()).unwrap());
+    drop(transaction);
+    free_space::free(&layout, u64::MAX).unwrap();
+    free_space::free_interrupted_too(&layout, 1).unwrap();
+    assert!(staged.exists(), "it is not asked for");
+    free_space::free_interrupted_too(&layout, u64::MAX).unwrap();
+    assert!(!layout.next().exists() && layout.latest().exists());
+}
