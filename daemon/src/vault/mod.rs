@@ -26,6 +26,7 @@ pub mod name;
 pub mod parts;
 pub mod phones;
 pub mod proof;
+pub mod properties;
 mod property_list;
 pub mod reader;
 pub mod receipt;

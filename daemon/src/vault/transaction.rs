@@ -6,9 +6,8 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
-    fs,
-    io::{self, Read},
-    path::{Path, PathBuf},
+    fs, io,
+    path::PathBuf,
 };
 
 use backstay_shared::{config::Retention, overview::EndedRun};
@@ -18,7 +17,7 @@ use super::{
     aside::{self, Aside},
     base::BaseRows,
     checksum, clone,
-    encryption::{self, Password},
+    encryption::Password,
     evidence::Evidence,
     free_space, history,
     interrupted::{self, Interrupted},
@@ -28,7 +27,7 @@ use super::{
     name::Name,
     parts::{Parts, is_foreign},
     proof::{Rule, difference},
-    property_list::{self, Trouble},
+    properties,
     receipt::{self, Receipt},
     recovery::{self, Recovered, failed},
     scratch::Scratch,
@@ -152,7 +151,7 @@ impl Transaction {
         let has_base = is_there(latest.join("Manifest.db"))? || is_there(latest.join("Status.plist"))?;
         let identity = receipt::tree_identity(&latest).map_err(failed("reading", &latest))?.filter(|_| has_base);
         let base = ledger.newest()?.filter(|newest| has_base && Some(&newest.tree) == identity.as_ref());
-        let is_broken = has_base && is_broken(&latest)?;
+        let is_broken = has_base && properties::are_broken(&latest)?;
         if let Some(base) = base.as_ref().filter(|base| is_broken && !base.damaged) {
             tracing::error!(id = base.id, "what a phone reads first of the latest backup is broken");
             ledger.note_check(base.number, None, true)?;
@@ -525,38 +524,6 @@ impl Transaction {
         // Also what the ledger says of a commit that did not come.
         recovery::recover(&self.layout).map(|_| ())
     }
-}
-
-/// True when a phone would end its run over what it reads first: the properties of the last backup. It asks for its
-/// passcode before that.
-fn is_broken(tree: &Path) -> Result<bool, VaultError> {
-    for name in ["Status.plist", "Manifest.plist"] {
-        let path = tree.join(name);
-        match property_list::read(&path) {
-            Ok(_) => {}
-            // Without a status the phone sends everything.
-            Err(Trouble::Disk(error)) if error.kind() == io::ErrorKind::NotFound && name == "Status.plist" => {
-                return Ok(false);
-            }
-            Err(Trouble::Disk(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-            Err(Trouble::Broken(why)) => {
-                tracing::warn!(path = %path.display(), why, "a property list of the latest backup can't be read");
-                return Ok(true);
-            }
-            Err(Trouble::Disk(error)) => return Err(failed("reading", &path)(error)),
-        }
-    }
-    let path = tree.join("Manifest.db");
-    let mut beginning = [0; 16];
-    match tree::open(&path).and_then(|mut file| file.read_exact(&mut beginning)) {
-        Ok(()) => {}
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
-            return Ok(true);
-        }
-        Err(error) => return Err(failed("reading", &path)(error)),
-    }
-    let is_plain = matches!(encryption::is_encrypted(tree), Ok(false));
-    Ok(is_plain && &beginning != b"SQLite format 3\0")
 }
 
 fn discard(layout: &Layout) -> Result<(), VaultError> {
