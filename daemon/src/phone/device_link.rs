@@ -37,7 +37,7 @@ pub struct Matter<'a> {
     pub aside: Option<Aside>,
     /// What came in an earlier run and is there.
     pub digests: Digests,
-    /// Files that the phone could not read in it, and whether nobody misses them.
+    /// Files that the phone could not read in it, and whether they are harmless.
     pub unreadable: HashMap<Name, bool>,
     /// Makes room on the disk.
     pub make_room: &'a mut MakeRoom<'a>,

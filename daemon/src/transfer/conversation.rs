@@ -64,7 +64,7 @@ pub struct Plan {
     pub udid: Udid,
     /// What came in an earlier run and is there.
     pub digests: Digests,
-    /// Files that the phone could not read in it, and whether nobody misses them.
+    /// Files that the phone could not read in it, and whether they are harmless.
     pub unreadable: HashMap<Name, bool>,
     /// What the phone is asked to do.
     pub order: Order,

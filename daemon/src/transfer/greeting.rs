@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The phone greets at once as a rule; its backup service may have to be started first, or be busy with what was asked of
-/// it before. Nothing was asked of the phone yet, so that another try costs nobody a passcode.
+/// it before. Nothing was asked of the phone yet, so that another try costs no passcode.
 const GREETING_SECONDS_MAX: Duration = Duration::from_secs(180);
 
 /// How a DeviceLink status spells "nothing".

@@ -10,11 +10,11 @@ const KEPT_MAX: usize = 100;
 /// More than these are taken for damage: no backup lacks so many.
 const NAMES_MAX: usize = 10_000;
 
-/// What the phone can't read and nobody misses, by the end of its path: iOS makes it again. Source: pymobiledevice3 755,
+/// Harmless files that the phone can't read, by the end of their paths: iOS makes them again. Source: pymobiledevice3 755,
 /// iOS 17.2.1, where it happens in each backup.
 const HARMLESS: &[&str] = &["Library/Application Support/FileProvider/backup/backup_manifest.db"];
 
-/// True for a file that nobody misses, by its path on the phone or below its domain.
+/// True for a harmless file, by its path on the phone or below its domain.
 pub fn is_harmless(path: &str) -> bool {
     HARMLESS
         .iter()
@@ -37,7 +37,7 @@ pub struct UnreadableFiles {
     /// More than can be named.
     unnamed: u64,
     first: Vec<(Name, Unreadable)>,
-    /// And whether nobody misses it.
+    /// And whether it is harmless.
     names: HashMap<Name, bool>,
 }
 
@@ -57,9 +57,9 @@ impl UnreadableFiles {
         }
         let is_harmless = is_harmless(&file.device_path);
         match (is_harmless, self.first.len() < KEPT_MAX) {
-            (true, _) => tracing::debug!(?file, "the phone could not read a file that nobody misses"),
+            (true, _) => tracing::debug!(?file, "the phone could not read a harmless file"),
             (false, true) => tracing::warn!(?file, "the phone could not read one of its files"),
-            // A log of thousands of lines helps nobody.
+            // Thousands of lines would hide the rest of the log.
             (false, false) => {}
         }
         self.count += 1;
@@ -86,7 +86,7 @@ impl UnreadableFiles {
         self.count
     }
 
-    /// Where they are, and whether nobody misses them.
+    /// Where they are, and whether they are harmless.
     pub const fn names(&self) -> &HashMap<Name, bool> {
         &self.names
     }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_misses_is_no_news() {
+    fn harmless_files_are_no_news() {
         let known = "/var/mobile/Library/Application Support/FileProvider/backup/backup_manifest.db";
         for (path, harmless) in [
             (known, true),

@@ -1,8 +1,8 @@
 //! What an interrupted run received, kept for the next one: a phone that finds it goes on there and sends it no second
 //! time (novkostya/quince-devlog, tried with iPhone and iPad).
 //!
-//! The ledger tells what came whole. A tree that it does not fit is of no use: nobody knows then which of its files are
-//! whole.
+//! The ledger tells what came whole. A tree that it does not fit is of no use: which of its files are whole is
+//! unknown then.
 
 use std::{collections::HashMap, fs, io};
 
@@ -30,7 +30,7 @@ pub struct Interrupted {
     pub began: i64,
     /// What came.
     pub digests: Digests,
-    /// What the phone could not read, and whether nobody misses it; a stand-in is in its place.
+    /// What the phone could not read, and whether it is harmless; a stand-in is in its place.
     pub unreadable: HashMap<Name, bool>,
 }
 

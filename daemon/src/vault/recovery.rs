@@ -65,7 +65,7 @@ fn recover_once(layout: &Layout) -> Result<Recovered, VaultError> {
         undo_aside(layout, &ledger, &entries)?;
     } else if !finished {
         let identity = base_identity(layout)?;
-        // Of use to the phone when it goes on; of anything else nobody knows what is whole.
+        // Of use to the phone when it goes on; what is whole of anything else is unknown.
         if !ledger.has_interrupted(identity.as_deref())? {
             remove_all(&layout.next())?;
         }

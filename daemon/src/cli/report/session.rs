@@ -15,7 +15,7 @@ const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// The newest record, or that of the phone that is named; and when and of what it is.
 ///
 /// # Errors
-/// When there is none, or the name fits none or several.
+/// When no record exists, or the name fits no phone or several.
 pub fn newest(given: &Given, wanted: Option<&str>) -> Result<(String, String), CliError> {
     let mut records = recording::newest(&given.paths.log_dir);
     let index = match wanted {

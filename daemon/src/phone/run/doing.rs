@@ -48,7 +48,7 @@ pub(super) struct Run {
     received: Received,
     /// What of it is in the tree.
     digests: Digests,
-    /// What the phone could not read, and whether nobody misses it.
+    /// What the phone could not read, and whether it is harmless.
     unreadable: HashMap<Name, bool>,
     /// The phone was asked for its backup.
     conversed: bool,

@@ -40,7 +40,7 @@ impl Again {
         log.line(line);
     }
 
-    /// What was counted, before anything else is told.
+    /// What was counted, before any other line.
     pub(super) fn tell(&mut self, log: &Log) {
         if self.times > 0 {
             log.line(Line::new('*', "again").with("times", self.times).with("entries", self.entries));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-/// Kinds that are told apart; a phone that makes up more has them under one name.
+/// Kinds that have names of their own; a phone that makes up more has them under one name.
 const KINDS_MAX: usize = 16;
 
 const OTHER: &str = "other-kinds";

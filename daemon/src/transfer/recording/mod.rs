@@ -6,7 +6,7 @@
 //! | question | lines |
 //! |---|---|
 //! | Is a file that could not be read moved, listed, and with which size? Which files are they? | `* unreadable` (code, bytes before, text, shape), `* moved`, `* row` |
-//! | Does the run after a broken first backup go on, begin anew or end with 205? | `* tree` (`state`, `snapshot`, `kept`), the messages after it, `* end` |
+//! | Does the run after a broken first backup go on, start over or end with 205? | `* tree` (`state`, `snapshot`, `kept`), the messages after it, `* end` |
 //! | Which folders are listed at the start and the end? | `< DLContentsOfDirectory` and the `> status` after it, by their place among `* batch` |
 //! | Does a forced full run remove old files? How long do messages get? | `> Backup Options={ForceFullBackup:true}`, `< DLMessageRemoveItems` (`items`, `kinds`), `* totals` (`most-…`, `largest-message`) |
 //! | Does a path begin with a slash? What does Cancel on the phone post? | `to` and `kinds` of `* batch` and of messages, `* end refused=`; `* notification` |
@@ -41,7 +41,7 @@ use backstay_shared::health::Failure;
 use super::{DiskError, Refused, TransferError, device_link_code, place::Place, value::Value};
 use crate::vault::name::Name;
 
-/// A phone that is silent for longer is told.
+/// A longer silence gets a line.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// What writes down one conversation; without a file it does nothing.
@@ -114,7 +114,7 @@ impl Recorder {
         }
     }
 
-    /// A message came. Also what is not believed afterwards is told.
+    /// A message came. It is recorded before it is checked.
     pub fn came(&mut self, bytes: &[u8]) {
         if let Some(state) = &mut self.0 {
             state.came(bytes);

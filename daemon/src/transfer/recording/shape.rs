@@ -94,7 +94,7 @@ const NAMED: &str = "FileProvider/backup/backup_manifest.db";
 /// More parts are only counted.
 const PARTS_MAX: usize = 12;
 
-/// Of a longer path only its length is kept: nobody has one.
+/// Of a longer path only its length is kept.
 const PATH_BYTES_MAX: usize = 1024;
 
 /// A path of the phone or of the backup, for example `U/Snapshot/xx/<file>`, `/.b/6/Containers/<10>/<4>.sqlite`. `U` is

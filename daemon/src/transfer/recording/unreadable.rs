@@ -23,7 +23,7 @@ struct Fate {
 }
 
 impl Unreadables {
-    /// One more, which would be at this place; its number if it is told by itself.
+    /// One more, which would be at this place; its number if it has a line of its own.
     pub fn add(&mut self, name: &Name) -> Option<u64> {
         self.count += 1;
         if let Name::Staged(id) | Name::Payload(id) = name

@@ -67,7 +67,7 @@ const SCHEMA: &str = "
     CREATE TABLE unreadable (
         number INTEGER NOT NULL,
         name NOT NULL,
-        harmless INTEGER NOT NULL DEFAULT 0,   -- 1 for what nobody misses
+        harmless INTEGER NOT NULL DEFAULT 0,   -- 1 for a harmless one
         PRIMARY KEY (number, name)
     ) WITHOUT ROWID;
     -- The tree that an interrupted run left, by the identity of the one that it builds on; and what is in it.

@@ -105,7 +105,7 @@ pub struct NewSnapshot<'a> {
 pub struct NotRead {
     /// Which.
     pub name: Name,
-    /// Nobody misses it.
+    /// It is harmless.
     pub harmless: bool,
     /// Its row's `Size`, where it has a row.
     pub size: Option<u64>,
