@@ -89,12 +89,12 @@ async fn a_pair_record_has_the_shape_that_other_programs_give_it() {
     assert!(world.backstay(&["pair"]).await.status.success());
     let ours = record(&world);
     assert_eq!(world.back_up_once().await.0, 0);
-    let anew = || {
+    let again = || {
         world.phone.trust().forget_all();
         world.usbmuxd.pair_records().delete(world.phone.udid()).unwrap();
     };
 
-    anew();
+    again();
     let address = world.usbmuxd.address();
     for command in ["pair", "validate"] {
         runs(&world, "idevicepair", &address, &["-u", world.phone.udid(), command]).await;
@@ -123,7 +123,7 @@ async fn a_pair_record_has_the_shape_that_other_programs_give_it() {
         assert_eq!(our.signature_algorithm.oid, SHA_256_WITH_RSA_ENCRYPTION);
     }
 
-    anew();
+    again();
     let socket = world.usbmuxd.socket_path().display().to_string();
     for command in ["pair", "info"] {
         runs(&world, &pymobiledevice3(), &socket, &["lockdown", command]).await;

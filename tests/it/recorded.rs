@@ -12,7 +12,7 @@ use backstay_tests::{
     world::{World, text},
 };
 
-/// Longer than what is told as a silence.
+/// Longer than the silence that a record reports.
 const SILENCE: Duration = Duration::from_millis(5500);
 
 /// The last record, as a person gets it.
@@ -73,7 +73,7 @@ async fn a_phone_behaves_as_a_record_says() {
     assert_eq!(record.line('*', "tree").unwrap().text("state"), Some("missing"));
 }
 
-/// Whether the phone moves what it could not read is told, whatever becomes of the run.
+/// The record says whether the phone moves what it could not read, however the run ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_of_what_did_not_come_is_told() {
     let world = World::new(DataSetSpec::uniform(82, 20, 1000)).await;
@@ -155,7 +155,7 @@ async fn a_record_names_nobody() {
     }
 }
 
-/// A change of the password and a restore are conversations, too; of the passwords only that they were given is told.
+/// A change of the password and a restore are conversations, too; of a password the record says only that there was one.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_are_in_no_record() {
@@ -186,7 +186,7 @@ async fn passwords_are_in_no_record() {
     assert!(sent > 60, "{sent} files");
 }
 
-/// Over Wi-Fi, with the passcode: what comes on other connections than that of the backup is told, too.
+/// Over Wi-Fi, with the passcode: the record has what comes on other connections than that of the backup, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn notifications_and_heartbeats_are_told() {
     let world = World::new(DataSetSpec::uniform(81, 20, 1000)).await;
@@ -265,7 +265,7 @@ async fn thousands_of_unreadable_files_are_counted() {
     assert_eq!(record.line('*', "totals").unwrap().number("unreadable"), Some(20_000));
 }
 
-/// Nobody has talked to a phone here; and of several phones one may be named.
+/// Without a conversation on this computer; and with several phones, of which one is named.
 #[tokio::test(flavor = "multi_thread")]
 async fn which_record_is_meant() {
     let world = World::new(DataSetSpec::uniform(80, 5, 10)).await;

@@ -8,7 +8,7 @@ const LOG_OF_THE_IPHONE: &str = "is only on the iPhone's own log, no computer se
 pub(crate) const REASONS: &[(FailureId, &str)] = &[
     (SetupNeeded, "is told before there are any settings; `tests/it/first_run.rs` has it"),
     (HostAsleep, "needs a computer that sleeps; `loss::by_sleep` has a test of its own"),
-    (DeviceBackupBusy, "is told after three minutes; `tests/it/conversation/causes.rs` lets them pass"),
+    (DeviceBackupBusy, "is reported after three minutes; `tests/it/conversation/causes.rs` lets them pass"),
     (DeviceNotCharging, "is a wait that a person wants, and told of nobody; `tests/it/causes/schedule.rs` has it"),
     (DeviceRecoveryMode, "needs an iPhone on a USB bus; `usb_bus` has a test of its own"),
     (AppleStatusUnknown, "is told after 45 minutes without an answer; `tests/it/watch.rs` lets them pass"),

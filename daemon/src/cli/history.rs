@@ -74,6 +74,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
                     "after_erasing": is_after_erasing(entry),
                     "kept_from_before_erasing": before_erasing.contains(&entry.number),
                     "kept_for_unreadable_files": last_readable.contains(&entry.number),
+                    "removed_for_room": removed_for_room(entry),
                     "checked_at": entry.checked.and_then(|at| chrono::DateTime::<Utc>::from_timestamp(at, 0)),
                     "folder": tree.display().to_string(),
                 })
@@ -95,8 +96,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
             true => ", kept for files that the iPhone can't read any more",
             false => "",
         };
+        let room = match removed_for_room(entry) {
+            0 => String::new(),
+            1 => ", one older snapshot was removed to make room for it".to_owned(),
+            removed => format!(", {removed} older snapshots were removed to make room for it"),
+        };
         output::line(&format!(
-            "{}  {}, {} files ({}), {} only here{latest}{origin}{erased}{readable}{damaged}",
+            "{}  {}, {} files ({}), {} only here{latest}{origin}{erased}{readable}{room}{damaged}",
             entry.id,
             time_of(&entry.id).map_or_else(String::new, output::moment),
             entry.files,
@@ -142,6 +148,11 @@ pub fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), CliErr
     }
     let kept = entries.len() - gone.len();
     output::line(&format!("{}: {} snapshots {verb}, {kept} kept", phone.name, gone.len()))
+}
+
+/// Snapshots that the run of this one removed.
+fn removed_for_room(entry: &Entry) -> u64 {
+    entry.receipt.as_ref().map_or(0, |receipt| receipt.made_room)
 }
 
 fn count(snapshots: usize) -> String {

@@ -325,7 +325,7 @@ pub fn restore(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> 
     }
 }
 
-/// The phone said "success" but could not read some of its own files, which somebody may miss.
+/// The phone said "success" but could not read some of its own files, which a person may miss.
 pub fn unreadable_files(received: &Received) -> Option<Failure> {
     let (first, count) = received.unreadable.missed()?;
     let mut failure = Failure::from(FailureId::DeviceIoError).path(&first.device_path).text(&first.reason);

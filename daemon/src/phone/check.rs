@@ -47,7 +47,7 @@ pub async fn may_run(job: &Job, seen: &mut Checked) -> Result<(), Failure> {
         let mut free = disk::free_bytes(&root).map_err(|source| {
             diagnose::disk(&DiskError { operation: "asking for the free space", path: root.clone(), source })
         })?;
-        // Before anybody is asked for a passcode.
+        // Before the phone asks for a passcode.
         if may_make_room && free <= ROOM_SLACK_BYTES && layout.ledger().exists() {
             // With room to spare, where that can be; else what the phone asks for before it begins, and some.
             type Free = fn(&Layout, u64) -> Result<Freed, VaultError>;

@@ -16,10 +16,11 @@ use crate::{
     host::disk,
     transfer::{
         DiskError, TransferError,
-        conversation::{Conversation, MakeRoom, Order, Plan},
+        conversation::{Conversation, MakeRoom, Plan},
         digests::Digests,
         download::Sent,
         meter::Meter,
+        order::Order,
         passcode,
         recording::{self, Ending, Log, Recorder},
         upload::Received,

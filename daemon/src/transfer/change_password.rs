@@ -15,7 +15,7 @@ use super::{
     TransferError,
     frames::Frames,
     greeting::{self, greet, say_goodbye},
-    passcode::{NOBODY_TYPES_AFTER, Sheet},
+    passcode::{Sheet, while_passcode_is_typed},
     recording::Recorder,
     request::{Message, Request},
 };
@@ -106,31 +106,7 @@ where
     greeted.map_err(|error| NotChanged { error, in_doubt: false })?;
     let answered = async {
         greeting::request(frames, change.request(udid)).await?;
-        let (mut watching, mut asked_since) = (true, None);
-        loop {
-            let patience = async {
-                match asked_since {
-                    Some(since) => tokio::time::sleep_until(since + NOBODY_TYPES_AFTER).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                answer = result(frames, udid) => return answer,
-                () = patience => {
-                    return Err(TransferError::NobodyTyped { seconds: NOBODY_TYPES_AFTER.as_secs() });
-                }
-                changed = passcode_sheet.changed(), if watching => {
-                    watching = changed.is_ok();
-                    let sheet = *passcode_sheet.borrow_and_update();
-                    if sheet.cancelled {
-                        return Err(TransferError::CancelledOnPhone);
-                    }
-                    asked_since = sheet.is_up.then(tokio::time::Instant::now);
-                    asked(sheet.is_up);
-                }
-            }
-        }
+        while_passcode_is_typed(passcode_sheet, result(frames, udid), asked).await
     };
     match tokio::time::timeout(ANSWER_SECONDS_MAX, answered).await {
         Ok(Ok(())) => {
@@ -145,7 +121,7 @@ where
     }
 }
 
-/// Waits for the result; nothing else is done for the phone meanwhile. Safe to cancel between messages.
+/// Waits for the result; nothing else is done for the phone meanwhile.
 async fn result<S>(frames: &mut Frames<S>, udid: &Udid) -> Result<(), TransferError>
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -30,7 +30,8 @@ use super::{
     hashing::Hashing,
     meter::Meter,
     operations,
-    passcode::{NOBODY_TYPES_AFTER, Sheet},
+    order::Order,
+    passcode::{Sheet, while_passcode_is_typed},
     place::Place,
     recording::Recorder,
     request::{Message, OddPath, Request},
@@ -40,7 +41,7 @@ use super::{
 };
 use crate::{
     host::disk,
-    vault::{aside::Aside, encryption::Password, name::Name},
+    vault::{aside::Aside, name::Name},
 };
 
 /// So long a phone may say nothing, whatever came before: 15 minutes were seen with 100,000 photos, and minutes around a
@@ -72,64 +73,6 @@ pub struct Plan {
     pub passcode_sheet: watch::Receiver<Sheet>,
     /// Ends the run.
     pub cancel: CancellationToken,
-}
-
-/// What a conversation is for.
-#[derive(Debug, Clone)]
-pub enum Order {
-    /// The phone brings its backup up to date.
-    Backup {
-        /// Everything anew.
-        full: bool,
-    },
-    /// The phone takes over what the backup holds.
-    Restore {
-        /// The phone; the backup may be another one's.
-        target: Udid,
-        /// The request's `Options`.
-        options: plist::Dictionary,
-        /// What opens an encrypted backup.
-        password: Option<Password>,
-    },
-}
-
-impl Order {
-    fn request(&self, source: &Udid) -> plist::Dictionary {
-        let (name, target, options) = match self {
-            Self::Backup { full: false } => ("Backup", source, None),
-            Self::Backup { full: true } => {
-                let options = plist::Dictionary::from_iter([("ForceFullBackup", plist::Value::from(true))]);
-                ("Backup", source, Some(options))
-            }
-            Self::Restore { target, options, password } => {
-                let mut options = options.clone();
-                if let Some(password) = password {
-                    options.insert("Password".into(), password.reveal().into());
-                }
-                ("Restore", target, Some(options))
-            }
-        };
-        let mut request = plist::Dictionary::new();
-        request.insert("MessageName".into(), name.into());
-        request.insert("TargetIdentifier".into(), target.as_str().into());
-        request.insert("SourceIdentifier".into(), source.as_str().into());
-        if let Some(options) = options {
-            request.insert("Options".into(), options.into());
-        }
-        request
-    }
-
-    /// What the phone does while nothing of it is seen.
-    const fn silent_phase(&self) -> Phase {
-        match self {
-            Self::Backup { .. } => Phase::Scanning,
-            Self::Restore { .. } => Phase::Transferring,
-        }
-    }
-
-    const fn is_restore(&self) -> bool {
-        matches!(self, Self::Restore { .. })
-    }
 }
 
 /// One conversation: the socket, the disk and what came so far. After [`Conversation::carry_out`] the fields tell what
@@ -296,30 +239,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
 
     /// Waits for the phone, and tells when it waits for its passcode.
     async fn next_message(&mut self) -> Result<Bytes, TransferError> {
-        let mut watching = true;
-        let silent = self.plan.order.silent_phase();
-        let mut asked_since = None;
-        loop {
-            let patience = async {
-                match asked_since {
-                    Some(since) => tokio::time::sleep_until(since + NOBODY_TYPES_AFTER).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                message = self.frames.message() => return message,
-                () = patience => {
-                    return Err(TransferError::NobodyTyped { seconds: NOBODY_TYPES_AFTER.as_secs() });
-                }
-                changed = self.plan.passcode_sheet.changed(), if watching => {
-                    watching = changed.is_ok();
-                    let sheet = *self.plan.passcode_sheet.borrow_and_update();
-                    asked_since = sheet.is_up.then(Instant::now);
-                    self.meter.phase(if sheet.is_up { Phase::WaitingForPasscode } else { silent });
-                }
-            }
-        }
+        let (silent, meter) = (self.plan.order.silent_phase(), &mut self.meter);
+        let seen = |is_up| meter.phase(if is_up { Phase::WaitingForPasscode } else { silent });
+        while_passcode_is_typed(&mut self.plan.passcode_sheet, self.frames.message(), seen).await
     }
 
     async fn answer(

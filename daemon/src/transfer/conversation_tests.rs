@@ -46,7 +46,7 @@ async fn carried_out(conversation: &mut Conversation<DuplexStream>) -> Result<()
 }
 
 /// A list of files over a link on which it takes as long as the largest of 1.2 GB at half a megabyte a second: forty minutes
-/// to the phone, in which it says nothing, and forty back. The clock stands while somebody computes.
+/// to the phone, in which it says nothing, and forty back. The clock stands while a task computes.
 #[tokio::test(start_paused = true)]
 async fn a_list_of_files_takes_forty_minutes_each_way() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,7 +103,7 @@ async fn a_list_of_files_takes_forty_minutes_each_way() {
     assert_eq!((conversation.sent.bytes, conversation.received.bytes), (bytes, bytes));
 }
 
-/// Whatever came before, and whichever side is to speak.
+/// The same patience after any message, and for the silence of either side.
 #[tokio::test(start_paused = true)]
 async fn silence_has_one_limit() {
     for (bytes_before, minutes, is_stalled) in

@@ -87,7 +87,7 @@ pub async fn gather(session: &mut Session, facts: &Facts) -> Result<Dictionary, 
         info.insert("Product Name".into(), name.into());
     }
     let udid = facts.udid.as_str();
-    // New in every backup, as idevicebackup2 does: nobody is known to compare it with the one before.
+    // New in every backup, as idevicebackup2 does: no program is known to compare it with the one before.
     info.insert("GUID".into(), Uuid::new_v4().simple().to_string().to_uppercase().into());
     info.insert("Last Backup Date".into(), Value::Date(whole_seconds(SystemTime::now()).into()));
     info.insert("Target Identifier".into(), udid.into());
@@ -135,7 +135,7 @@ pub fn write(tree: &Path, info: &Dictionary) -> Result<Checksums, DiskError> {
     Ok(checksum::of(&content))
 }
 
-/// Whatever lies there goes: it may be a link to somebody's file.
+/// Whatever lies there goes: it may be a link to another file of the user.
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// A shorter list of files is with the phone before anybody reads that it goes there.
+/// A shorter list of files is with the phone before a person could read that it goes there.
 const LIST_BYTES_MIN: u64 = 1 << 20;
 
 /// Weight of the newest interval in the rate.

@@ -18,6 +18,7 @@ pub mod hashing;
 pub mod info_plist;
 pub mod meter;
 pub mod operations;
+pub mod order;
 pub mod passcode;
 pub mod place;
 pub mod recording;

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use backstay_shared::health::Failure;
 use idevice::notification_proxy::NotificationProxyClient;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use super::recording::{Line, Log};
+use super::{
+    TransferError,
+    recording::{Line, Log},
+};
 use crate::phone::{
     guard::Framing,
     link::{Session, guard, within},
@@ -25,9 +28,9 @@ const OTHERS: [(&str, &str); 4] = [
     ("com.apple.mobile.backup.domain_changed", "backup-domain-changed"),
 ];
 
-/// The phone takes its sheet down after some 3 minutes and answers 208. One that does not say so is left alone after this
-/// long: a person who is there has typed by now, and other programs wait for the phone.
-pub const NOBODY_TYPES_AFTER: Duration = Duration::from_secs(5 * 60);
+/// The phone takes its sheet down after some 3 minutes and answers 208. A phone that does not say so is left alone after this
+/// long: a person at the phone has typed by now, and other programs wait for the phone.
+pub const PASSCODE_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// What is known of the sheet, and of the person before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,6 +41,42 @@ pub struct Sheet {
     pub was_shown: bool,
     /// The person at the phone wants it all to end.
     pub cancelled: bool,
+}
+
+/// Waits for the phone's `message`, for as long as a person at the phone may take for the passcode. `seen` hears when the
+/// sheet comes up and goes away.
+///
+/// # Errors
+/// Those of `message`; when the passcode is not typed, or the person cancels on the phone.
+pub async fn while_passcode_is_typed<T>(
+    sheet: &mut watch::Receiver<Sheet>,
+    message: impl Future<Output = Result<T, TransferError>>,
+    mut seen: impl FnMut(bool),
+) -> Result<T, TransferError> {
+    tokio::pin!(message);
+    let (mut watching, mut up_since) = (true, None);
+    loop {
+        let wait = async {
+            match up_since {
+                Some(since) => tokio::time::sleep_until(since + PASSCODE_WAIT_MAX).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            message = &mut message => return message,
+            () = wait => return Err(TransferError::NobodyTyped { seconds: PASSCODE_WAIT_MAX.as_secs() }),
+            changed = sheet.changed(), if watching => {
+                watching = changed.is_ok();
+                let now = *sheet.borrow_and_update();
+                if now.cancelled {
+                    return Err(TransferError::CancelledOnPhone);
+                }
+                up_since = now.is_up.then(Instant::now);
+                seen(now.is_up);
+            }
+        }
+    }
 }
 
 /// Watches the passcode sheet. Must be called before the `Backup` request, else the sheet is

@@ -91,7 +91,7 @@ impl UnreadableFiles {
         &self.names
     }
 
-    /// The first one that somebody may miss, and how many of these there are.
+    /// The first file that a person may miss, and the count of such files.
     pub fn missed(&self) -> Option<(&Unreadable, u64)> {
         let missed = self.names.values().filter(|is_harmless| !**is_harmless).count() as u64;
         self.first.first().map(|(_, file)| (file, missed + self.unnamed))

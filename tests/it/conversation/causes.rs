@@ -76,7 +76,7 @@ async fn a_cancel_on_the_phone_ends_the_run() {
     judge(&world);
 }
 
-/// Its number is given back, whichever it is.
+/// The phone gets the number back that it sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_version_of_device_link_is_the_phones_own() {
     for version in [[300, 0], [400, 0], [410, 2]] {
@@ -88,7 +88,7 @@ async fn the_version_of_device_link_is_the_phones_own() {
 }
 
 /// After a change of its password the service takes the connection and does not greet. Nothing was asked of the phone yet, so
-/// that it is told soon, and tried again.
+/// that the failure is reported soon, and the backup is tried again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_backup_service_is_told_as_such() {
     let world = World::new(DataSetSpec::mixed(645, 60, 300_000)).await;

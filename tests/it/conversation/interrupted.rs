@@ -157,7 +157,7 @@ async fn a_run_that_asked_nothing_loses_nothing() {
     assert_eq!(back_up(&world).await.0, 1);
     world.phone.plug_in();
     world.phone.set_fault(None);
-    // Nobody gives the password.
+    // No password is given.
     let output = world.backstay(&["backup", "--once", "--json"]).await;
     assert_eq!(output.status.code(), Some(1), "{}", backstay_tests::world::text(&output));
     let (code, object) = back_up(&world).await;

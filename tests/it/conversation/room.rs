@@ -1,4 +1,4 @@
-//! Too little room by the phone's reckoning: it is made while the phone waits, so that nobody types the passcode twice.
+//! Too little room by the phone's reckoning: it is made while the phone waits, so that no passcode is typed twice.
 
 use backstay_tests::{
     binaries::binary,
@@ -23,7 +23,8 @@ async fn old_snapshots_make_room_in_the_run() {
             "set -e; back_up() {{ '{backstay}' --root '{root}' backup --once --json | tail -n 1; }}
              mount -t tmpfs -o size=500m tmpfs '{root}'
              back_up; read -r go; back_up; read -r go; back_up; read -r go; back_up || true
-             ls '{root}/.backstay/{}/history' | wc -l; '{backstay}' --root '{root}' verify --deep --json",
+             ls '{root}/.backstay/{}/history' | wc -l; '{backstay}' --root '{root}' verify --deep --json
+             '{backstay}' --root '{root}' history",
             world.phone.udid()
         );
         let mut command = world.command("unshare");
@@ -64,6 +65,12 @@ async fn old_snapshots_make_room_in_the_run() {
         let verified: serde_json::Value =
             serde_json::from_str(&lines.next_line().await.unwrap().expect("verify answers")).unwrap();
         assert_eq!(verified["damaged"], 0, "{verified}");
+        let mut history = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            history.push_str(&line);
+        }
+        // A person who misses them later finds out where they went.
+        assert_eq!(history.contains("removed to make room for it"), make_room, "{history}");
         assert!(child.wait().await.unwrap().success());
     }
 }

@@ -49,7 +49,7 @@ async fn the_backup_is_good_and_names_the_file() {
     }
 }
 
-/// iOS 17 can't read this one in any backup; nobody misses it, so that nobody is told.
+/// iOS 17 can't read this one in any backup; it is harmless, and no warning names it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_misses_is_no_more_than_a_note() {
     let world = World::new(DataSetSpec::mixed(602, 60, 600_000).with_file_provider()).await;

@@ -59,7 +59,7 @@ impl Script {
         self.unreadable.iter().filter(|(_, manner)| !manner.listed && !manner.moved).map(|(id, _)| id)
     }
 
-    /// Files whose rows tell no `Digest`, since nobody could take one.
+    /// Files whose rows tell no `Digest`, since the file could not be read for one.
     pub(super) fn undigested(&self) -> HashSet<FileId> {
         self.unreadable.keys().copied().collect()
     }

@@ -1,5 +1,5 @@
 //! A phone that behaves as a record says: what a real one did somewhere can be had again here, for as long as it is
-//! needed. What a record does not tell (names, contents) is made up; what the simulated phone has no switch for is told.
+//! needed. What a record does not tell (names, contents) is made up; what the simulated phone has no switch for is listed.
 
 mod record;
 
@@ -38,7 +38,7 @@ impl Replay {
     /// Reads a record.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is no record.
     pub fn new(text: &str) -> Result<Self, String> {
         let record = Record::parse(text)?;
         let batches = batches(&record);

@@ -111,7 +111,7 @@ impl Record {
 
 fn normalised(line: &Line) -> String {
     const TIMES_AND_ROOM: &[&str] = &["took", "seconds", "free", "amount", "longest-silence", "bytes-before-it"];
-    // Names are made up anew, and with them which folders there are and where files sort.
+    // Names are made up, and with them which folders there are and where files sort.
     const OF_NAMES: &[&str] = &["entries", "message-bytes", "largest-message", "times"];
     let of_files = line.name == "batch" && line.counts("to").contains_key(OF_FILES);
     let left_out = |key: &str| match line.name.as_str() {

@@ -218,10 +218,10 @@ impl Phone {
         self.switches().session.has_escrow_bag.load(SeqCst)
     }
 
-    /// The person stops the sync on the phone: every computer that observes it is told. The backup itself goes on; one
+    /// The person stops the sync on the phone: every computer that observes it hears of it. The backup itself goes on; one
     /// that ends with 202 is a [`Mishap::Error`](super::Mishap::Error).
     pub fn cancel_on_phone(&self) {
-        // Nobody may listen.
+        // There may be no listener.
         drop(self.notifications().send("com.apple.itunes-client.syncCancelRequest".into()));
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     transfer::{
-        conversation::Order, digests::Digests, download::Sent, recording, restore_applications::RestoreApplications,
+        digests::Digests, download::Sent, order::Order, recording, restore_applications::RestoreApplications,
         sync_lock::SyncLock,
     },
     vault::encryption::Password,

@@ -22,9 +22,9 @@ use crate::{
     },
     transfer::{
         DiskError,
-        conversation::Order,
         digests::{Digests, Origin},
         info_plist,
+        order::Order,
         recording::{self, Ending},
         sync_lock::SyncLock,
         upload::Received,

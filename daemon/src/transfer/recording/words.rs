@@ -168,7 +168,7 @@ const KNOWN: &[&str] = &[
     "zero-length",
 ];
 
-/// Digits of a number that may stay: codes have so many, and longer ones, also in pieces, may be somebody's.
+/// Digits of a number that may stay: codes have so many, and longer ones, also in pieces, may be a person's.
 const DIGITS_MAX: usize = 3;
 
 /// Longer texts are cut.
@@ -177,7 +177,7 @@ const LENGTH_MAX: usize = 300;
 /// No more of a text is looked at.
 const TEXT_LENGTH_MAX: usize = 2000;
 
-/// The text without what it may say of anybody; of texts that are all known, it is the text itself.
+/// The text without what it may say of a person; of texts that are all known, it is the text itself.
 pub(super) fn plain(text: &str, udid: &str) -> String {
     let text: String = text.chars().take(TEXT_LENGTH_MAX).collect();
     let mut told = Vec::new();

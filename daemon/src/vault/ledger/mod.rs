@@ -75,7 +75,7 @@ const SCHEMA: &str = "
     CREATE TABLE received (
         name NOT NULL,
         kind INTEGER NOT NULL,        -- 0 came whole, 1 made of an earlier file, 2 a folder of such, 3 came and is
-                                      -- lost, 4 the phone could not read it, 5 nor does anybody miss it
+                                      -- lost, 4 the phone could not read it, 5 the same, harmless
         size INTEGER,
         digest BLOB,
         sha1 BLOB,

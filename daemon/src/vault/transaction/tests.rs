@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::vault::proof::Proof;
+use crate::vault::{checksum, inventory, proof::Proof};
 
 /// Payloads, one that comes in each run and one that does not.
 const FILE: &str = "ab/ab0d7e5fb2ce288813306e4d4636395e047a3d28";

@@ -111,7 +111,7 @@ async fn nothing_comes_between_two_batches() {
     assert_eq!(host.uploaded, 200);
     phone.clear_mishaps();
     phone.during_backups(Moment::BetweenBatches(2), Mishap::Closed);
-    assert_eq!(code(&phone, &mut MemoryHost::new()).await, 0, "there is none behind the last");
+    assert_eq!(code(&phone, &mut MemoryHost::new()).await, 0, "no batch follows the last");
 }
 
 #[tokio::test]

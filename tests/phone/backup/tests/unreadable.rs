@@ -37,7 +37,7 @@ async fn hosts_must_leave_something_where_such_a_file_belongs() {
     }
 }
 
-/// Nobody could take its digest, so that its row differs from that of a file which can be read.
+/// Its digest could not be taken, so that its row differs from that of a file which can be read.
 #[tokio::test]
 async fn it_comes_again_once_it_can_be_read() {
     let (phone, mut host) = (phone(), MemoryHost::new());
