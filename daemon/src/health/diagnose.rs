@@ -325,10 +325,13 @@ pub fn restore(error: &TransferError, seen: &Seen<'_>, link_lost: FailureId) -> 
     }
 }
 
-/// The phone said "success" but could not read some of its own files, which a person may miss.
-pub fn unreadable_files(received: &Received) -> Option<Failure> {
+/// The phone said "success" but could not read some of its own files, which a person may miss. Of one that it could not
+/// read in an earlier try only the name in the backup is known; what the check found has its path.
+pub fn unreadable_files(received: &Received, found: &Findings) -> Option<Failure> {
     let (first, count) = received.unreadable.missed()?;
-    let mut failure = Failure::from(FailureId::DeviceIoError).path(&first.device_path).text(&first.reason);
+    let listed = found.first.iter().find(|finding| finding.path.ends_with(&first.device_path));
+    let path = listed.map_or(&first.device_path, |finding| &finding.relative_path);
+    let mut failure = Failure::from(FailureId::DeviceIoError).path(path).text(&first.reason);
     failure.evidence.files = Some(count);
     Some(failure)
 }

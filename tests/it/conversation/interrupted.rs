@@ -181,6 +181,9 @@ async fn files_that_can_not_be_read_are_no_hindrance() {
     let object = good(&world).await;
     assert!(world.phone.bytes_resumed() > 1_000_000, "{}", world.phone.bytes_resumed());
     assert_eq!(object["receipt"]["warning"]["id"], "device-io-error", "{object}");
+    // By its path, not by its name in the backup, though the phone named it in an earlier try.
+    let path = object["receipt"]["warning"]["evidence"]["path"].as_str().unwrap();
+    assert!(path.ends_with(&*file.relative_path), "{object}");
     assert!(object["receipt"]["doubtful"].to_string().contains(&*file.relative_path), "{object}");
     verified(&world).await;
 }

@@ -86,7 +86,7 @@ async fn old_snapshots_make_room_before_the_run() {
         "set -e; back_up() {{ '{backstay}' --root '{root}' backup --once --json | tail -n 1; }}
          mount -t tmpfs -o size=500m tmpfs '{root}'
          back_up; read -r go; back_up; read -r go; back_up; read -r go
-         head -c 180000000 /dev/zero > '{root}/filler'; back_up || true
+         head -c 180000000 /dev/zero > '{root}/filler'; back_up || true; read -r go; back_up || true
          '{backstay}' --root '{root}' verify --deep --json"
     );
     let mut command = world.command("unshare");
@@ -95,15 +95,25 @@ async fn old_snapshots_make_room_before_the_run() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut go = child.stdin.take().unwrap();
     let mut last = serde_json::Value::Null;
-    for round in 0..4 {
+    for round in 0..5 {
         let line = lines.next_line().await.unwrap().expect("the script goes on");
         last = serde_json::from_str(&line).unwrap();
-        assert_eq!(last["event"], "done", "round {round}: {last}");
+        if round == 3 {
+            // Nothing goes for a phone that can't be backed up now.
+            assert_eq!(last["failure"]["id"], "device-storage-full", "{last}");
+            world.phone.set_free_space(50_000_000_000);
+        } else {
+            assert_eq!(last["event"], "done", "round {round}: {last}");
+        }
         world.phone.mutate(Mutation::Change { count: if round < 2 { 50 } else { 20 } });
-        if round < 3 {
+        if round == 2 {
+            world.phone.set_free_space(1_000_000);
+        }
+        if round < 4 {
             tokio::io::AsyncWriteExt::write_all(&mut go, b"go\n").await.unwrap();
         }
     }
+    assert!(last["receipt"]["made_room"].as_u64() >= Some(1), "{last}");
     assert_eq!(world.phone.purges(), 0, "it had room when it asked: {last}");
     let verified: serde_json::Value =
         serde_json::from_str(&lines.next_line().await.unwrap().expect("verify answers")).unwrap();

@@ -51,7 +51,7 @@ async fn the_backup_is_good_and_names_the_file() {
 
 /// iOS 17 can't read this one in any backup; it is harmless, and no warning names it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_misses_is_no_more_than_a_note() {
+async fn a_harmless_file_is_no_more_than_a_note() {
     let world = World::new(DataSetSpec::mixed(602, 60, 600_000).with_file_provider()).await;
     let (index, file) = file(&world, |file| file.relative_path.ends_with("FileProvider/backup/backup_manifest.db"));
     world.phone.set_unreadable(vec![(index, Unreadable::default())]);

@@ -198,13 +198,13 @@ impl Run {
         let facts = self.checked.facts.as_ref().ok_or_else(|| Failure::from(FailureId::SessionLost))?;
         self.job.progress.send_modify(|progress| progress.phase = Phase::Verifying);
         let tree = transaction.layout().next_tree();
-        let unreadable = diagnose::unreadable_files(&self.received);
         let verified = transaction.verify(&self.passwords, &mut self.digests, &self.unreadable);
         let (verified, inventory) =
             verified.map_err(|error| vault_failed(transaction, &error))?.map_err(|error| match &error {
                 VerifyError::Encryption(EncryptionError::WrongPassword) => self.not_opened(transaction.layout()),
                 _ => diagnose::verification(&error),
             })?;
+        let unreadable = diagnose::unreadable_files(&self.received, &verified.doubts);
         self.recorded.unreadables.tell_rows(&self.recorded.log, &verified.unreadable);
         let again = transaction.contradicted_again(&verified).map_err(|error| diagnose::ledger(&error))?;
         let contradicted = &verified.contradicted;
@@ -241,7 +241,7 @@ impl Run {
             full: verified.full,
             device_key: facts.device_key(),
             after_erasing: self.erased,
-            made_room: transaction.made_room(),
+            made_room: self.checked.made_room + transaction.made_room(),
             unproved: verified.unproved,
             notes: verified.notes,
             doubts: verified.doubts.count,
