@@ -249,7 +249,7 @@ async fn a_report_names_nobody() {
         "LACK",
         "<phone-1>",
         "device-internal-error",
-        "device-io-error",
+        "device-files-unreadable",
         "iOS 18.5",
         "a line that helps code=28",
         "\"last_runs\"",

@@ -127,7 +127,7 @@ async fn a_file_the_phone_cannot_read_is_named() {
     world.phone.set_fault(Some(Fault::FileUnreadable { index: 7, manner: Unreadable::LEFT_OUT }));
     let (code, object) = world.back_up_once().await;
     let warning = &object["receipt"]["warning"];
-    assert_eq!((code, &warning["id"]), (0, &"device-io-error".into()), "{object}");
+    assert_eq!((code, &warning["id"]), (0, &"device-files-unreadable".into()), "{object}");
     assert_eq!((&object["receipt"]["files"], &warning["evidence"]["files"]), (&29.into(), &1.into()));
     let named = warning["evidence"]["path"].as_str().unwrap();
     let data = world.phone.data();
@@ -137,7 +137,7 @@ async fn a_file_the_phone_cannot_read_is_named() {
     world.phone.unplug();
     let daemon = world.daemon().await;
     let problems = daemon.phone_shows("the phone", |phone| Some(phone.problems.clone())).await;
-    assert_eq!(problems.iter().map(|problem| problem.id.slug()).collect::<Vec<_>>(), ["device-io-error"]);
+    assert_eq!(problems.iter().map(|problem| problem.id.slug()).collect::<Vec<_>>(), ["device-files-unreadable"]);
     world.phone.set_fault(None);
     world.phone.plug_in();
     daemon.phone_shows("it is here", |phone| (phone.activity == Activity::Idle).then_some(())).await;

@@ -161,7 +161,7 @@ fn messages() -> Vec<Row> {
         }),
         Row::daemon(
             "a file that the phone can't read",
-            (DeviceIoError, "\"files\":1"),
+            (DeviceFilesUnreadable, "\"files\":1"),
             News,
             PLAIN,
             async |world: &World| {

@@ -54,10 +54,12 @@ struct Arguments {
     unpaired: bool,
 }
 
-const COMMANDS: &str = "plug, unplug, unplug-at BYTES, silent-at BYTES, slow BYTES-A-SECOND, passcode-sheet, \
-    enter-passcode, backup-password [WORD], lock, unlock, no-fault, trust, trust-later, trust-never, forget-computers, hold-sync-lock, \
-    release-sync-lock, freeze, thaw, wifi, speed [BYTES-A-SECOND], battery PERCENT, set-locked, set-unlocked, restart, \
-    heart-stops, heart-beats, refuse REQUEST ERROR, refuse-nothing, stop-usbmuxd, start-usbmuxd, help, quit";
+const COMMANDS: &str = "plug, unplug, unplug-at BYTES, silent-at BYTES, silent-start SECONDS, slow BYTES-A-SECOND, \
+    passcode-sheet, enter-passcode, backup-password [WORD], lock, unlock, no-fault, trust, \
+    trust-later, trust-never, forget-computers, hold-sync-lock, release-sync-lock, freeze, thaw, \
+    wifi, speed [BYTES-A-SECOND], battery PERCENT, set-locked, set-unlocked, restart, \
+    heart-stops, heart-beats, refuse REQUEST ERROR, refuse-nothing, stop-usbmuxd, start-usbmuxd, \
+    help, quit";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -247,7 +247,7 @@ async fn p1_without_hard_links_the_last_good_content_stays() {
     let before = std::fs::read(&stored).unwrap();
     world.phone.set_unreadable(vec![(index, backstay_tests::phone::Unreadable::default())]);
     let (code, object) = world.back_up_once().await;
-    assert_eq!((code, &object["receipt"]["warning"]["id"]), (0, &"device-io-error".into()), "{object}");
+    assert_eq!((code, &object["receipt"]["warning"]["id"]), (0, &"device-files-unreadable".into()), "{object}");
     assert_eq!(std::fs::read(&stored).unwrap(), before, "what was good of it is there");
     assert!(object["receipt"]["doubtful"].to_string().contains(&*file.relative_path), "{object}");
     world.phone.set_unreadable(Vec::new());

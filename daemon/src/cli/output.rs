@@ -47,8 +47,8 @@ pub fn unproved(files: u64) -> Result<(), CliError> {
     match files {
         0 => Ok(()),
         files => line(&format!(
-            "{} without proof: another program received them, or the record of checksums was lost; verify --deep proves \
-             those that the phone's list has a checksum of",
+            "{} without proof: the iPhone could not read them, another program received them, or the record of checksums \
+             was lost; verify --deep proves those that the iPhone's list has a checksum of",
             count(files, "file")
         )),
     }

@@ -331,7 +331,7 @@ pub fn unreadable_files(received: &Received, found: &Findings) -> Option<Failure
     let (first, count) = received.unreadable.missed()?;
     let listed = found.first.iter().find(|finding| finding.path.ends_with(&first.device_path));
     let path = listed.map_or(&first.device_path, |finding| &finding.relative_path);
-    let mut failure = Failure::from(FailureId::DeviceIoError).path(path).text(&first.reason);
+    let mut failure = Failure::from(FailureId::DeviceFilesUnreadable).path(path).text(&first.reason);
     failure.evidence.files = Some(count);
     Some(failure)
 }

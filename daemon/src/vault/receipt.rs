@@ -42,7 +42,8 @@ pub struct Receipt {
     /// What the phone could not read of its own: the backup is whole without it, and the person has to know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<Failure>,
-    /// Files of which nothing proves that they came so: another program received them, or the record of checksums was lost.
+    /// Files of which nothing proves that they came so: the phone could not read them, another program received them, or the
+    /// record of checksums was lost.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unproved: u64,
     /// Files whose size in the phone's list is another than that of what came, which is usual for databases.

@@ -66,6 +66,9 @@ pub struct Evidence {
     /// There is no good backup yet that could be called untouched.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_backup_yet: bool,
+    /// What came is kept for the next try.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// What was looked at on the way to a phone on Wi-Fi, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wifi: Vec<WifiCheck>,
@@ -186,6 +189,7 @@ impl Evidence {
             newest: Some("26.1".into()),
             bytes_per_second: Some(200_000),
             no_backup_yet: false,
+            kept: false,
             wifi: vec![WifiCheck { condition: WifiCondition::Network, holds: true }],
         }
     }
@@ -193,6 +197,9 @@ impl Evidence {
 
 /// What many reasons end with.
 pub(super) const UNTOUCHED: &str = "Your last good backup is untouched.";
+
+/// What the reason ends with where what came is kept.
+const KEPT: &str = "What came is kept: the next try goes on from there, if the iPhone does.";
 
 /// Longer texts are cut: they come from phones, too.
 const TEXT_LENGTH_MAX: usize = 2000;
@@ -264,6 +271,10 @@ impl Failure {
         if !seen.is_empty() {
             text.push(' ');
             text.push_str(&seen);
+        }
+        if self.evidence.kept {
+            text.push(' ');
+            text.push_str(KEPT);
         }
         text
     }

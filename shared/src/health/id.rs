@@ -50,6 +50,7 @@ failure_ids! {
     DeviceBatteryLow = "device-battery-low",
     DeviceNotCharging = "device-not-charging",
     DeviceIoError = "device-io-error",
+    DeviceFilesUnreadable = "device-files-unreadable",
     DeviceFileBreaksBackup = "device-file-breaks-backup",
     DeviceKeychainError = "device-keychain-error",
     BackupKeyMissing = "backup-key-missing",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use backstay_shared::{
-    health::FailureId::{DeviceIoError, HostDiskFull, HostDiskLow, WifiLost},
+    health::FailureId::{DeviceFilesUnreadable, HostDiskFull, HostDiskLow, WifiLost},
     overview::Activity,
     protocol::{Reply, Request},
 };
@@ -87,6 +87,7 @@ async fn a_disk_filled_in_mid_transfer_is_told_with_the_missing_bytes() {
     let missing = backstay_shared::health::readable_bytes(told.evidence.bytes_missing().unwrap());
     assert!(told.why.contains(&missing), "{missing}: {}", told.why);
     assert_ne!(told.evidence.code, Some(104), "the computer's word, not the phone's");
+    assert!(!told.why.contains("is kept"), "it takes the room that is missing: {}", told.why);
     assert_eq!(world.phone.sheets_shown(), 1);
     world.phone.set_fault(None);
     cured(world, &daemon, "host-disk-full in mid-transfer", async || fs::remove_file(&film).unwrap()).await;
@@ -173,7 +174,7 @@ async fn an_unreadable_photo_is_told_with_its_path() {
     let daemon = world.daemon().await;
     let told = daemon
         .phone_shows("the photo is told", |phone| {
-            has(phone, DeviceIoError).filter(|_| phone.activity == Activity::Idle && phone.last_good.is_some())
+            has(phone, DeviceFilesUnreadable).filter(|_| phone.activity == Activity::Idle && phone.last_good.is_some())
         })
         .await;
     let photo = world.phone.data().file(7).unwrap().relative_path.to_string();

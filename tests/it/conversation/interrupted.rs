@@ -68,6 +68,7 @@ async fn a_first_backup_goes_on() {
             world.phone.set_fault(Some(Fault::UnplugAt { bytes: 2_000_000 }));
             let (code, object) = back_up(&world).await;
             assert_eq!((code, &object["failure"]["id"]), (1, &"usb-disconnected".into()), "{object}");
+            assert!(object["failure"]["why"].as_str().unwrap().contains("What came is kept"), "{object}");
             assert!(!world.latest().exists());
             world.phone.plug_in();
         }
@@ -180,7 +181,7 @@ async fn files_that_can_not_be_read_are_no_hindrance() {
     world.phone.set_fault(None);
     let object = good(&world).await;
     assert!(world.phone.bytes_resumed() > 1_000_000, "{}", world.phone.bytes_resumed());
-    assert_eq!(object["receipt"]["warning"]["id"], "device-io-error", "{object}");
+    assert_eq!(object["receipt"]["warning"]["id"], "device-files-unreadable", "{object}");
     // By its path, not by its name in the backup, though the phone named it in an earlier try.
     let path = object["receipt"]["warning"]["evidence"]["path"].as_str().unwrap();
     assert!(path.ends_with(&*file.relative_path), "{object}");

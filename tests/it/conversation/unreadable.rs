@@ -26,7 +26,11 @@ async fn the_backup_is_good_and_names_the_file() {
         let object = good(&world).await;
         let receipt = &object["receipt"];
         let warning = &receipt["warning"];
-        assert_eq!((&warning["id"], &warning["evidence"]["files"]), (&"device-io-error".into(), &1.into()), "{object}");
+        assert_eq!(
+            (&warning["id"], &warning["evidence"]["files"]),
+            (&"device-files-unreadable".into(), &1.into()),
+            "{object}"
+        );
         assert!(
             warning["evidence"]["path"].as_str().is_some_and(|path| path.ends_with(&*file.relative_path)),
             "{object}"

@@ -295,7 +295,7 @@ async fn a_file_that_the_phone_can_not_read_is_a_doubt_until_it_comes() {
         let path = world.phone.data().file(index).unwrap().relative_path.clone();
         world.phone.set_fault(Some(Fault::FileUnreadable { index, manner: Unreadable::ONLY_LISTED }));
         let (code, object) = back_up(&world).await;
-        assert_eq!((code, &object["receipt"]["warning"]["id"]), (0, &"device-io-error".into()), "{object}");
+        assert_eq!((code, &object["receipt"]["warning"]["id"]), (0, &"device-files-unreadable".into()), "{object}");
         let is_doubted = |doubts: &Value| doubts.to_string().contains(&*path);
         assert!(is_doubted(&object["receipt"]["doubtful"]), "{object}");
         world.phone.set_fault(None);

@@ -89,6 +89,7 @@ impl Redaction {
         let known = values.into_iter().map(|(value, name)| Ok((literally(&value)?, name))).collect::<Result<_, _>>()?;
         let mut number_like = Vec::new();
         for (pattern, name) in [
+            (r"\b[0-9a-f]{64}\b", "<digest>"),
             (r"\b[0-9a-f]{40}\b", "<id>"),
             (r"\b[0-9a-f]{8}-[0-9a-f]{16}\b", "<id>"),
             (r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uuid>"),
@@ -105,7 +106,8 @@ impl Redaction {
             known,
             number_like,
             url: any_case(r#"\b([a-z][a-z0-9+]*)://([^\s/"'<>]*)[^\s"'<>]*"#)?,
-            serial_like: Regex::new(r"\b[A-Z0-9]{10,12}\b")?,
+            // The end of a time looks like one.
+            serial_like: Regex::new(r":\d\d\.\d{3,9}Z|\b[A-Z0-9]{10,12}\b")?,
             path: Regex::new(
                 r#"[\w.<>~@ -]{0,40}?[\w.<>~@-]*/[^\s"'(),;=]*/[^\s"'(),;=]*(?:(?: [^\s"'(),;:=/]+){1,6}?\.[A-Za-z0-9]{2,5}\b)?"#,
             )?,
@@ -153,7 +155,8 @@ impl Redaction {
 
     fn without_serials(&self, mut text: String) -> String {
         replace(&mut text, &self.serial_like, &|found| {
-            let mixed = found[0].bytes().any(|byte| byte.is_ascii_digit())
+            let mixed = !found[0].starts_with(':')
+                && found[0].bytes().any(|byte| byte.is_ascii_digit())
                 && found[0].bytes().any(|byte| byte.is_ascii_alphabetic());
             if mixed { "<serial>".to_owned() } else { found[0].to_owned() }
         });
@@ -333,6 +336,7 @@ mod tests {
             "/usr/sbin/usbmuxd and /var/run/usbmuxd",
             "iPhone15,2, iOS 18.5, battery 80 %, 41.2 GB free",
             "needs 41.2 GB, 12.0 GB free [28]",
+            "\"at\": \"2026-12-01T16:48:11.123456789Z\"",
         ] {
             assert_eq!(redaction.text(text), text);
         }

@@ -145,9 +145,8 @@ impl Run {
             Err(failure) => {
                 // A run that did not come to the conversation leaves what was there before.
                 let is_of_use = !self.conversed || worth_keeping(failure.id);
-                if !(is_of_use && self.keep(&mut transaction))
-                    && let Err(error) = transaction.discard()
-                {
+                let is_kept = is_of_use && self.keep(&mut transaction);
+                if !is_kept && let Err(error) = transaction.discard() {
                     tracing::warn!(%error, "what is left of the failed run can't be removed");
                 }
                 let of_the_base = matches!(failure.id, FailureId::BackupVerifyFailed | FailureId::ManifestCorrupt);
@@ -157,6 +156,8 @@ impl Run {
                 // Whatever it looks like: without its mark the drive itself is gone.
                 let marked = transaction.layout().own().try_exists();
                 let is_gone = matches!(marked, Ok(false)) && failure.id != FailureId::CancelledByUser;
+                let mut failure = failure;
+                failure.evidence.kept = is_kept && self.conversed;
                 Err(match failure.id {
                     _ if is_gone => Failure { id: FailureId::BackupDriveMissing, ..failure },
                     FailureId::HostDiskFull => self.with_room(failure),
