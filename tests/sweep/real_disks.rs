@@ -251,7 +251,15 @@ async fn p1_without_hard_links_the_last_good_content_stays() {
     assert_eq!(std::fs::read(&stored).unwrap(), before, "what was good of it is there");
     assert!(object["receipt"]["doubtful"].to_string().contains(&*file.relative_path), "{object}");
     world.phone.set_unreadable(Vec::new());
-    let output = world.backstay(&["backup", "--once", "--json", "--full"]).await;
-    assert!(output.status.success(), "{}", backstay_tests::world::text(&output));
-    world.judge();
+    world.phone.set_strict_properties(true);
+    for full in [false, true] {
+        let path = world.latest().join("Manifest.plist");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        world.phone.mutate(Mutation::Change { count: 5 });
+        let arguments = ["backup", "--once", "--json", "--full"];
+        let output = world.backstay(&arguments[..if full { 4 } else { 3 }]).await;
+        assert!(output.status.success(), "full {full}: {}", backstay_tests::world::text(&output));
+        world.judge();
+    }
 }

@@ -4,6 +4,7 @@ use backstay_shared::overview::Progress;
 use tokio::io::DuplexStream;
 
 use super::*;
+use crate::transfer::value::Value;
 
 const UDID: &str = "00008120-001A2D3E0C40201E";
 const BYTES_PER_SECOND: u64 = 50_000;
@@ -98,9 +99,66 @@ async fn a_list_of_files_takes_forty_minutes_each_way() {
         // The goodbye.
         phone.message().await.unwrap();
     };
+    let run = async {
+        let ended = carried_out(&mut conversation).await;
+        let moved = (conversation.sent.bytes, conversation.received.bytes);
+        // The phone waits no longer for a host that has ended.
+        drop(conversation);
+        ended.map(|()| moved)
+    };
+    let (ended, ()) = tokio::join!(run, talk);
+    assert_eq!(ended.unwrap(), (bytes, bytes));
+}
+
+/// A path outside its folder is refused to the phone by its name, as a file that can't be read is.
+#[tokio::test(start_paused = true)]
+async fn an_odd_path_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut conversation, mut phone) = conversation(folder.path());
+    let talk = async {
+        greets(&mut phone).await;
+        let paths = plist::Value::Array(vec!["../odd".into()]);
+        phone.send_message(vec!["DLMessageDownloadFiles".into(), paths, empty(), 0.into()]).await.unwrap();
+        let name = phone.number().await.unwrap() as usize;
+        assert_eq!((name, &phone.exactly(name).await.unwrap()[..]), (6, &b"../odd"[..]));
+        let length = phone.number().await.unwrap() as usize;
+        assert_eq!(phone.code().await.unwrap(), 0x06);
+        phone.exactly(length - 1).await.unwrap();
+        assert_eq!(phone.number().await.unwrap(), 0, "the list ends");
+        phone.message().await.unwrap();
+        ends(&mut phone, 0).await;
+        phone.message().await.unwrap();
+    };
     let (ended, ()) = tokio::join!(carried_out(&mut conversation), talk);
     ended.unwrap();
-    assert_eq!((conversation.sent.bytes, conversation.received.bytes), (bytes, bytes));
+}
+
+/// A phone that asks for room again and again would have the whole history.
+#[tokio::test(start_paused = true)]
+async fn room_is_made_three_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut conversation, mut phone) = conversation(folder.path());
+    let mut asked = 0;
+    let talk = async {
+        greets(&mut phone).await;
+        let mut codes = Vec::new();
+        for _ in 0..4 {
+            phone.send_message(vec!["DLMessagePurgeDiskSpace".into(), (3_u64 << 30).into()]).await.unwrap();
+            let Value::List(answer) = Value::parse(&phone.message().await.unwrap()).unwrap() else { panic!("a list") };
+            codes.push(answer[1].integer().unwrap());
+        }
+        assert_eq!(codes, [0, 0, 0, -1]);
+        ends(&mut phone, 0).await;
+        phone.message().await.unwrap();
+    };
+    let mut make_room = |missing, welcome| {
+        assert_eq!((missing, welcome), (1 << 30, 3 << 30));
+        asked += 1;
+        true
+    };
+    let (ended, ()) = tokio::join!(conversation.carry_out(std::future::pending(), &mut make_room), talk);
+    ended.unwrap();
+    assert_eq!(asked, 3);
 }
 
 /// The same patience after any message, and for the silence of either side.

@@ -126,3 +126,41 @@ fn called(name: &str) -> &'static str {
         name => OTHERS.iter().find(|(known, _)| *known == name).map_or("another", |(_, called)| called),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_passcode_is_waited_for_until_the_person_has_gone_or_cancels() {
+        for (cancels, expected) in [(false, PASSCODE_WAIT_MAX), (true, Duration::from_secs(10))] {
+            let (sender, mut sheet) = watch::channel(Sheet::default());
+            let person = async {
+                // Before the sheet is up, no wait is too long here.
+                tokio::time::sleep(PASSCODE_WAIT_MAX * 3).await;
+                sender.send_modify(|sheet| sheet.is_up = true);
+                let up = Instant::now();
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                sender.send_modify(|sheet| sheet.cancelled = cancels);
+                up
+            };
+            let mut seen = Vec::new();
+            let waiting = async {
+                let error = while_passcode_is_typed::<()>(&mut sheet, pending(), |is_up| seen.push(is_up)).await;
+                (error.unwrap_err(), Instant::now())
+            };
+            let (up, (error, ended)) = tokio::join!(person, waiting);
+            match cancels {
+                true => assert!(matches!(error, TransferError::CancelledOnPhone), "{error}"),
+                false => assert!(matches!(error, TransferError::NobodyTyped { seconds: 300 }), "{error}"),
+            }
+            let took = ended - up;
+            // News of a sheet that is still up begins the wait again.
+            let expected = if cancels { expected } else { expected + Duration::from_secs(10) };
+            assert!(took >= expected && took < expected + Duration::from_secs(2), "{cancels}: {took:?}");
+            assert!(seen.iter().all(|is_up| *is_up) && !seen.is_empty());
+        }
+    }
+}

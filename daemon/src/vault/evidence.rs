@@ -113,3 +113,29 @@ impl Evidence<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{transfer::digests::Kept, vault::manifest::Record};
+
+    #[test]
+    fn what_came_in_an_earlier_try_is_known_with_its_time() {
+        const ID: &str = "ab0d7e5fb2ce288813306e4d4636395e047a3d28";
+        let name = Name::of_file_id(ID).unwrap();
+        let checksums = Checksums { size: 1, digest: [0; 32], sha1: Some([0; 20]) };
+        let mut digests = Digests::default();
+        digests.keep(Kept::File(name.clone(), Origin::Received { checksums, whole: true }, Some(1000)));
+        let evidence = Evidence {
+            digests: &digests,
+            unreadable: &HashSet::new(),
+            held: &HashMap::new(),
+            base: None,
+            layout: &Layout::new("/nowhere".as_ref(), &"00008120-001A2D3E0C40201E".parse().unwrap()),
+            carried: Cell::new(0),
+            failed: RefCell::default(),
+        };
+        let file = ManifestFile { file_id: ID, domain: "", relative_path: "", record: Record::default() };
+        assert!(matches!(evidence.of(&name, &file), Known::Came { since: Some(1000), .. }));
+    }
+}

@@ -254,6 +254,17 @@ mod tests {
         (1..).zip(days).map(entry).collect()
     }
 
+    /// Neither the rules nor a lack of room take the last good content of a file that the phone can't read any more.
+    #[test]
+    fn the_one_with_what_can_not_be_read_any_more_stays() {
+        let none = Retention { last: 0, daily: 0, weekly: 0, monthly: 0 };
+        let entries = entries(&[1, 2, 3, 4], &[]);
+        let stays = Stays { readable: [2].into(), ..Stays::default() };
+        let numbers = |entries: Vec<&Entry>| entries.iter().map(|entry| entry.number).collect::<Vec<_>>();
+        assert_eq!(numbers(surplus(&entries, &stays, &none)), [1, 3]);
+        assert_eq!(numbers(super::super::free_space::expendable(&entries, &stays)), [1, 3]);
+    }
+
     /// It stays also when the first backup after the erasing is gone, and not for ever.
     #[test]
     fn the_last_one_from_before_an_erasing_stays() {

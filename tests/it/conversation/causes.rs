@@ -65,9 +65,11 @@ async fn a_cancel_on_the_phone_ends_the_run() {
         command.arg("--root").arg(world.root()).args(["backup", "--once", "--json"]);
         async move { command.output().await.unwrap() }
     });
-    while events.recv().await.unwrap() != backstay_tests::phone::Event::WentSilent {}
+    let soon = std::time::Duration::from_secs(60);
+    let silent = async { while events.recv().await.unwrap() != backstay_tests::phone::Event::WentSilent {} };
+    tokio::time::timeout(soon, silent).await.expect("the phone goes silent");
     world.phone.cancel_on_phone();
-    let output = backup.await.unwrap();
+    let output = tokio::time::timeout(soon, backup).await.expect("the run ends at once").unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).contains("cancelled-on-device"), "{}", text(&output));
     world.phone.clear_mishaps();

@@ -82,6 +82,38 @@ async fn a_first_backup_goes_on() {
     }
 }
 
+/// A large file that was under way goes, and the others stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_breaks_inside_a_large_file_costs_that_file() {
+    let world = World::new(DataSetSpec::uniform(691, 4, 2_000_000)).await;
+    world.phone.set_fault(Some(Fault::UnplugAt { bytes: 5_000_000 }));
+    assert_eq!(world.back_up_once().await.0, 1);
+    world.phone.plug_in();
+    world.phone.set_fault(None);
+    good(&world).await;
+    assert!(world.phone.bytes_resumed() > 3_500_000, "{}", world.phone.bytes_resumed());
+    judge(&world);
+    verified(&world).await;
+}
+
+/// A phone that was erased meanwhile has nothing to go on with.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_the_phone_was_erased_is_of_no_use() {
+    let spec = DataSetSpec::mixed(692, 100, 3_000_000);
+    let world = World::new(spec.clone()).await;
+    world.phone.set_fault(Some(Fault::UnplugAt { bytes: 2_000_000 }));
+    assert_eq!(world.back_up_once().await.0, 1);
+    world.phone.plug_in();
+    world.phone.set_fault(None);
+    world.phone.erase(&spec);
+    world.phone.pair_with(&world.usbmuxd).unwrap();
+    good(&world).await;
+    let record = world.backstay(&["report", "--session", "-"]).await;
+    let record = String::from_utf8(record.stdout).unwrap();
+    assert!(record.contains("kept-of-a-broken-run=false"), "{record}");
+    judge(&world);
+}
+
 /// What lies there and is not as it came is thrown away, and the phone sends everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_meanwhile_is_of_no_use() {

@@ -48,6 +48,9 @@ async fn broken_properties_are_healed_by_the_next_run() {
             // What was there went into the history as it was.
             assert_eq!(frozen(&super::older(&world)[0]), broken, "{what}");
             verified(&world).await;
+            let history = backstay_tests::world::text(&world.backstay(&["history", "--json"]).await);
+            let history: serde_json::Value = serde_json::from_str(&history).unwrap();
+            assert_eq!(history["snapshots"][0]["damaged"], true, "{what}: {history}");
             world.change();
             let object = good(&world).await;
             assert_eq!(object["receipt"]["full"], false, "{what}: {object}");

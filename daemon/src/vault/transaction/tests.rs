@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::vault::{checksum, inventory, proof::Proof};
+use crate::{
+    transfer::digests::Kept,
+    vault::{checksum, inventory, proof::Proof},
+};
 
 /// Payloads, one that comes in each run and one that does not.
 const FILE: &str = "ab/ab0d7e5fb2ce288813306e4d4636395e047a3d28";
@@ -296,6 +299,8 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
         ("a link lies in it", false),
         ("it is a link itself", false),
         ("in part", false),
+        ("its backup is broken since", false),
+        ("what was made of an earlier file is gone", false),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
@@ -308,6 +313,11 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
         fs::write(&staged, "what came").unwrap();
         let mut digests = Digests::default();
         digests.received(Name::new(STAGED), checksum::of_file(&staged).unwrap(), what != "in part");
+        if what == "what was made of an earlier file is gone" {
+            let file = Kept::File(Name::of_file_id(&FILE[3..]).unwrap(), Origin::Derived, None);
+            fs::remove_file(layout.next_tree().join(FILE)).unwrap();
+            digests.keep(file);
+        }
         assert_eq!(transaction.keep(digests, HashMap::new()).unwrap(), what != "in part", "{what}");
         drop(transaction);
         match what {
@@ -331,6 +341,7 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
                 std::os::unix::fs::symlink(&elsewhere, layout.next_tree()).unwrap();
             }
             "on another backup" => make_tree(&layout.latest(), "another"),
+            "its backup is broken since" => fs::write(layout.latest().join("Manifest.plist"), "").unwrap(),
             "a file is shorter" => fs::write(&staged, "what").unwrap(),
             "a file is gone" => fs::remove_file(&staged).unwrap(),
             _ => {}
@@ -349,6 +360,23 @@ fn what_a_broken_run_left_has_its_backup_and_its_time() {
         let transaction = Transaction::begin(layout.clone(), &KEEP_ALL, &begun(), Start::default()).unwrap();
         assert!(!transaction.is_resumed() && !staged.exists(), "{what}");
     }
+}
+
+/// What the rules no longer keep goes for a run also where the history itself is not to make room.
+#[test]
+fn the_rules_make_room_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout(folder.path());
+    for (day, mark) in ["one", "two", "three"].into_iter().enumerate() {
+        commit(&layout, mark, Utc::now() - chrono::TimeDelta::days(9 - day as i64));
+    }
+    let mut ledger = Ledger::open(&layout).unwrap();
+    assert_eq!(history::older(&layout).unwrap().len(), 2);
+    free_space::for_run(&layout, &mut ledger, (1, 1), &KEEP_ALL, false).unwrap();
+    assert_eq!(history::older(&layout).unwrap().len(), 2, "the rules keep them");
+    let none = Retention { last: 0, daily: 0, weekly: 0, monthly: 0 };
+    free_space::for_run(&layout, &mut ledger, (1, 1), &none, false).unwrap();
+    assert_eq!(history::older(&layout).unwrap(), [""; 0]);
 }
 
 /// A run that looks for room keeps what an interrupted one received; only where nothing else is left does it go.
